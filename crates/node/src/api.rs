@@ -1,0 +1,225 @@
+//! What an embedder gives to a node and sees of it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proto::InfoHashes;
+use proto::magnet::Magnet;
+use proto::metainfo::Metainfo;
+
+/// How a node behaves.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Holds `node.db` and the lock; made if missing.
+    pub data_dir: PathBuf,
+    /// Where peers connect to. Port 0 picks a free one.
+    pub listen: Vec<SocketAddr>,
+    /// When a listen port is taken, try the following ones.
+    pub next_free_port: bool,
+    /// Local address of outgoing connections; the system chooses when `None`.
+    pub bind: Option<SocketAddr>,
+    /// Connections a torrent may have.
+    pub max_peers_per_torrent: usize,
+    /// Connections of all torrents together.
+    pub max_peers: usize,
+    /// Peers served at once beyond those on the LAN; by rate when `None`.
+    pub upload_slots: Option<usize>,
+    /// Memory for open pieces, in bytes.
+    pub piece_budget: u64,
+    /// Threads that hash and write.
+    pub workers: usize,
+    /// Threads that carry torrents and their peers.
+    pub network_threads: usize,
+}
+
+/// What to add.
+#[derive(Debug, Clone)]
+pub struct Add {
+    /// What the torrent is.
+    pub source: Source,
+    /// Where its bytes are or go.
+    pub content: Content,
+    /// Tracker URLs in tiers, beside those of the source.
+    pub trackers: Vec<Vec<String>>,
+    /// Peers known already.
+    pub peers: Vec<SocketAddr>,
+}
+
+/// What a torrent is.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// All of it is known.
+    Metainfo(Box<Metainfo>),
+    /// Only its hashes; the rest comes from peers (BEP 9, 52).
+    Magnet(Magnet),
+}
+
+/// Where a torrent's bytes are.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// Fetch what is missing into this folder; what is there already is adopted, never overwritten.
+    Fetch {
+        /// The folder that gets the torrent's file or folder.
+        folder: PathBuf,
+    },
+    /// Serve what is there, read only: this very file or folder, whose name may differ from the
+    /// torrent's.
+    Share {
+        /// The file or folder.
+        path: PathBuf,
+        /// It was hashed just now by this process, so it need not be read again. Without it a record
+        /// of an earlier run serves, else it is checked.
+        fresh: Option<Fresh>,
+    },
+}
+
+/// The identity (device, inode, size, times) of each file as it was when it was hashed.
+#[derive(Debug, Clone)]
+pub struct Fresh(pub(crate) Vec<Option<crate::disk::FileIdentity>>);
+
+/// What a torrent is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Waiting for the info dictionary from a peer.
+    Metadata,
+    /// Reading files that were there.
+    Checking,
+    /// Fetching.
+    Downloading,
+    /// All there; serving.
+    Seeding,
+    /// The disk is full or refuses: waits, goes on by itself when there is room.
+    Paused {
+        /// What is wrong, in words.
+        reason: String,
+    },
+    /// Cannot go on.
+    Failed {
+        /// What is wrong, in words.
+        reason: String,
+        /// Whose fault it is, for the exit status.
+        fault: Fault,
+    },
+    /// Ended in good order.
+    Stopped,
+}
+
+/// Whose fault a [`State::Failed`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The disk, its permissions or its room.
+    Disk,
+    /// The content contradicts its hashes.
+    Verification,
+    /// Another file stands where the content should go.
+    Conflict,
+    /// Anything else.
+    Other,
+}
+
+/// How a torrent stands, published a few times a second.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// What it is doing.
+    pub state: State,
+    /// Its name, once known.
+    pub name: Option<String>,
+    /// Its info hashes; a magnet link's may gain the other half when the metadata comes.
+    pub info_hashes: InfoHashes,
+    /// Where the content is or will be, once the name is known.
+    pub path: Option<PathBuf>,
+    /// Content bytes in all; 0 while unknown.
+    pub content_len: u64,
+    /// Content bytes verified and written.
+    pub verified: u64,
+    /// Content bytes that would survive a power cut.
+    pub durable: u64,
+    /// While checking: bytes read so far, of `content_len`.
+    pub checked: u64,
+    /// Payload bytes received since the start.
+    pub downloaded: u64,
+    /// Payload bytes sent since the start.
+    pub uploaded: u64,
+    /// Payload bytes received that were thrown away.
+    pub wasted: u64,
+    /// Bytes a second, smoothed over a few seconds.
+    pub down_rate: u64,
+    /// Bytes a second, smoothed over a few seconds.
+    pub up_rate: u64,
+    /// Time left at this rate.
+    pub eta: Option<Duration>,
+    /// Each connection.
+    pub peers: Vec<PeerView>,
+    /// What the trackers said last: seeders and leechers.
+    pub swarm_counts: Option<(u32, u32)>,
+    /// Each tracker.
+    pub trackers: Vec<TrackerView>,
+    /// Every file has its own name and all is synced: what [`State::Seeding`] promises durably.
+    pub finished: bool,
+}
+
+/// One connection of a [`Snapshot`].
+#[derive(Debug, Clone)]
+pub struct PeerView {
+    /// Its address.
+    pub addr: SocketAddr,
+    /// Its client, when it says so.
+    pub client: Option<String>,
+    /// Pieces it has.
+    pub pieces: u32,
+    /// It has all.
+    pub seeder: bool,
+    /// Payload bytes received from it.
+    pub downloaded: u64,
+    /// Payload bytes sent to it.
+    pub uploaded: u64,
+    /// Bytes a second from it.
+    pub down_rate: u64,
+    /// Bytes a second to it.
+    pub up_rate: u64,
+}
+
+/// One tracker of a [`Snapshot`].
+#[derive(Debug, Clone)]
+pub struct TrackerView {
+    /// Its URL.
+    pub url: String,
+    /// It answered an announce.
+    pub working: bool,
+    /// Its last error.
+    pub error: Option<String>,
+}
+
+/// Why a node or torrent could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Another process uses the data folder.
+    #[error("{0} is in use by another teem process; give this one its own --data folder")]
+    Locked(PathBuf),
+    /// A port that was asked for is taken.
+    #[error("cannot listen on {addr}: {source}; `ss -ltnp` shows who holds the port")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The torrent is there already.
+    #[error("{0} is being shared or fetched already")]
+    Duplicate(String),
+    /// The disk or the state database refuses.
+    #[error("{what}: {source}")]
+    Disk {
+        /// What was tried, on what.
+        what: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The state database is damaged or cannot be read.
+    #[error("state database: {0}")]
+    Database(String),
+    /// The node has been shut down.
+    #[error("the node is shutting down")]
+    Closed,
+}

@@ -1,0 +1,26 @@
+//! Ids, bencode, metainfo, merkle trees and every wire format.
+//!
+//! Knows no time, no state, no I/O: bytes in, values out, and back. After decoding, illegal values
+//! do not exist; each limit is checked before memory is taken.
+//!
+//! | specification | module |
+//! |---|---|
+//! | BEP 3 bencode | [`bencode`] |
+//! | BEP 3, 12, 27, 47, 52 torrent files | [`metainfo`] |
+//! | BEP 52 merkle trees | [`merkle`] |
+//! | BEP 9, 52 magnet links | [`magnet`] |
+//! | BEP 3, 6, 9, 10, 21, 52, 54 peer messages | [`peer`] |
+//! | BEP 3, 7, 15, 23, 24, 31, 48 trackers | [`tracker`] |
+#![forbid(unsafe_code)]
+
+pub mod bitfield;
+mod error;
+pub mod id;
+pub mod metainfo;
+pub mod piece;
+pub mod reader;
+
+pub use bitfield::Bitfield;
+pub use error::DecodeError;
+pub use id::{InfoHash, InfoHashV1, InfoHashV2, InfoHashes, MerkleHash, PeerId, PieceHash};
+pub use piece::{BLOCK_LEN, Block, FileIndex, Geometry, PieceIndex, Span};

@@ -1,0 +1,258 @@
+//! Pieces, blocks and where their bytes live in the files.
+//!
+//! A torrent is one linear space cut into pieces of one length. v1 fills the space with the files one
+//! after another; v2 starts each file on a piece; a hybrid does both, with pad files (BEP 47) in the
+//! gaps. Here a pad is simply space that no file covers: its bytes are zeros, never stored, served
+//! when asked for.
+
+use std::ops::Range;
+
+/// Bytes in a block, the unit of requests and of v2 leaf hashes (16 KiB).
+pub const BLOCK_LEN: u32 = 16 * 1024;
+
+/// A piece's place in the torrent, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct PieceIndex(pub u32);
+
+impl PieceIndex {
+    /// For slices that have one entry a piece.
+    #[must_use]
+    pub const fn as_usize(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A file's place in the torrent's list of files, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileIndex(pub u32);
+
+/// A run of bytes inside a piece, as requests and cancels name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Block {
+    /// The piece.
+    pub piece: PieceIndex,
+    /// Where the run starts in the piece, in bytes.
+    pub begin: u32,
+    /// Its length in bytes.
+    pub len: u32,
+}
+
+impl Block {
+    /// The number of the 16 KiB block that this run starts in.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        self.begin / BLOCK_LEN
+    }
+}
+
+/// A part of a piece that lies in one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The file.
+    pub file: FileIndex,
+    /// Where the part starts in the file.
+    pub file_offset: u64,
+    /// Where the part starts in the piece.
+    pub begin: u32,
+    /// Its length in bytes.
+    pub len: u32,
+}
+
+/// How a torrent's space is cut into pieces and which file covers what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Geometry {
+    piece_len: u32,
+    piece_count: u32,
+    /// End of the space; only the last piece can be cut by it.
+    end: u64,
+    /// v2 only: a piece also ends where its file ends.
+    file_aligned: bool,
+    /// Files that have bytes, by start.
+    files: Vec<Extent>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Extent {
+    start: u64,
+    end: u64,
+    file: FileIndex,
+}
+
+impl Geometry {
+    /// Lays files out. `files` gives each real (not pad) file's start in the space and its length, in
+    /// rising order and without overlap; `end` is the end of the space, pads included;
+    /// `file_aligned` is set for v2-only torrents, whose pieces end with their files.
+    ///
+    /// # Panics
+    /// If the files overlap or pass `end`, or there are more than 2^31 pieces: metainfo is checked
+    /// before it gets here.
+    #[must_use]
+    pub fn new(
+        piece_len: u32,
+        end: u64,
+        file_aligned: bool,
+        files: impl IntoIterator<Item = (FileIndex, u64, u64)>,
+    ) -> Self {
+        let files: Vec<_> = files
+            .into_iter()
+            .filter(|(.., len)| *len > 0)
+            .map(|(file, start, len)| Extent { start, end: start + len, file })
+            .collect();
+        assert!(files.windows(2).all(|pair| pair[0].end <= pair[1].start), "files overlap");
+        assert!(files.last().is_none_or(|last| last.end <= end), "a file passes the end");
+        let piece_count = end.div_ceil(u64::from(piece_len));
+        assert!(piece_count < 1 << 31, "too many pieces");
+        Self { piece_len, piece_count: piece_count as u32, end, file_aligned, files }
+    }
+
+    /// The nominal length of a piece in bytes.
+    #[must_use]
+    pub const fn nominal_piece_len(&self) -> u32 {
+        self.piece_len
+    }
+
+    /// The number of pieces.
+    #[must_use]
+    pub const fn piece_count(&self) -> u32 {
+        self.piece_count
+    }
+
+    /// Bytes of all real files together.
+    #[must_use]
+    pub fn content_len(&self) -> u64 {
+        self.files.iter().map(|file| file.end - file.start).sum()
+    }
+
+    /// Where `piece` lies in the space.
+    ///
+    /// # Panics
+    /// If there is no such piece.
+    #[must_use]
+    pub fn piece_range(&self, piece: PieceIndex) -> Range<u64> {
+        assert!(piece.0 < self.piece_count, "piece {} of {}", piece.0, self.piece_count);
+        let start = u64::from(piece.0) * u64::from(self.piece_len);
+        let end = (start + u64::from(self.piece_len)).min(self.end);
+        match self.file_aligned {
+            true => start..self.file_at(start).map_or(end, |file| file.end.min(end)),
+            false => start..end,
+        }
+    }
+
+    /// The length of `piece` in bytes, as requests see it.
+    #[must_use]
+    pub fn piece_len(&self, piece: PieceIndex) -> u32 {
+        let range = self.piece_range(piece);
+        (range.end - range.start) as u32
+    }
+
+    /// The number of 16 KiB blocks in `piece`; the last one may be short.
+    #[must_use]
+    pub fn block_count(&self, piece: PieceIndex) -> u32 {
+        self.piece_len(piece).div_ceil(BLOCK_LEN)
+    }
+
+    /// The block with that number in `piece`.
+    #[must_use]
+    pub fn block(&self, piece: PieceIndex, number: u32) -> Block {
+        let begin = number * BLOCK_LEN;
+        Block { piece, begin, len: (self.piece_len(piece) - begin).min(BLOCK_LEN) }
+    }
+
+    /// Whether a request for `block` is one that can be answered.
+    #[must_use]
+    pub fn contains(&self, block: Block) -> bool {
+        block.piece.0 < self.piece_count
+            && block.len > 0
+            && u64::from(block.begin) + u64::from(block.len)
+                <= u64::from(self.piece_len(block.piece))
+    }
+
+    /// Whether any byte of the run belongs to a real file; if not, it is all pad.
+    #[must_use]
+    pub fn has_content(&self, block: Block) -> bool {
+        self.spans(block).next().is_some()
+    }
+
+    /// The parts of real files in the run, in order. What lies between them is pad: zeros.
+    /// Each [`Span::begin`] counts from the start of the piece.
+    pub fn spans(&self, run: Block) -> impl Iterator<Item = Span> + '_ {
+        let piece_start = u64::from(run.piece.0) * u64::from(self.piece_len);
+        let start = piece_start + u64::from(run.begin);
+        let end = start + u64::from(run.len);
+        let first = self.files.partition_point(|file| file.end <= start);
+        self.files[first..].iter().take_while(move |file| file.start < end).map(move |file| {
+            let from = file.start.max(start);
+            Span {
+                file: file.file,
+                file_offset: from - file.start,
+                begin: (from - piece_start) as u32,
+                len: (file.end.min(end) - from) as u32,
+            }
+        })
+    }
+
+    /// The whole piece as one run.
+    #[must_use]
+    pub fn whole(&self, piece: PieceIndex) -> Block {
+        Block { piece, begin: 0, len: self.piece_len(piece) }
+    }
+
+    /// The pieces that hold bytes of `file`; empty for an empty file.
+    #[must_use]
+    pub fn pieces_of(&self, file: FileIndex) -> Range<u32> {
+        let Some(extent) = self.files.iter().find(|extent| extent.file == file) else {
+            return 0..0;
+        };
+        let piece_len = u64::from(self.piece_len);
+        (extent.start / piece_len) as u32..extent.end.div_ceil(piece_len) as u32
+    }
+
+    fn file_at(&self, position: u64) -> Option<&Extent> {
+        let index = self.files.partition_point(|file| file.end <= position);
+        self.files.get(index).filter(|file| file.start <= position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PIECE: u32 = 4 * BLOCK_LEN;
+
+    fn two_files(end: u64, file_aligned: bool) -> Geometry {
+        let files = [(FileIndex(0), 0, 100_000), (FileIndex(2), 131_072, 10)];
+        Geometry::new(PIECE, end, file_aligned, files)
+    }
+
+    #[test]
+    fn v2_pieces_end_with_their_file() {
+        let v2 = two_files(131_082, true);
+        assert_eq!(v2.piece_count(), 3);
+        assert_eq!([0, 1, 2].map(|i| v2.piece_len(PieceIndex(i))), [65_536, 34_464, 10]);
+        assert_eq!(v2.block_count(PieceIndex(1)), 3);
+        assert_eq!(v2.block(PieceIndex(1), 2).len, 34_464 - 2 * BLOCK_LEN);
+    }
+
+    #[test]
+    fn hybrid_pieces_run_into_pads() {
+        let hybrid = two_files(131_082, false);
+        assert_eq!(hybrid.piece_len(PieceIndex(1)), PIECE);
+        assert!(hybrid.has_content(hybrid.block(PieceIndex(1), 2)));
+        assert!(!hybrid.has_content(hybrid.block(PieceIndex(1), 3)));
+        let spans: Vec<_> = hybrid.spans(hybrid.whole(PieceIndex(1))).collect();
+        let only = Span { file: FileIndex(0), file_offset: 65_536, begin: 0, len: 34_464 };
+        assert_eq!(spans, [only]);
+        assert_eq!(hybrid.pieces_of(FileIndex(2)), 2..3);
+    }
+
+    #[test]
+    fn requests_outside_the_piece_are_refused() {
+        let v1 = two_files(131_082, false);
+        let block = |piece, begin, len| Block { piece: PieceIndex(piece), begin, len };
+        assert!(v1.contains(block(2, 0, 10)));
+        assert!(!v1.contains(block(2, 0, 11)));
+        assert!(!v1.contains(block(3, 0, 1)));
+        assert!(!v1.contains(block(0, u32::MAX, u32::MAX)));
+        assert!(!v1.contains(block(0, 0, 0)));
+    }
+}

@@ -1,0 +1,300 @@
+//! The whole language between sessions, the swarm and the shell around them, on one page.
+//!
+//! ```text
+//!            PeerEvent                Action::Disk
+//!  Session ------------->  Swarm  ------------------>  disk and hash workers
+//!          <-------------         <------------------
+//!            PeerCommand              DiskEvent
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use proto::metainfo::{Expected, Info, PieceLayers};
+use proto::{Bitfield, Block, Geometry, InfoHash, MerkleHash, PeerId, PieceIndex};
+
+use crate::BlockBuf;
+
+/// A connection's name inside one swarm; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerKey(pub u64);
+
+/// Who opened the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The peer dialled us.
+    Incoming,
+    /// We dialled the peer.
+    Outgoing,
+}
+
+/// What both handshakes settled (BEP 3, 6, 10, 52).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connected {
+    /// The peer's address as the socket has it, IPv4-mapped addresses as IPv4.
+    pub addr: SocketAddr,
+    /// Who dialled.
+    pub direction: Direction,
+    /// The peer's name for itself.
+    pub peer_id: PeerId,
+    /// The hash that the connection runs under.
+    pub info_hash: InfoHash,
+    /// The connection runs under the v2 info hash, so hash requests are allowed.
+    pub v2: bool,
+    /// Both sides have the fast extension.
+    pub fast: bool,
+    /// Both sides have the extension protocol.
+    pub extended: bool,
+}
+
+/// A range of hashes of one layer of a file's tree (BEP 52).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HashRange {
+    /// The file.
+    pub root: MerkleHash,
+    /// The layer: 0 is the leaves.
+    pub base: u32,
+    /// The first hash asked for; a multiple of `length`.
+    pub index: u32,
+    /// How many: a power of two, at least 2.
+    pub length: u32,
+    /// Layers of uncle hashes wanted above the base layer.
+    pub proof_layers: u32,
+}
+
+/// What a peer says of itself in its extension handshake (BEP 10, 21).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Client name and version, control characters removed.
+    pub client: Option<String>,
+    /// Outstanding requests that it accepts.
+    pub reqq: Option<u32>,
+    /// Length of the info dictionary, when it has it.
+    pub metadata_len: Option<u32>,
+    /// It wants nothing more (BEP 21).
+    pub upload_only: bool,
+    /// The port it listens on.
+    pub listen_port: Option<u16>,
+}
+
+/// What happened on one connection.
+#[derive(Debug)]
+pub enum PeerEvent {
+    /// The extension handshake came (it may come again).
+    Extended(PeerInfo),
+    /// All that the peer has: bitfield, have all or have none, checked against the torrent's size.
+    Has(Bitfield),
+    /// It has one more piece.
+    Have(PieceIndex),
+    /// It lost a piece (`lt_donthave`).
+    DontHave(PieceIndex),
+    /// It stopped answering requests. Follows a [`PeerEvent::Dropped`] for each one it will not answer.
+    Choked,
+    /// It answers requests.
+    Unchoked,
+    /// It wants something we have.
+    Interested,
+    /// It wants nothing.
+    NotInterested,
+    /// It answers requests for this piece even while choking us (BEP 6).
+    AllowedFast(PieceIndex),
+    /// A block that was asked for.
+    Block(Block, BlockBuf),
+    /// The peer refused a request (BEP 6).
+    Rejected(Block),
+    /// A request that will never be answered: the peer choked us, or we cancelled it.
+    Dropped(Block),
+    /// A part of the info dictionary, 16 KiB but for the last (BEP 9).
+    Metadata(u32, Vec<u8>),
+    /// The peer does not give that part.
+    MetadataRejected(u32),
+    /// Hashes that were asked for: the range, its hashes and the uncles.
+    Hashes(HashRange, Vec<MerkleHash>),
+    /// The peer does not give those hashes.
+    HashesRejected(HashRange),
+    /// The peer asks for hashes; answered by [`PeerCommand::Hashes`].
+    HashesRequested(HashRange),
+    /// Payload bytes put on the wire since the last such event.
+    Sent(u64),
+    /// The number of requests of the peer that wait for data changed from or to zero.
+    Waiting(bool),
+}
+
+/// What a session must do.
+#[derive(Debug, Clone)]
+pub enum PeerCommand {
+    /// First of all, and again when a magnet link's metadata becomes known: what the torrent is and
+    /// which pieces we have.
+    Torrent {
+        /// Its pieces.
+        geometry: Arc<Geometry>,
+        /// Its info dictionary.
+        info: Arc<Info>,
+        /// Our pieces.
+        have: Bitfield,
+    },
+    /// Answer the peer's requests, or stop.
+    Choke(bool),
+    /// Tell the peer whether we want something.
+    Interest(bool),
+    /// Ask for these blocks, in this order.
+    Request(Vec<Block>),
+    /// Take a request back; ends as block, rejected or dropped all the same.
+    Cancel(Block),
+    /// We have one more piece, verified and written. Told to the peer unless it has it.
+    Have(PieceIndex),
+    /// We no longer have a piece (`lt_donthave`); requests for it are refused.
+    Lost(PieceIndex),
+    /// We want nothing more (BEP 21), or want again.
+    UploadOnly(bool),
+    /// Ask for a part of the info dictionary.
+    RequestMetadata(u32),
+    /// Ask for hashes.
+    RequestHashes(HashRange),
+    /// Answer the peer's hash request; `None` rejects it.
+    Hashes(HashRange, Option<Vec<MerkleHash>>),
+}
+
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Goodbye {
+    /// We are connected to this peer already, or to ourselves.
+    #[error("a second connection to the same peer")]
+    Duplicate,
+    /// It sent bad data.
+    #[error("banned")]
+    Banned,
+    /// Neither side wants anything from the other.
+    #[error("both sides only upload")]
+    Useless,
+    /// There are better peers.
+    #[error("too many peers")]
+    TooMany,
+    /// The torrent stops.
+    #[error("stopping")]
+    Stopping,
+    /// It was silent for too long.
+    #[error("timed out")]
+    TimedOut,
+}
+
+/// Work for the disk and hash workers.
+#[derive(Debug)]
+pub enum DiskJob {
+    /// Check a whole piece in memory; if it is right, write it.
+    Store {
+        /// The piece.
+        piece: PieceIndex,
+        /// Its blocks in order; `None` where a block is all pad.
+        blocks: Vec<Option<BlockBuf>>,
+        /// What it must hash to.
+        expected: Expected,
+        /// Give each block's digest back even if the piece is right, to find who lied before.
+        want_digests: bool,
+    },
+}
+
+/// What became of a [`DiskJob`].
+#[derive(Debug)]
+pub enum DiskEvent {
+    /// The piece is right and written; syncing is the workers' business.
+    Stored {
+        /// The piece.
+        piece: PieceIndex,
+        /// SHA-256 of each block's data, if asked for; `None` where the block is all pad.
+        digests: Option<Vec<Option<MerkleHash>>>,
+    },
+    /// The piece is wrong; nothing was written.
+    Bad {
+        /// The piece.
+        piece: PieceIndex,
+        /// SHA-256 of each block's data (for v2 these are the leaves).
+        digests: Vec<Option<MerkleHash>>,
+        /// Its v2 hash is right and its v1 hash is wrong, or the other way round: the torrent itself
+        /// is inconsistent, no peer is to blame.
+        inconsistent: bool,
+    },
+    /// The disk refused; the piece is not there.
+    Failed {
+        /// The piece.
+        piece: PieceIndex,
+        /// What went wrong, for people.
+        reason: String,
+        /// The disk or a quota is full: goes on when there is room.
+        full: bool,
+    },
+    /// Pieces that were there are not any more: a file changed underneath.
+    Lost(Vec<PieceIndex>),
+}
+
+/// What the shell must do.
+#[derive(Debug)]
+pub enum Action {
+    /// Hand these to a session, in order.
+    Peer(PeerKey, PeerCommand),
+    /// Open a connection; answered by [`crate::Swarm::handle_connected`] or
+    /// [`crate::Swarm::handle_dial_failed`].
+    Dial(SocketAddr),
+    /// End a connection; answered by [`crate::Swarm::handle_disconnected`].
+    Disconnect(PeerKey, Goodbye),
+    /// Start a job; never waits, the swarm counts what is under way.
+    Disk(DiskJob),
+    /// Tell a tracker; answered by [`crate::Swarm::handle_announced`].
+    Announce(AnnounceTo),
+    /// Something that people or the shell want to know.
+    Notice(Notice),
+}
+
+/// Which tracker to tell what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnounceTo {
+    /// The tracker's URL.
+    pub url: String,
+    /// The hash to announce.
+    pub info_hash: InfoHash,
+    /// Started, completed, stopped or a regular announce.
+    pub event: AnnounceEvent,
+    /// Payload bytes sent since the start.
+    pub uploaded: u64,
+    /// Payload bytes received since the start.
+    pub downloaded: u64,
+    /// Content bytes still missing.
+    pub left: u64,
+    /// Peers wanted.
+    pub num_want: u32,
+}
+
+/// Why we announce (BEP 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnnounceEvent {
+    /// Regular.
+    None,
+    /// First time.
+    Started,
+    /// All content came in since the start.
+    Completed,
+    /// We leave.
+    Stopped,
+}
+
+/// Something that people or the shell want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The info dictionary of a magnet link is known; the shell opens the files, then calls
+    /// [`crate::Swarm::handle_opened`].
+    MetadataKnown(Arc<Info>),
+    /// The piece layers are known too, so that a .torrent file can be written.
+    LayersKnown(PieceLayers),
+    /// Every piece is verified and written (not yet synced).
+    Complete,
+    /// The torrent waits: disk trouble. Serving goes on.
+    Paused(String),
+    /// A piece was wrong.
+    BadPiece(PieceIndex),
+    /// A block was proved wrong; who sent it.
+    BadBlock(Block, SocketAddr),
+    /// A peer is banned, and why.
+    Banned(SocketAddr, String),
+    /// v1 and v2 hashes of the torrent contradict each other; nobody can complete it.
+    Inconsistent(PieceIndex),
+}

@@ -1,0 +1,2 @@
+//! The `teem` program.
+fn main() {}
