@@ -1,0 +1,3 @@
+//! The tracker's HTTP API.
+
+pub(crate) mod dto;
