@@ -13,12 +13,15 @@
 //! | BEP 3, 7, 15, 23, 24, 31, 48 trackers | [`tracker`] |
 #![forbid(unsafe_code)]
 
+pub mod bencode;
 pub mod bitfield;
 mod error;
 pub mod id;
 pub mod metainfo;
+pub mod peer;
 pub mod piece;
 pub mod reader;
+pub mod tracker;
 
 pub use bitfield::Bitfield;
 pub use error::DecodeError;
