@@ -17,6 +17,8 @@ pub mod bencode;
 pub mod bitfield;
 mod error;
 pub mod id;
+pub mod magnet;
+pub mod merkle;
 pub mod metainfo;
 pub mod peer;
 pub mod piece;

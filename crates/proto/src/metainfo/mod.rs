@@ -4,8 +4,18 @@
 //! of a hybrid describe the same bytes, and piece layers fold to their roots. The info hash is taken
 //! over the bytes as they came, never over a re-encoding.
 
+mod decode;
+mod encode;
+mod error;
+pub mod limits;
+mod name;
+mod v1;
+mod v2;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub use error::MetainfoError;
 
 use crate::{FileIndex, Geometry, InfoHashes, MerkleHash, PieceHash, PieceIndex};
 
@@ -195,7 +205,8 @@ impl Info {
         let piece_len = u64::from(self.piece_len);
         let start = u64::from(piece.0) * piece_len;
         // Files without bytes share their offset with the next one, so look for one that ends later.
-        let file = &self.files[self.files.partition_point(|file| file.offset + file.len <= start)..];
+        let file =
+            &self.files[self.files.partition_point(|file| file.offset + file.len <= start)..];
         let file = file.first().filter(|file| file.offset <= start)?;
         let root = file.root?;
         let data_len = (file.offset + file.len - start).min(piece_len) as u32;
