@@ -1,1 +1,33 @@
-//! (crate docs follow)
+//! Who is in which swarm: the tracker's pure half.
+//!
+//! A [`Shard`] holds the swarms of some of the info hashes ([`HashKey::shard`] says which). It reads no
+//! clock and draws no random numbers: the time ([`Secs`]) and chance come in as arguments. A server
+//! keeps many shards, each behind a short lock; a simulator keeps one.
+//!
+//! | what | where |
+//! |---|---|
+//! | announce, scrape, sweeping, hybrids, intake | [`Shard`] |
+//! | changes for other nodes | [`SwarmChanges`] |
+//! | every bound | [`limits`] |
+#![forbid(unsafe_code)]
+
+mod chance;
+mod client;
+mod feed;
+mod index;
+mod key;
+pub mod limits;
+mod mark;
+mod peers;
+mod shard;
+mod swarm;
+mod time;
+
+pub use chance::HashKey;
+pub use client::ClientClass;
+pub use feed::{Change, Presence, SwarmChanges};
+pub use key::Families;
+pub use mark::Names;
+pub use peers::Role;
+pub use shard::{Displaced, PeerView, Route, Shard, Totals, Visit};
+pub use time::{Intervals, Secs};

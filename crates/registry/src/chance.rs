@@ -1,0 +1,97 @@
+//! Keyed hashing and the stretching of one random number into many.
+
+use std::hash::Hasher as _;
+
+use proto::InfoHash;
+use siphasher::sip::SipHasher13;
+
+/// The secret that places info hashes and addresses in tables: without it nobody can aim at one
+/// slot. Drawn once per process, and one for all shards.
+#[derive(Clone, Copy)]
+pub struct HashKey([u8; 16]);
+
+impl HashKey {
+    /// The key made of these random bytes.
+    #[must_use]
+    pub const fn new(secret: [u8; 16]) -> Self {
+        Self(secret)
+    }
+
+    /// Which of `shards` an info hash belongs to.
+    #[must_use]
+    pub fn shard(&self, hash: &InfoHash, shards: usize) -> usize {
+        // The high half: tables inside a shard use the low bits.
+        (self.hash(&hash.0) >> 32) as usize % shards.max(1)
+    }
+
+    pub(crate) fn hash(&self, bytes: &[u8]) -> u64 {
+        let mut hasher = SipHasher13::new_with_key(&self.0);
+        hasher.write(bytes);
+        hasher.finish()
+    }
+}
+
+impl std::fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HashKey(..)")
+    }
+}
+
+/// Numbers that look random, from one that is (splitmix64). Good enough to mix peers; secrets never
+/// come from here.
+#[derive(Debug)]
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    /// A number below `end`, which is not 0.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((u128::from(z ^ (z >> 31)) * end as u128) >> 64) as usize
+    }
+}
+
+/// Picks `want` of `count` positions, each with the same chance and none twice, in `want` steps: one
+/// position by chance out of each of `want` equal parts of a circle that starts anywhere.
+pub(crate) fn sample(count: usize, want: usize, dice: &mut Dice, mut pick: impl FnMut(usize)) {
+    let want = want.min(count);
+    if want == 0 {
+        return;
+    }
+    let start = dice.below(count);
+    for part in 0..want {
+        let low = part * count / want;
+        let high = (part + 1) * count / want;
+        let at = start + low + if high - low > 1 { dice.below(high - low) } else { 0 };
+        pick(if at >= count { at - count } else { at });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sample_never_repeats_and_is_fair() {
+        for (count, want) in [(1, 1), (7, 3), (50, 50), (50, 80), (1_000, 30)] {
+            let mut seen = vec![0_u32; count];
+            let rounds = 4_000;
+            let mut dice = Dice(42);
+            for _ in 0..rounds {
+                let mut picked = Vec::new();
+                sample(count, want, &mut dice, |at| picked.push(at));
+                picked.sort_unstable();
+                picked.dedup();
+                assert_eq!(picked.len(), want.min(count));
+                picked.into_iter().for_each(|at| seen[at] += 1);
+            }
+            let mean = (rounds * want.min(count) / count) as f64;
+            let spread = 6.0 * mean.sqrt() + 1.0;
+            for times in seen {
+                assert!((f64::from(times) - mean).abs() < spread, "{times} against {mean}");
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Every bound of the registry, with its reason.
+
+/// Swarms in one shard. With 64 shards that is sixteen million swarms; an empty record costs about
+/// 120 bytes, so a flood of made-up hashes ends at some two gigabytes in the worst case.
+pub const SWARMS_MAX: usize = 1 << 18;
+
+/// Peers of one swarm, each address family. A tracker hands out a sample, so a larger record serves
+/// nobody; counts stop there too.
+pub const SWARM_PEERS_MAX: usize = 1 << 17;
+
+/// Peers in one shard, all swarms together: 64 shards hold 128 million.
+pub const PEERS_MAX: usize = 1 << 21;
+
+/// Peers handed out at once, whatever was asked for. HTTP replies grow with it.
+pub const NUMWANT_MAX: usize = 200;
+
+/// Peers handed out when a peer does not say how many it wants.
+pub const NUMWANT_DEFAULT: usize = 50;
+
+/// Peers looked at when only those of one hash of a hybrid may be handed out.
+pub const FILTER_SCAN_MAX: usize = 4_096;
+
+/// Swarms up to this many peers (each family) drop expired peers whenever they are asked.
+pub const TOUCH_SWEEP_MAX: usize = 64;
+
+/// Changes that wait to be fetched from the feed of one shard. At 60 bytes each this is 4 MB; what
+/// does not fit comes again with the peer's next announce.
+pub const FEED_MAX: usize = 1 << 16;
+
+/// Names of the catalogue that one shard keeps a record for even without peers.
+pub const PINNED_MAX: usize = 1 << 17;
+
+/// Longest life that another node's peer may claim, in seconds: two and a half of the longest
+/// intervals, and a refresh period of slack.
+pub const INTAKE_LIFE_MAX_SECS: u32 = 3 * 3_600;
+
+const _: () = assert!(NUMWANT_MAX <= FILTER_SCAN_MAX);
+const _: () = assert!(PINNED_MAX < SWARMS_MAX);
+// The expiry of a peer has 16 bits of four seconds and is compared by wrapping.
+const _: () = assert!(INTAKE_LIFE_MAX_SECS / 4 < 1 << 15);
