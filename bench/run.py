@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""The benchmark: Teem beside libtorrent, aria2 and a bare pipeline, on this machine, over loopback.
+
+    scripts/bench                  everything, about an hour
+    scripts/bench --quick          256 MiB, one run each: does it work?
+    scripts/bench --only transfers,create --media tmpfs --peers teem,libtorrent
+
+Runs are interleaved (each round runs every cell once), medians are taken over the rounds, and raw
+values go to bench/results/. Compare only within one run.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import report
+import suites
+from clients import CLIENTS, ROOT
+
+SUITES = ("transfers", "fanout", "small", "tree", "create")
+
+
+def arguments():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="256 MiB and one round")
+    parser.add_argument("--rounds", type=int, help="rounds (7)")
+    parser.add_argument("--size-mib", type=int, help="size of the content in MiB (2048)")
+    parser.add_argument("--only", default=",".join(SUITES), help="suites, comma-separated")
+    parser.add_argument("--peers", default=",".join(CLIENTS), help="clients, comma-separated")
+    parser.add_argument("--formats", default="v1,v2,hybrid", help="formats, comma-separated")
+    parser.add_argument("--media", default="tmpfs,disk", help="where the content lies, comma-separated")
+    parser.add_argument("--tmpfs", default="/dev/shm", help="a folder in memory")
+    parser.add_argument("--disk", default=tempfile.gettempdir(), help="a folder on a disk")
+    parser.add_argument("--results", default=str(ROOT / "bench" / "results"), help="where results go")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.quick else 7)
+    options.size_mib = options.size_mib or (256 if options.quick else 2048)
+    for name in ("only", "peers", "formats", "media"):
+        setattr(options, name, [word for word in getattr(options, name).split(",") if word])
+    return options
+
+
+def write_content(path, size):
+    """Random bytes, the same for each run of the benchmark."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = random.Random(size)
+    with open(path, "wb") as file:
+        left = size
+        while left:
+            part = min(left, 8 << 20)
+            file.write(rng.randbytes(part))
+            left -= part
+
+
+def make_torrent(path, out, format, piece_length):
+    """The torrent file for the other clients."""
+    script = ROOT / "bench" / "lt_create.py"
+    subprocess.run([sys.executable, script, path, out, format, str(piece_length)], check=True, capture_output=True)
+
+
+def machine():
+    """What the figures were taken on."""
+    model = next(
+        (line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown"
+    )
+    commit = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "commit": commit.stdout.strip(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
+    }
+
+
+def main():
+    """Runs the suites that were asked for."""
+    options = arguments()
+    clients = []
+    for name in options.peers:
+        client = CLIENTS[name]()
+        missing = client.available()
+        if missing:
+            print(f"left out: {name}: {missing}", file=sys.stderr)
+        else:
+            clients.append(client)
+    tools = suites.Tools(write_content, make_torrent)
+    bench = suites.Bench(options, clients, tools)
+    facts = machine()
+    print(f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}, commit {facts['commit']}")
+    try:
+        for suite in options.only:
+            getattr(bench, suite)()
+    finally:
+        bench.close()
+        results = Path(options.results)
+        results.mkdir(parents=True, exist_ok=True)
+        out = results / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+        out.write_text(json.dumps({"machine": facts, "options": vars(options), "runs": bench.runs}, indent=1))
+    for line in report.tables(bench.runs):
+        print(line)
+    for line in report.verdicts(bench.runs):
+        print(line)
+    print(f"raw values: {out}")
+    if bench.errors:
+        print(f"{len(bench.errors)} runs failed; the first: {bench.errors[0]}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+# Shared by the scripts; sourced from the root of the checkout.
+
+TARGET_DIR=${CARGO_TARGET_DIR:-target}
+PACKAGES="build-essential python3 python3-venv iproute2 aria2 transmission-daemon transmission-cli mktorrent"
+
+say() {
+    printf '\n== %s\n' "$*"
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+missing_packages() {
+    for package in $PACKAGES; do
+        dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || printf '%s ' "$package"
+    done
+}
+
+# The other clients and the compiler for C, from Debian or Ubuntu. Elsewhere: only says what to install.
+need_packages() {
+    if ! command -v dpkg-query >/dev/null; then
+        echo "not a Debian system: install by hand what corresponds to: $PACKAGES" >&2
+        return
+    fi
+    missing=$(missing_packages)
+    [ -z "$missing" ] && return
+    say "installing $missing"
+    as_root apt-get update -q
+    # RUNLEVEL=1 keeps packages from starting their services.
+    # shellcheck disable=SC2086 # one word a package
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -q -y --no-install-recommends $missing
+}
+
+# A Python with pytest and libtorrent at the versions that the tests were written with.
+need_python() {
+    wanted=tests/e2e/requirements.txt
+    cmp -s "$wanted" .venv/installed.txt && return
+    say "making .venv with $(grep -c . "$wanted") packages"
+    python3 -m venv --clear .venv
+    .venv/bin/python -m pip install -q --disable-pip-version-check -r "$wanted"
+    cp "$wanted" .venv/installed.txt
+}
+
+need_rust() {
+    command -v cargo >/dev/null || { echo "no cargo: install Rust from https://rustup.rs" >&2; exit 1; }
+}
+
+need_tools() {
+    need_rust
+    need_packages
+    need_python
+}

@@ -1,0 +1,47 @@
+"""Network namespaces made by a test: nothing in them leaves the machine."""
+
+import itertools
+import os
+import subprocess
+
+_numbers = itertools.count()
+
+
+def ip(*args):
+    """Runs `ip ARGS`."""
+    subprocess.run(["ip", *args], check=True, capture_output=True)
+
+
+class Namespace:
+    """A namespace with its loopback up. Some clients ignore peers on 127/8: `addresses` are others."""
+
+    def __init__(self, addresses=()):
+        self.name = f"teem-{os.getpid()}-{next(_numbers)}"
+        ip("netns", "add", self.name)
+        self.command("link", "set", "lo", "up")
+        for address in addresses:
+            self.command("addr", "add", f"{address}/32", "dev", "lo")
+
+    def command(self, *args):
+        """Runs `ip ARGS` inside."""
+        ip("-n", self.name, *args)
+
+    def run(self, *argv, **options):
+        """Runs a command inside, to its end."""
+        return subprocess.run(["ip", "netns", "exec", self.name, *argv], **options)
+
+    def close(self):
+        """Removes it."""
+        ip("netns", "del", self.name)
+
+
+def connect(left, right, left_address, right_address):
+    """Joins two namespaces by a cable, `eth0` on each side, on one network of 24 bits."""
+    a, b = f"tv{os.getpid() % 100000}a", f"tv{os.getpid() % 100000}b"
+    ip("link", "add", a, "type", "veth", "peer", "name", b)
+    for namespace, device, address in ((left, a, left_address), (right, b, right_address)):
+        ip("link", "set", device, "netns", namespace.name)
+        namespace.command("link", "set", device, "name", "eth0")
+        namespace.command("addr", "add", f"{address}/24", "dev", "eth0", "brd", "+")
+        namespace.command("link", "set", "eth0", "up")
+        namespace.command("route", "add", "default", "dev", "eth0")

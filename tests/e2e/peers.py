@@ -1,0 +1,287 @@
+"""Stock BitTorrent clients for the interoperability tests, each behind the same few words:
+
+`seed(torrent, folder)` serves what is in `folder`, `leech(source, folder)` fetches, `wait_done()`
+waits for all of it, `close()` ends it. Each peer has an address of its own.
+"""
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import libtorrent as lt
+
+from proc import Process, wait_for
+
+PEER_PORT = 6881
+FORMATS = ("v1", "hybrid", "v2")
+
+_QUIET = {
+    "enable_dht": False,
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
+    "enable_outgoing_utp": False,
+    "enable_incoming_utp": False,
+    "allow_multiple_connections_per_ip": True,
+    "webtorrent_stun_server": "",
+    "dht_bootstrap_nodes": "",
+    "announce_to_all_trackers": True,
+    "announce_to_all_tiers": True,
+    "alert_mask": 0xFFFFFFF & ~lt.alert.category_t.stats_notification,
+    "alert_queue_size": 10_000,
+    "stop_tracker_timeout": 1,
+}
+
+
+def make_torrent(path, out, format="hybrid", piece_length=0, trackers=()):
+    """Makes a torrent file of `path` with libtorrent, and returns its `torrent_info`."""
+    path = Path(path)
+    flags = {"v1": lt.create_torrent.v1_only, "v2": lt.create_torrent.v2_only, "hybrid": 0}[format]
+    flags |= lt.create_torrent.symlinks
+    files = lt.file_storage()
+    lt.add_files(files, str(path), flags=flags)
+    torrent = lt.create_torrent(files, piece_length, flags)
+    for url in trackers:
+        torrent.add_tracker(url)
+    lt.set_piece_hashes(torrent, str(path.parent))
+    Path(out).write_bytes(lt.bencode(torrent.generate()))
+    return lt.torrent_info(str(out))
+
+
+class LibtorrentPeer:
+    """libtorrent, over TCP only, inside the test's own process."""
+
+    def __init__(self, address, **settings):
+        self.address = address
+        values = dict(_QUIET, listen_interfaces=f"{address}:{PEER_PORT}", outgoing_interfaces=address)
+        self.session = lt.session(dict(values, **settings))
+        self.handle = None
+        self.seen = []
+
+    def _add(self, source, folder, trackers, flags=0):
+        source = str(source)
+        params = lt.parse_magnet_uri(source) if source.startswith("magnet:") else lt.load_torrent_file(source)
+        params.save_path = str(folder)
+        if trackers:
+            params.trackers = list(trackers)
+        params.flags &= ~lt.torrent_flags.auto_managed
+        params.flags &= ~lt.torrent_flags.paused
+        params.flags |= flags
+        self.handle = self.session.add_torrent(params)
+        return self
+
+    def seed(self, torrent, folder, trackers=(), timeout=120):
+        """Checks and serves the content in `folder`; returns when it is checked."""
+        self._add(torrent, folder, trackers)
+        wait_for(lambda: self.handle.status().is_seeding, timeout, f"libtorrent's check: {self.describe()}")
+        return self
+
+    def leech(self, source, folder, trackers=()):
+        """Fetches a torrent file or a magnet link into `folder`."""
+        return self._add(source, folder, trackers)
+
+    def connect(self, address, port=PEER_PORT):
+        """Dials a peer by hand."""
+        self.handle.connect_peer((address, port))
+
+    def alerts(self):
+        """All alerts so far, as text."""
+        self.seen += [f"{alert.what()}: {alert.message()}" for alert in self.session.pop_alerts()]
+        return self.seen
+
+    def describe(self):
+        """How the torrent stands, for a failure message."""
+        status = self.handle.status()
+        return f"{status.state} {status.progress:.3f} peers {status.num_peers} error {status.errc.message()!r}"
+
+    def wait_done(self, timeout=120):
+        """Waits until all is there and verified."""
+        try:
+            wait_for(lambda: self.handle.status().is_seeding, timeout, "complete download by libtorrent")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.describe()}\n" + "\n".join(self.alerts()[-60:])) from None
+        # It calls a torrent complete while its last pieces are still on their way to the file.
+        self.alerts()
+        seen = len(self.seen)
+        self.handle.flush_cache()
+        wait_for(
+            lambda: any(line.startswith("cache_flushed") for line in self.alerts()[seen:]), 30, "flush by libtorrent"
+        )
+        return self
+
+    def failed_bytes(self):
+        """Bytes that it received and found wrong."""
+        return self.handle.status().total_failed_bytes
+
+    def uploaded(self):
+        """Payload bytes that it sent."""
+        return self.handle.status().total_payload_upload
+
+    def close(self):
+        """Ends the session."""
+        if self.session is not None:
+            self.handle = None
+            del self.session
+            self.session = None
+
+
+class Aria2Peer:
+    """aria2, v1 only."""
+
+    def __init__(self, address, logs):
+        self.address = address
+        self.logs = Path(logs)
+        self.process = None
+
+    def _run(self, torrent, folder, *more):
+        self.process = Process(
+            f"aria2-{self.address}",
+            [
+                "aria2c",
+                f"--interface={self.address}",
+                f"--listen-port={PEER_PORT}",
+                "--no-conf=true",
+                "--enable-dht=false",
+                "--enable-dht6=false",
+                "--bt-enable-lpd=false",
+                "--enable-peer-exchange=false",
+                "--bt-save-metadata=false",
+                "--bt-max-peers=0",
+                "--disable-ipv6=true",
+                "--file-allocation=none",
+                "--bt-tracker-interval=2",
+                "--summary-interval=5",
+                "--console-log-level=info",
+                "--enable-color=false",
+                f"--dir={folder}",
+                *more,
+                str(torrent),
+            ],
+            self.logs,
+        )
+        return self
+
+    def seed(self, torrent, folder, trackers=()):
+        """Checks and serves the content in `folder`."""
+        return self._run(torrent, folder, "--check-integrity=true", "--seed-ratio=0.0", *self._trackers(trackers))
+
+    def leech(self, source, folder, trackers=()):
+        """Fetches into `folder` and ends."""
+        return self._run(source, folder, "--seed-time=0", *self._trackers(trackers))
+
+    @staticmethod
+    def _trackers(trackers):
+        return [f"--bt-tracker={','.join(trackers)}"] if trackers else []
+
+    def wait_done(self, timeout=120):
+        """Waits until it has fetched all of it."""
+        assert self.process.wait(timeout) == 0, self.process.tail()
+        return self
+
+    def close(self):
+        """Kills it."""
+        if self.process is not None:
+            self.process.kill()
+
+
+class TransmissionPeer:
+    """Transmission, v1 only. It ignores peers on 127/8, so it wants a namespace with other addresses."""
+
+    RPC_PORT = 9091
+
+    def __init__(self, address, logs, namespace):
+        self.address = address
+        self.logs = Path(logs)
+        self.namespace = namespace
+        self.home = self.logs / f"transmission-{address}"
+        self.process = None
+
+    def _run(self, torrent, folder):
+        self.home.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "bind-address-ipv4": self.address,
+            "peer-port": PEER_PORT,
+            "rpc-enabled": True,
+            "rpc-bind-address": self.address,
+            "rpc-port": self.RPC_PORT,
+            "rpc-whitelist-enabled": False,
+            "rpc-host-whitelist-enabled": False,
+            "rpc-authentication-required": False,
+            "download-dir": str(folder),
+            "dht-enabled": False,
+            "lpd-enabled": False,
+            "pex-enabled": False,
+            "utp-enabled": False,
+            "port-forwarding-enabled": False,
+            "encryption": 0,
+            "ratio-limit-enabled": False,
+            "start-added-torrents": True,
+            "trash-original-torrent-files": False,
+        }
+        (self.home / "settings.json").write_text(json.dumps(settings))
+        self.process = Process(
+            f"transmission-{self.address}",
+            ["transmission-daemon", "--foreground", "--config-dir", self.home, "--log-info"],
+            self.logs,
+            namespace=self.namespace.name,
+        )
+        wait_for(lambda: self._remote("--session-info").returncode == 0, 20, "answer from transmission", self.process)
+        added = self._remote("--add", str(torrent))
+        assert added.returncode == 0, added.stdout + added.stderr
+        return self
+
+    def _remote(self, *args):
+        return self.namespace.run(
+            "transmission-remote", f"{self.address}:{self.RPC_PORT}", *args, capture_output=True, text=True
+        )
+
+    def seed(self, torrent, folder, trackers=(), timeout=60):
+        """Checks and serves the content in `folder`; returns when it is checked."""
+        assert not trackers, "put the trackers into the torrent file"
+        self._run(torrent, folder)
+        self._remote("--torrent", "1", "--verify")
+        return self.wait_done(timeout)
+
+    def leech(self, source, folder, trackers=()):
+        """Fetches into `folder`."""
+        assert not trackers, "put the trackers into the torrent file"
+        return self._run(source, folder)
+
+    def info(self):
+        """What it says about the torrent."""
+        return self._remote("--torrent", "1", "--info").stdout
+
+    def wait_done(self, timeout=180):
+        """Waits until all is there and verified."""
+        def complete():
+            text = self.info()
+            return "Percent Done: 100%" in text and "Verifying" not in text and "Verify" not in text
+
+        try:
+            wait_for(complete, timeout, "complete download by transmission", self.process)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.info()}") from None
+        return self
+
+    def close(self):
+        """Kills it."""
+        if self.process is not None:
+            self.process.kill()
+
+
+def installed(program):
+    """Whether a program is there."""
+    return shutil.which(program) is not None
+
+
+def transmission_show(torrent):
+    """Transmission's own reading of a torrent file, or none when it refuses it."""
+    result = subprocess.run(["transmission-show", str(torrent)], capture_output=True, text=True)
+    return result.stdout if result.returncode == 0 else None
+
+
+def idle(seconds):
+    """Lets time pass where the absence of something is the point."""
+    time.sleep(seconds)

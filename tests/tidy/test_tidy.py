@@ -1,0 +1,124 @@
+"""Walls and sizes that the compiler does not hold: who may depend on what, how long things may be."""
+
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CRATES = sorted(path.parent.name for path in ROOT.glob("crates/*/Cargo.toml"))
+PURE = ("proto", "swarm", "registry")
+MAY_BE_UNSAFE = ("sys", "digest")
+FILE_LINES_MAX = 800
+FUNCTION_LINES_MAX = 70
+PURE_DEPENDENCIES_MAX = 8
+
+# No clock, runtime or socket: what a pure crate is made of cannot reach one.
+IMPURE = {"tokio", "mio", "socket2", "rustix", "hyper", "async-std", "smol", "rusqlite", "libc", "rand", "tracing-subscriber"}
+
+FUNCTION = re.compile(r"^( *)(?:pub(?:\([^)]*\))? )?(?:default |const |async |unsafe |extern \"\w+\" )*fn (\w+)")
+
+
+def sources(crate):
+    """The Rust files of a crate."""
+    return sorted((ROOT / "crates" / crate).rglob("*.rs"))
+
+
+@cache
+def dependencies(crate, depth=None):
+    """Names of the crates that a crate is built from, without those for its tests."""
+    command = ["cargo", "tree", "--locked", "-p", package(crate), "-e", "normal", "--prefix", "none", "--format", "{p}"]
+    if depth is not None:
+        command += ["--depth", str(depth)]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return {line.split()[0] for line in lines[1:] if line}
+
+
+def package(crate):
+    """The package name in a crate's manifest."""
+    return re.search(r'^name = "([^"]+)"', (ROOT / "crates" / crate / "Cargo.toml").read_text(), re.M)[1]
+
+
+@pytest.mark.parametrize("crate", PURE)
+def test_pure_crates_are_built_without_clock_runtime_or_socket(crate):
+    assert not dependencies(crate) & IMPURE
+
+
+@pytest.mark.parametrize("crate", PURE)
+def test_pure_crates_have_few_direct_dependencies(crate):
+    assert len(dependencies(crate, depth=1)) <= PURE_DEPENDENCIES_MAX
+
+
+@pytest.mark.parametrize("crate", PURE)
+def test_pure_crates_forbid_the_calls_that_would_break_determinism(crate):
+    text = (ROOT / "crates" / crate / "clippy.toml").read_text()
+    for call in ("std::time::Instant::now", "std::time::SystemTime::now"):
+        assert call in text
+
+
+def test_arrows_between_our_crates_point_down():
+    below = {
+        "proto": set(),
+        "digest": set(),
+        "sys": set(),
+        "swarm": {"proto", "digest"},
+        "registry": {"proto"},
+        "node": {"proto", "digest", "swarm", "sys"},
+        "tracker": {"proto", "registry", "sys"},
+        "sim": {"proto", "digest", "swarm", "registry"},
+        "teem": {"proto", "digest", "swarm", "registry", "sys", "node", "tracker"},
+    }
+    names = {package(crate): crate for crate in CRATES}
+    for crate in CRATES:
+        ours = {names[name] for name in dependencies(crate, depth=1) if name in names}
+        assert ours <= below[crate], f"{crate} depends on {ours - below[crate]}"
+
+
+@pytest.mark.parametrize("crate", [crate for crate in CRATES if crate not in MAY_BE_UNSAFE])
+def test_only_two_crates_may_be_unsafe(crate):
+    root = ROOT / "crates" / crate / "src"
+    top = root / "lib.rs" if (root / "lib.rs").exists() else root / "main.rs"
+    assert "#![forbid(unsafe_code)]" in top.read_text()
+
+
+@pytest.mark.parametrize("crate", CRATES)
+def test_files_are_short_and_say_what_they_own(crate):
+    for path in sources(crate):
+        text = path.read_text()
+        lines = len(text.splitlines())
+        assert lines <= FILE_LINES_MAX, f"{path.relative_to(ROOT)} has {lines} lines"
+        if "src" in path.parts and path.name != "tests.rs" and "tests" not in path.parts:
+            assert text.startswith("//!"), f"{path.relative_to(ROOT)} does not open with its module's purpose"
+
+
+@pytest.mark.parametrize("crate", CRATES)
+def test_functions_are_short(crate):
+    long = []
+    for path in sources(crate):
+        if "tests" in path.parts or path.name == "tests.rs":
+            continue
+        lines = path.read_text().split("#[cfg(test)]\nmod tests {")[0].splitlines()
+        for start, line in enumerate(lines):
+            match = FUNCTION.match(line)
+            if match is None or line.rstrip().endswith((";", "}")):
+                continue
+            end = next((at for at in range(start + 1, len(lines)) if lines[at].startswith(match[1] + "}")), start)
+            if end - start + 1 > FUNCTION_LINES_MAX:
+                long.append(f"{path.relative_to(ROOT)}:{start + 1} {match[2]}: {end - start + 1} lines")
+    assert not long, "\n".join(long)
+
+
+@pytest.mark.parametrize("crate", CRATES)
+def test_nothing_is_left_open(crate):
+    for path in sources(crate):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            open_end = re.search(r"\b(todo|unimplemented)!|\b(TODO|FIXME|XXX)\b", line)
+            assert open_end is None, f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+
+
+def test_crates_declare_their_dependencies_in_the_workspace():
+    for crate in CRATES:
+        for line in (ROOT / "crates" / crate / "Cargo.toml").read_text().splitlines():
+            assert not re.match(r'^[\w-]+ = (?:"\d|\{ version)', line), f"{crate}: {line}"
