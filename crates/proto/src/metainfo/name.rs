@@ -121,7 +121,7 @@ mod tests {
             "com0",
             "com10",
             "lpt",
-            "a:b",
+            "ab:c",
             "12:30",
             " lead",
             "trail ",
