@@ -1,1 +1,2 @@
 //! (crate docs follow)
+pub mod hashing;
