@@ -1,0 +1,473 @@
+//! Opening a torrent's files: what is there, what of it may be believed, what must be read.
+//!
+//! A file that the record knows (inode and size, and its times if nobody of us wrote after they were
+//! recorded) is believed without reading. What was written after the last checkpoint is read, and so
+//! is every file that the record does not know. Files that we did not make are adopted as they are
+//! when they are right; otherwise the good pieces of them are copied beside them.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use parking_lot::{Mutex, RwLock};
+use proto::metainfo::{Info, PieceLayers};
+use proto::{Bitfield, FileIndex, Geometry, PieceIndex};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::journal::Journal;
+use super::names::{self, Names};
+use super::recheck::{Cancelled, Checker};
+use super::root::{Found, Root};
+use super::storage::{Progress, Slot, SlotState, Storage};
+use super::survey::{Claim, Survey, Surveyed};
+use super::{Disk, OpenError, StorageEvent};
+use crate::api::{Content, Fresh};
+use crate::record::{self, FileRecord, Standing};
+
+/// What to open.
+#[derive(Debug)]
+pub struct OpenArgs<'a> {
+    /// The torrent.
+    pub info: Arc<Info>,
+    /// Its piece layers, as far as they are known; pieces without are not believed.
+    pub layers: PieceLayers,
+    /// Where its bytes are or go.
+    pub content: &'a Content,
+    /// Takes what the storage has to say.
+    pub events: UnboundedSender<StorageEvent>,
+}
+
+/// Open files, and what is there.
+#[derive(Debug)]
+pub struct Opened {
+    /// The files.
+    pub storage: Arc<Storage>,
+    /// Pieces that are there and right.
+    pub have: Bitfield,
+    /// Every file has its own name, and all is synced and recorded. If all pieces are there and this
+    /// is false, [`StorageEvent::Finished`] comes soon.
+    pub finished: bool,
+}
+
+impl From<Cancelled> for OpenError {
+    fn from(Cancelled: Cancelled) -> Self {
+        Self::Cancelled
+    }
+}
+
+impl Disk {
+    /// Opens a torrent's files; blocks, for as long as it takes to read what must be checked.
+    /// `progress` is told the bytes read so far, from several threads but never less than before;
+    /// `cancel` ends the check with [`OpenError::Cancelled`].
+    pub fn open(
+        &self,
+        args: OpenArgs<'_>,
+        progress: &(dyn Fn(u64) + Sync),
+        cancel: &AtomicBool,
+    ) -> Result<Opened, OpenError> {
+        Opener::new(self, args)?.open(progress, cancel)
+    }
+}
+
+struct Opener<'a> {
+    disk: &'a Disk,
+    args: OpenArgs<'a>,
+    geometry: Geometry,
+    root: Root,
+    names: Vec<Names>,
+    known: Option<record::Progress>,
+    journal: Journal,
+}
+
+impl<'a> Opener<'a> {
+    fn new(disk: &'a Disk, args: OpenArgs<'a>) -> Result<Self, OpenError> {
+        let (root, names) = match args.content {
+            Content::Fetch { folder } => {
+                let io =
+                    |source| OpenError::Io { what: format!("open {}", folder.display()), source };
+                std::fs::create_dir_all(folder).map_err(io)?;
+                (Root::open(folder).map_err(io)?, names::for_fetch(&args.info))
+            }
+            Content::Share { path, .. } => share_root(path, &args.info)?,
+        };
+        let geometry = args.info.geometry();
+        let key = args.info.hashes().primary();
+        let known = disk.shared.records.progress(key, geometry.piece_count())?;
+        let journal = Journal::new(disk.shared.records.dir(), key);
+        Ok(Self { disk, args, geometry, root, names, known, journal })
+    }
+
+    fn open(
+        self,
+        progress: &(dyn Fn(u64) + Sync),
+        cancel: &AtomicBool,
+    ) -> Result<Opened, OpenError> {
+        let survey = Survey {
+            info: &self.args.info,
+            root: &self.root,
+            names: &self.names,
+            known: self.known.as_ref(),
+            fresh: match self.args.content {
+                Content::Share { fresh, .. } => fresh.as_ref().map(|Fresh(files)| files.as_slice()),
+                Content::Fetch { .. } => None,
+            },
+            writable: self.is_fetch(),
+        };
+        let mut files = survey.run()?;
+        let mut have = self.believed(&files);
+        let unread = self.unread(&files, &have)?;
+        let good = self.check(&files, &unread, progress, cancel)?;
+        let conflict = self.adopt(&mut files, &unread, &good);
+        let (own, foreign): (Vec<_>, Vec<_>) =
+            good.into_iter().partition(|piece| self.is_own(&files, *piece));
+        for &piece in &own {
+            have.insert(piece);
+        }
+        if self.is_fetch() && !have.is_full() && conflict.is_none() {
+            self.check_room(&files)?;
+        }
+        let dirs = self.make_dirs(&files)?;
+        let opened = self.into_storage(&files, have, own, dirs)?;
+        match conflict {
+            None => opened.copy(&files, &foreign, cancel).map(|_| opened.into_opened()),
+            Some((path, reason)) => {
+                let kept = opened.copy(&files, &foreign, cancel)?;
+                opened.storage.close();
+                Err(OpenError::Conflict { path, reason, kept })
+            }
+        }
+    }
+
+    const fn is_fetch(&self) -> bool {
+        matches!(self.args.content, Content::Fetch { .. })
+    }
+
+    fn files_of(&self, piece: PieceIndex) -> impl Iterator<Item = FileIndex> {
+        self.geometry.spans(self.geometry.whole(piece)).map(|span| span.file)
+    }
+
+    /// Pieces that need not be read: each file of theirs is known.
+    fn believed(&self, files: &[Surveyed]) -> Bitfield {
+        let mut have = Bitfield::empty(self.geometry.piece_count());
+        for piece in (0..self.geometry.piece_count()).map(PieceIndex) {
+            let recorded = self.known.as_ref().is_some_and(|known| known.have.has(piece));
+            let believed = self.files_of(piece).all(|file| match files[file.0 as usize].claim {
+                Claim::Fresh => true,
+                Claim::Recorded => recorded,
+                Claim::None => false,
+            });
+            if believed {
+                have.insert(piece);
+            }
+        }
+        have
+    }
+
+    /// Pieces that must be read: those of files that are not known, and those in the journal.
+    fn unread(&self, files: &[Surveyed], have: &Bitfield) -> Result<Vec<PieceIndex>, OpenError> {
+        let journal = self.journal.read(self.geometry.piece_count()).map_err(|source| {
+            OpenError::Io { what: "read the journal of written pieces".into(), source }
+        })?;
+        let journal: BTreeSet<_> = journal.into_iter().collect();
+        let is_unread = |piece: &PieceIndex| {
+            let mut unknown = journal.contains(piece);
+            for file in self.files_of(*piece) {
+                let file = &files[file.0 as usize];
+                if file.source().is_none() {
+                    return false;
+                }
+                unknown |= file.claim == Claim::None;
+            }
+            unknown && !have.has(*piece)
+        };
+        Ok((0..self.geometry.piece_count()).map(PieceIndex).filter(is_unread).collect())
+    }
+
+    fn check(
+        &self,
+        files: &[Surveyed],
+        unread: &[PieceIndex],
+        progress: &(dyn Fn(u64) + Sync),
+        cancel: &AtomicBool,
+    ) -> Result<Vec<PieceIndex>, OpenError> {
+        let checker = Checker {
+            geometry: &self.geometry,
+            expected: &|piece| self.args.info.expected(piece, &self.args.layers),
+            open: &|file| open_source(&self.root, &files[file.0 as usize]),
+            progress,
+            cancel,
+            pool: &self.disk.shared.pool,
+        };
+        Ok(checker.check(unread, self.disk.shared.config.workers)?)
+    }
+
+    /// Decides about files that stand where content must go and are not known. They are adopted if
+    /// all that can be judged of them is right; the first that is not is in the way.
+    fn adopt(
+        &self,
+        files: &mut [Surveyed],
+        unread: &[PieceIndex],
+        good: &[PieceIndex],
+    ) -> Option<(PathBuf, &'static str)> {
+        let mut conflict = None;
+        for index in (0..files.len() as u32).map(FileIndex) {
+            let file = &files[index.0 as usize];
+            let path = &self.names[index.0 as usize].own;
+            let Some((place, identity)) = &file.foreign else { continue };
+            if place != path {
+                continue;
+            }
+            // A piece at the edge may be wrong because of the neighbour; it is compared when it comes.
+            let judged = self.geometry.pieces_of(index).map(PieceIndex).filter(|piece| {
+                self.files_of(*piece).count() == 1 && unread.binary_search(piece).is_ok()
+            });
+            let right = identity.size == self.args.info.files()[index.0 as usize].len
+                && judged.into_iter().all(|piece| good.binary_search(&piece).is_ok());
+            let unchanged = matches!(
+                self.root.find(path),
+                Ok(Some(Found::File { identity: now, .. })) if now == *identity
+            );
+            if right && unchanged {
+                let adopted = SlotState::Whole(*identity);
+                files[index.0 as usize].adopt(adopted);
+            } else if conflict.is_none() {
+                conflict = Some((self.root.path().join(path), "it has other content"));
+            }
+        }
+        conflict
+    }
+
+    /// All bytes of the piece are in the files that we serve from.
+    fn is_own(&self, files: &[Surveyed], piece: PieceIndex) -> bool {
+        self.files_of(piece).all(|file| files[file.0 as usize].state != SlotState::Absent)
+    }
+
+    fn check_room(&self, files: &[Surveyed]) -> Result<(), OpenError> {
+        let missing =
+            self.args.info.files().iter().zip(files).map(|(file, found)| match found.state {
+                SlotState::Whole(_) => 0,
+                SlotState::Absent | SlotState::Part(_) | SlotState::Changed => {
+                    file.len.saturating_sub(found.allocated)
+                }
+            });
+        let needed = missing.sum();
+        let folder = self.root.path();
+        let available = self.root.available().map_err(|source| OpenError::Io {
+            what: format!("ask for the room in {}", folder.display()),
+            source,
+        })?;
+        if needed > available {
+            return Err(OpenError::Full { folder: folder.to_owned(), needed, available });
+        }
+        Ok(())
+    }
+
+    /// Makes the folders of files that are not there yet; returns those to sync.
+    fn make_dirs(&self, files: &[Surveyed]) -> Result<BTreeSet<PathBuf>, OpenError> {
+        let mut dirs = BTreeSet::new();
+        if !self.is_fetch() {
+            return Ok(dirs);
+        }
+        let absent =
+            self.names.iter().zip(files).filter(|(_, file)| file.state == SlotState::Absent);
+        let parents: BTreeSet<&Path> = absent.filter_map(|(names, _)| names.own.parent()).collect();
+        for parent in parents {
+            let made = self.root.make_dirs(parent).map_err(|source| OpenError::Io {
+                what: format!("make the folder {}", self.root.path().join(parent).display()),
+                source,
+            })?;
+            if made {
+                dirs.extend(parent.ancestors().map(Path::to_owned));
+            }
+        }
+        Ok(dirs)
+    }
+
+    fn into_storage(
+        self,
+        files: &[Surveyed],
+        have: Bitfield,
+        checked: Vec<PieceIndex>,
+        dirs: BTreeSet<PathBuf>,
+    ) -> Result<Ready, OpenError> {
+        let fetch = self.is_fetch();
+        let was_finished = self.known.as_ref().is_some_and(|known| known.finished);
+        let geometry = self.geometry;
+        // A share is as durable as its owner made it; what we wrote ourselves is synced first.
+        let mut durable = have.clone();
+        let pending = if fetch { checked } else { Vec::new() };
+        for piece in &pending {
+            durable.remove(*piece);
+        }
+        let mut undurable = vec![0; files.len()];
+        let mut durable_bytes = 0;
+        for piece in (0..geometry.piece_count()).map(PieceIndex) {
+            for span in geometry.spans(geometry.whole(piece)) {
+                match durable.has(piece) {
+                    true => durable_bytes += u64::from(span.len),
+                    false => undurable[span.file.0 as usize] += 1,
+                }
+            }
+        }
+        let files_of = |piece| geometry.spans(geometry.whole(piece)).map(|span| span.file);
+        let dirty = pending.iter().flat_map(|piece| files_of(*piece)).collect();
+        let settle = (0..).map(FileIndex).zip(files).zip(&undurable);
+        let settle: BTreeSet<_> = settle
+            .filter(|((_, file), left)| matches!(file.state, SlotState::Part(_)) && **left == 0)
+            .map(|((index, _), _)| index)
+            .collect();
+        let missing = fetch && files.iter().any(|file| file.missing);
+        let finished =
+            have.is_full() && (!fetch || (was_finished && settle.is_empty() && !missing));
+        let shared = &self.disk.shared;
+        let slots = self.names.into_iter().zip(self.args.info.files()).zip(files);
+        let slots = slots.map(|((names, file), found)| Slot {
+            names,
+            len: file.len,
+            state: Mutex::new(found.state),
+            looked_ms: AtomicU64::new(shared.now_ms()),
+        });
+        let progress = Progress {
+            have: have.clone(),
+            durable,
+            pending,
+            pending_bytes: 0,
+            dirty,
+            dirs,
+            forgotten: BTreeSet::new(),
+            settle,
+            undurable,
+            queued: false,
+            lost: false,
+            finished,
+        };
+        let storage = Arc::new(Storage {
+            id: shared.next_id(),
+            key: self.args.info.hashes().primary(),
+            info: self.args.info.clone(),
+            geometry,
+            layers: RwLock::new(self.args.layers),
+            root: self.root,
+            writable: fetch,
+            slots: slots.collect(),
+            progress: Mutex::new(progress),
+            journal: Mutex::new(self.journal),
+            checkpointing: Mutex::new(()),
+            closed: RwLock::new(false),
+            sync_failed: Arc::default(),
+            failed: AtomicBool::new(false),
+            durable: AtomicU64::new(durable_bytes),
+            shared: shared.clone(),
+            events: self.args.events,
+        });
+        storage.record_opened(self.known.as_ref())?;
+        Ok(Ready { storage })
+    }
+}
+
+/// A storage that is recorded; foreign pieces are still to be copied.
+struct Ready {
+    storage: Arc<Storage>,
+}
+
+impl Ready {
+    /// Copies good pieces from files that we did not make; returns the bytes copied. Each is read and
+    /// checked once more, since its file may change at any time.
+    fn copy(
+        &self,
+        files: &[Surveyed],
+        pieces: &[PieceIndex],
+        cancel: &AtomicBool,
+    ) -> Result<u64, OpenError> {
+        let storage = &self.storage;
+        let mut copied = 0;
+        let mut last = None;
+        let checker = Checker {
+            geometry: &storage.geometry,
+            expected: &|piece| storage.expected(piece),
+            open: &|file| open_source(&storage.root, &files[file.0 as usize]),
+            progress: &|_| (),
+            cancel,
+            pool: &storage.shared.pool,
+        };
+        for &piece in pieces {
+            let Some(blocks) = checker.read_again(piece, &mut last)? else { continue };
+            let written = storage.write_piece(piece, &blocks);
+            storage.shared.pool.give(blocks.into_iter().flatten());
+            written.map_err(|failure| OpenError::Io {
+                what: failure.reason,
+                source: match failure.full {
+                    true => std::io::ErrorKind::StorageFull.into(),
+                    false => std::io::Error::other("copying stopped"),
+                },
+            })?;
+            storage.on_written(&[piece]);
+            copied += storage.content_of(piece);
+        }
+        Ok(copied)
+    }
+
+    fn into_opened(self) -> Opened {
+        let storage = self.storage;
+        let (have, finished, waiting) = {
+            let progress = storage.progress.lock();
+            let waiting = !progress.pending.is_empty()
+                || !progress.settle.is_empty()
+                || progress.have.is_full() && !progress.finished;
+            (progress.have.clone(), progress.finished, waiting)
+        };
+        if waiting {
+            storage.request_checkpoint(true);
+        }
+        Opened { storage, have, finished }
+    }
+}
+
+impl Storage {
+    /// Brings the record to what was found, and says that this run has not ended.
+    fn record_opened(&self, known: Option<&record::Progress>) -> Result<(), OpenError> {
+        let (durable, finished) = {
+            let progress = self.progress.lock();
+            (progress.durable.clone(), progress.finished)
+        };
+        let changed = |index: FileIndex| {
+            let before = known.and_then(|known| known.files.get(&index)).copied();
+            let now: Option<FileRecord> = self.file_record(index);
+            (before != now).then_some((index, now))
+        };
+        let files: Vec<_> =
+            (0..self.slots.len() as u32).map(FileIndex).filter_map(changed).collect();
+        // Nothing will be written to a finished torrent, so its times go on counting.
+        let standing = Standing { clean: finished, finished };
+        let as_known = known.is_some_and(|known| {
+            let stands = Standing { clean: known.clean, finished: known.finished };
+            known.have == durable && stands == standing && files.is_empty()
+        });
+        if !as_known {
+            self.shared.records.checkpoint(self.key, &durable, &files, standing)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a share's paths start, and its files' names.
+fn share_root(path: &Path, info: &Info) -> Result<(Root, Vec<Names>), OpenError> {
+    let io = |source| OpenError::Io { what: format!("open {}", path.display()), source };
+    // The user's own path may lead through links; below it none is followed.
+    let real = path.canonicalize().map_err(io)?;
+    if !info.is_single_file() {
+        return Ok((Root::open(&real).map_err(io)?, names::for_share(info, None)));
+    }
+    let (Some(parent), Some(name)) = (real.parent(), real.file_name()) else {
+        return Err(io(std::io::ErrorKind::IsADirectory.into()));
+    };
+    let names = names::for_share(info, Some(Path::new(name)));
+    Ok((Root::open(parent).map_err(io)?, names))
+}
+
+/// The file that a check reads.
+fn open_source(root: &Root, file: &Surveyed) -> std::io::Result<Option<File>> {
+    file.source().map(|path| root.open_read(path)).transpose()
+}

@@ -1,0 +1,359 @@
+//! The folder that a torrent's paths start from. No path leaves it and none goes through a symbolic
+//! link, even one that appears between two calls: the kernel walks the path (`openat2` with
+//! `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`), or, where it cannot, each component is opened by itself
+//! with `O_NOFOLLOW`.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::FileIdentity;
+
+/// An open folder.
+#[derive(Debug)]
+pub(super) struct Root {
+    dir: OwnedFd,
+    path: PathBuf,
+    dev: u64,
+    preallocates: bool,
+}
+
+/// What stands at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A regular file.
+    File {
+        /// Which one.
+        identity: FileIdentity,
+        /// Bytes that it takes up.
+        allocated: u64,
+        /// It has one name and belongs to us, so nobody else is harmed by writing to it.
+        ours: bool,
+    },
+    /// A symbolic link.
+    Link,
+    /// A folder or something stranger.
+    Other,
+}
+
+impl Root {
+    /// Opens a folder; its own path may lead through links, as the user gave it.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(path, flags, Mode::empty())?;
+        let dev = rustix::fs::fstat(&dir)?.st_dev;
+        let preallocates = platform::preallocates(&dir);
+        Ok(Self { dir, path: path.to_owned(), dev, preallocates })
+    }
+
+    /// The folder's path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The device that the folder is on.
+    pub(super) const fn dev(&self) -> u64 {
+        self.dev
+    }
+
+    /// Opens a file below the folder to read.
+    pub(super) fn open_read(&self, path: &Path) -> io::Result<File> {
+        // A planted FIFO must not hang us: NONBLOCK means nothing to regular files.
+        self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).map(File::from)
+    }
+
+    /// Opens a file below the folder to read and write.
+    pub(super) fn open_write(&self, path: &Path) -> io::Result<File> {
+        self.open_at(path, OFlags::RDWR | OFlags::NONBLOCK, Mode::empty()).map(File::from)
+    }
+
+    /// Makes a file of `len` bytes that was not there before. Room is set aside at once where that is
+    /// cheap; a full disk leaves nothing behind.
+    pub(super) fn create(&self, path: &Path, len: u64) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let file = File::from(self.open_at(path, flags, Mode::from_raw_mode(0o666))?);
+        let sized = if self.preallocates && len >= PREALLOCATE_MIN {
+            platform::preallocate(&file, len)
+        } else {
+            Ok(())
+        };
+        if let Err(error) = sized.and_then(|()| file.set_len(len)) {
+            self.remove(path)?;
+            return Err(error);
+        }
+        Ok(file)
+    }
+
+    /// What stands at a path; `None` when nothing does.
+    pub(super) fn find(&self, path: &Path) -> io::Result<Option<Found>> {
+        let (parent, name) = match self.parent(path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let stat = match rustix::fs::statat(
+            parent_fd(&parent, &self.dir),
+            name,
+            AtFlags::SYMLINK_NOFOLLOW,
+        ) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Some(match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
+            rustix::fs::FileType::RegularFile => Found::File {
+                identity: identity_of(&stat),
+                allocated: stat.st_blocks as u64 * 512,
+                ours: stat.st_nlink == 1 && stat.st_uid == rustix::process::geteuid().as_raw(),
+            },
+            rustix::fs::FileType::Symlink => Found::Link,
+            rustix::fs::FileType::Directory
+            | rustix::fs::FileType::Fifo
+            | rustix::fs::FileType::Socket
+            | rustix::fs::FileType::CharacterDevice
+            | rustix::fs::FileType::BlockDevice
+            | rustix::fs::FileType::Unknown => Found::Other,
+        }))
+    }
+
+    /// Makes the folders of `path` that are missing; true when any was.
+    pub(super) fn make_dirs(&self, path: &Path) -> io::Result<bool> {
+        let mut made = false;
+        let mut prefix = PathBuf::new();
+        for component in path.components() {
+            let (parent, name) = {
+                prefix.push(component);
+                self.parent(&prefix)?
+            };
+            match rustix::fs::mkdirat(
+                parent_fd(&parent, &self.dir),
+                name,
+                Mode::from_raw_mode(0o777),
+            ) {
+                Ok(()) => made = true,
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(made)
+    }
+
+    /// Gives a file its final name in the same folder. What has that name already is never replaced:
+    /// the error is then [`io::ErrorKind::AlreadyExists`].
+    pub(super) fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (parent, new) = self.parent(to)?;
+        let old = from.file_name().ok_or(Errno::INVAL)?;
+        let dir = parent_fd(&parent, &self.dir);
+        match platform::rename_exclusive(dir, old, new) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            other => return Ok(other?),
+        }
+        // A hard link does not replace anything either.
+        match rustix::fs::linkat(dir, old, dir, new, AtFlags::empty()) {
+            Ok(()) => return Ok(rustix::fs::unlinkat(dir, old, AtFlags::empty())?),
+            Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::MLINK) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // Some file systems (FAT) can do neither: looking first is all that is left.
+        match self.find(to)? {
+            Some(_) => Err(Errno::EXIST.into()),
+            None => Ok(rustix::fs::renameat(dir, old, dir, new)?),
+        }
+    }
+
+    /// Makes a symbolic link where nothing is.
+    pub(super) fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        Ok(rustix::fs::symlinkat(target, parent_fd(&parent, &self.dir), name)?)
+    }
+
+    /// Where a symbolic link points.
+    pub(super) fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        use std::os::unix::ffi::OsStringExt;
+        let (parent, name) = self.parent(path)?;
+        let target = rustix::fs::readlinkat(parent_fd(&parent, &self.dir), name, Vec::new())?;
+        Ok(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())))
+    }
+
+    /// Removes a file's name.
+    pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        Ok(rustix::fs::unlinkat(parent_fd(&parent, &self.dir), name, AtFlags::empty())?)
+    }
+
+    /// Makes the names in a folder survive a power cut.
+    pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        if path.as_os_str().is_empty() {
+            return Ok(rustix::fs::fsync(&self.dir)?);
+        }
+        let dir = self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        Ok(rustix::fs::fsync(dir)?)
+    }
+
+    /// Makes the whole file system survive a power cut; false where the system cannot tell whether
+    /// that worked.
+    pub(super) fn sync_all(&self) -> io::Result<bool> {
+        platform::sync_file_system(&self.dir)
+    }
+
+    /// Bytes that may be written.
+    pub(super) fn available(&self) -> io::Result<u64> {
+        let stat = rustix::fs::fstatvfs(&self.dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// The folder that holds `path`, `None` for the root itself, and the last name.
+    fn parent<'a>(&self, path: &'a Path) -> io::Result<(Option<OwnedFd>, &'a std::ffi::OsStr)> {
+        let name = path.file_name().ok_or(Errno::INVAL)?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let open = |parent| self.open_at(parent, platform::WALK, Mode::empty());
+        Ok((parent.map(open).transpose()?, name))
+    }
+
+    fn open_at(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        match platform::open_beneath(&self.dir, path, flags, mode) {
+            Err(Errno::NOSYS | Errno::PERM) => Ok(self.open_by_steps(path, flags, mode)?),
+            other => Ok(other?),
+        }
+    }
+
+    /// For kernels and sandboxes without `openat2`.
+    fn open_by_steps(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+        let mut at: Option<OwnedFd> = None;
+        let mut components = path.components().peekable();
+        while let Some(component) = components.next() {
+            let Component::Normal(name) = component else { return Err(Errno::XDEV) };
+            let dir = parent_fd(&at, &self.dir);
+            if components.peek().is_none() {
+                return rustix::fs::openat(dir, name, flags, mode);
+            }
+            let walk = platform::WALK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            at = Some(rustix::fs::openat(dir, name, walk, Mode::empty())?);
+        }
+        Err(Errno::INVAL)
+    }
+}
+
+fn parent_fd<'a>(parent: &'a Option<OwnedFd>, root: &'a OwnedFd) -> std::os::fd::BorrowedFd<'a> {
+    parent.as_ref().unwrap_or(root).as_fd()
+}
+
+fn identity_of(stat: &rustix::fs::Stat) -> FileIdentity {
+    let nanos = |secs: i64, nanos: i64| secs.saturating_mul(1_000_000_000).saturating_add(nanos);
+    FileIdentity {
+        dev: stat.st_dev,
+        ino: stat.st_ino,
+        size: stat.st_size as u64,
+        mtime_ns: nanos(stat.st_mtime, stat.st_mtime_nsec as i64),
+        ctime_ns: nanos(stat.st_ctime, stat.st_ctime_nsec as i64),
+    }
+}
+
+/// Smaller files are written at once, so the system lays them out well by itself.
+const PREALLOCATE_MIN: u64 = 4 << 20;
+
+#[cfg(target_os = "linux")]
+mod platform {
+    use std::ffi::OsStr;
+    use std::fs::File;
+    use std::io;
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+    use std::path::Path;
+
+    use rustix::fs::{FallocateFlags, Mode, OFlags, RenameFlags, ResolveFlags};
+    use rustix::io::Errno;
+
+    /// How a folder is opened on the way to what is in it.
+    pub(super) const WALK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
+
+    pub(super) fn open_beneath(
+        dir: impl AsFd,
+        path: &Path,
+        flags: OFlags,
+        mode: Mode,
+    ) -> Result<OwnedFd, Errno> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        loop {
+            match rustix::fs::openat2(&dir, path, flags, mode, resolve) {
+                // The tree changed during the walk, or a signal came.
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => return other,
+            }
+        }
+    }
+
+    pub(super) fn rename_exclusive(
+        dir: BorrowedFd<'_>,
+        old: &OsStr,
+        new: &OsStr,
+    ) -> Result<(), Errno> {
+        rustix::fs::renameat_with(dir, old, dir, new, RenameFlags::NOREPLACE)
+    }
+
+    pub(super) fn sync_file_system(dir: impl AsFd) -> io::Result<bool> {
+        rustix::fs::syncfs(dir)?;
+        Ok(true)
+    }
+
+    /// Only where setting room aside helps: ext4 (and its elders) and XFS. Memory file systems would
+    /// take the pages at once, and copy-on-write ones gain nothing.
+    pub(super) fn preallocates(dir: impl AsFd) -> bool {
+        const EXT: u64 = 0xef53;
+        const XFS: u64 = 0x5846_5342;
+        rustix::fs::fstatfs(dir).is_ok_and(|stat| matches!(stat.f_type as u64, EXT | XFS))
+    }
+
+    pub(super) fn preallocate(file: &File, len: u64) -> io::Result<()> {
+        loop {
+            match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
+                Err(Errno::INTR) => {}
+                Ok(()) | Err(Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod platform {
+    use std::ffi::OsStr;
+    use std::fs::File;
+    use std::io;
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+    use std::path::Path;
+
+    use rustix::fs::{Mode, OFlags};
+    use rustix::io::Errno;
+
+    pub(super) const WALK: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
+
+    pub(super) fn open_beneath(
+        _: impl AsFd,
+        _: &Path,
+        _: OFlags,
+        _: Mode,
+    ) -> Result<OwnedFd, Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    pub(super) fn rename_exclusive(_: BorrowedFd<'_>, _: &OsStr, _: &OsStr) -> Result<(), Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    pub(super) fn sync_file_system(_: impl AsFd) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    pub(super) fn preallocates(_: impl AsFd) -> bool {
+        false
+    }
+
+    pub(super) fn preallocate(_: &File, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}

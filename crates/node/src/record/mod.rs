@@ -1,0 +1,335 @@
+//! What a node remembers: `node.db` and the lock on the folder that holds it.
+//!
+//! One row a torrent says what it is and where its bytes are; one row says which pieces are durable;
+//! one row a file says which file on disk was meant (inode, size, times). The database is in WAL mode
+//! with `synchronous = FULL`, so a transaction that returned survives a power cut. Callers sync data
+//! before they record it: a record never claims what the disk does not hold.
+//!
+//! A database that cannot be read is put aside under a new name, never deleted, and reported: content
+//! can always be hashed again.
+
+mod lock;
+mod schema;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use proto::{Bitfield, FileIndex, InfoHash};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::disk::FileIdentity;
+use lock::FolderLock;
+
+/// The node's memory on disk. All methods block; none is slow but for the sync.
+#[derive(Debug)]
+pub struct Records {
+    db: Mutex<Connection>,
+    dir: PathBuf,
+    _lock: FolderLock,
+}
+
+/// A torrent as it was added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TorrentRecord {
+    /// The key of all that belongs to it.
+    pub key: InfoHash,
+    /// What it is.
+    pub source: SavedSource,
+    /// Where its bytes are.
+    pub content: SavedContent,
+    /// Tracker URLs in tiers.
+    pub trackers: Vec<Vec<String>>,
+    /// Every file has its name and all is synced.
+    pub finished: bool,
+}
+
+/// What a torrent is, as bytes that can be decoded again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SavedSource {
+    /// A torrent file.
+    Metainfo(Vec<u8>),
+    /// A magnet link.
+    Magnet(String),
+}
+
+/// Where a torrent's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SavedContent {
+    /// Fetched into this folder.
+    Fetch(PathBuf),
+    /// Served from this very file or folder.
+    Share(PathBuf),
+}
+
+/// What is known of one file's place on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileRecord {
+    /// Which file it was.
+    pub identity: FileIdentity,
+    /// It is complete and nobody of us writes to it any more, so its times count.
+    pub whole: bool,
+}
+
+/// What is durable of a torrent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The pieces that are on disk and synced.
+    pub have: Bitfield,
+    /// The files that were written or checked.
+    pub files: BTreeMap<FileIndex, FileRecord>,
+    /// The last run ended in good order, so the times of unfinished files count too.
+    pub clean: bool,
+    /// Every file has its name and all is synced.
+    pub finished: bool,
+}
+
+/// Why the record cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Another process uses the folder.
+    #[error("{0} is in use by another teem process; give this one its own --data folder")]
+    Locked(PathBuf),
+    /// The folder or a file in it cannot be used.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried, on what.
+        what: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The database was made by a newer version.
+    #[error("{path} was written by a newer version of teem (format {found}, known up to {known})")]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest format known here.
+        known: i64,
+    },
+    /// The database is damaged. It was put aside; the next start begins with an empty one.
+    #[error(
+        "{path} is damaged ({reason}); it was kept as {kept}. Start again: \
+         torrents that are added again are checked, not fetched again"
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// Where it is now.
+        kept: PathBuf,
+    },
+    /// A statement failed.
+    #[error("state database: {0}")]
+    Database(#[from] rusqlite::Error),
+}
+
+impl RecordError {
+    /// The disk is full.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            Self::Database(error) => {
+                error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+            }
+            Self::Locked(_) | Self::Newer { .. } | Self::Damaged { .. } => false,
+        }
+    }
+}
+
+impl Records {
+    /// Locks `data_dir`, made if missing, and opens the database in it.
+    pub fn open(data_dir: &Path) -> Result<Self, RecordError> {
+        let io = |source| RecordError::Io { what: data_dir.display().to_string(), source };
+        std::fs::create_dir_all(data_dir).map_err(io)?;
+        let lock = FolderLock::take(data_dir)?;
+        let db = schema::open(&data_dir.join("node.db"))?;
+        Ok(Self { db: Mutex::new(db), dir: data_dir.to_owned(), _lock: lock })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Every torrent that was saved, in the order of adding.
+    pub fn load_all(&self) -> Result<Vec<TorrentRecord>, RecordError> {
+        let db = self.db.lock();
+        let mut statement = db.prepare(
+            "SELECT t.key, t.source_kind, t.source, t.content_kind, t.path, t.trackers,
+                    coalesce(p.finished, 0)
+             FROM torrents t LEFT JOIN progress p ON p.key = t.key ORDER BY t.rowid",
+        )?;
+        let rows = statement.query_map([], |row| {
+            let source: Vec<u8> = row.get(2)?;
+            let path: Vec<u8> = row.get(4)?;
+            let path = PathBuf::from(OsStr::from_bytes(&path));
+            Ok(TorrentRecord {
+                key: InfoHash(row.get(0)?),
+                source: match row.get::<_, i64>(1)? {
+                    schema::METAINFO => SavedSource::Metainfo(source),
+                    _ => SavedSource::Magnet(String::from_utf8_lossy(&source).into_owned()),
+                },
+                content: match row.get::<_, i64>(3)? {
+                    schema::FETCH => SavedContent::Fetch(path),
+                    _ => SavedContent::Share(path),
+                },
+                trackers: tiers_from(&row.get::<_, String>(5)?),
+                finished: row.get(6)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Remembers a torrent, or what changed of it. What is durable of it stays as it is.
+    pub fn save(&self, torrent: &TorrentRecord) -> Result<(), RecordError> {
+        let (source_kind, source) = match &torrent.source {
+            SavedSource::Metainfo(bytes) => (schema::METAINFO, bytes.as_slice()),
+            SavedSource::Magnet(link) => (schema::MAGNET, link.as_bytes()),
+        };
+        let (content_kind, path) = match &torrent.content {
+            SavedContent::Fetch(path) => (schema::FETCH, path),
+            SavedContent::Share(path) => (schema::SHARE, path),
+        };
+        self.db.lock().execute(
+            "INSERT INTO torrents (key, source_kind, source, content_kind, path, trackers)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (key) DO UPDATE SET source_kind = ?2, source = ?3, content_kind = ?4,
+                 path = ?5, trackers = ?6",
+            params![
+                torrent.key.as_bytes(),
+                source_kind,
+                source,
+                content_kind,
+                path.as_os_str().as_bytes(),
+                tiers_to(&torrent.trackers),
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// What is durable of a torrent; `None` when nothing is known, or what is known is damaged or
+    /// belongs to another number of pieces.
+    pub fn progress(&self, key: InfoHash, pieces: u32) -> Result<Option<Progress>, RecordError> {
+        let db = self.db.lock();
+        let row = db
+            .query_row(
+                "SELECT have, clean, finished FROM progress WHERE key = ?1",
+                [key.as_bytes()],
+                |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .optional()?;
+        let Some((have, clean, finished)) = row else { return Ok(None) };
+        let Some(have) = schema::unseal(&have).and_then(|bits| Bitfield::decode(bits, pieces).ok())
+        else {
+            return Ok(None);
+        };
+        let mut statement = db.prepare(
+            "SELECT file, dev, ino, size, mtime_ns, ctime_ns, whole FROM files WHERE key = ?1",
+        )?;
+        let files = statement.query_map([key.as_bytes()], |row| {
+            let identity = FileIdentity {
+                dev: row.get::<_, i64>(1)? as u64,
+                ino: row.get::<_, i64>(2)? as u64,
+                size: row.get::<_, i64>(3)? as u64,
+                mtime_ns: row.get(4)?,
+                ctime_ns: row.get(5)?,
+            };
+            Ok((FileIndex(row.get(0)?), FileRecord { identity, whole: row.get(6)? }))
+        })?;
+        Ok(Some(Progress { have, files: files.collect::<Result<_, _>>()?, clean, finished }))
+    }
+
+    /// Records in one transaction, synced when it returns, that exactly these pieces are durable, and
+    /// what changed about the files: `None` forgets a file. The caller has synced the data before.
+    pub fn checkpoint(
+        &self,
+        key: InfoHash,
+        have: &Bitfield,
+        files: &[(FileIndex, Option<FileRecord>)],
+        standing: Standing,
+    ) -> Result<(), RecordError> {
+        let mut db = self.db.lock();
+        let transaction = db.transaction()?;
+        transaction
+            .prepare_cached(
+                "INSERT INTO progress (key, have, clean, finished) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (key) DO UPDATE SET have = ?2, clean = ?3, finished = ?4",
+            )?
+            .execute(params![
+                key.as_bytes(),
+                schema::seal(have.as_bytes()),
+                standing.clean,
+                standing.finished
+            ])?;
+        for (file, record) in files {
+            let Some(FileRecord { identity, whole }) = record else {
+                transaction
+                    .prepare_cached("DELETE FROM files WHERE key = ?1 AND file = ?2")?
+                    .execute(params![key.as_bytes(), file.0])?;
+                continue;
+            };
+            transaction
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO files
+                         (key, file, dev, ino, size, mtime_ns, ctime_ns, whole)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                )?
+                .execute(params![
+                    key.as_bytes(),
+                    file.0,
+                    identity.dev as i64,
+                    identity.ino as i64,
+                    identity.size as i64,
+                    identity.mtime_ns,
+                    identity.ctime_ns,
+                    whole,
+                ])?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Forgets a torrent. Its content stays.
+    pub fn remove(&self, key: InfoHash) -> Result<(), RecordError> {
+        let mut db = self.db.lock();
+        let transaction = db.transaction()?;
+        for table in ["torrents", "progress", "files"] {
+            transaction
+                .execute(&format!("DELETE FROM {table} WHERE key = ?1"), [key.as_bytes()])?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+/// How a torrent stands at a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Nothing is written after this checkpoint in this run.
+    pub clean: bool,
+    /// Every file has its name and all is synced.
+    pub finished: bool,
+}
+
+/// One tier a line, URLs separated by spaces: neither can be part of a URL.
+fn tiers_to(tiers: &[Vec<String>]) -> String {
+    tiers.iter().map(|tier| tier.join(" ")).collect::<Vec<_>>().join("\n")
+}
+
+fn tiers_from(text: &str) -> Vec<Vec<String>> {
+    text.lines()
+        .map(|line| line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|tier| !tier.is_empty())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
