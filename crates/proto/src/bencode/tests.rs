@@ -121,7 +121,6 @@ fn nesting_a_million_deep_is_an_error_on_a_small_stack() {
         assert_eq!(decode(&balanced, &unlimited).unwrap().root().raw().len(), 2_000_000);
     };
     let thread = std::thread::Builder::new().stack_size(256 * 1024);
-    #[expect(clippy::disallowed_methods, reason = "the size of the stack is what is tested")]
     thread.spawn(run).unwrap().join().unwrap();
 }
 
@@ -129,8 +128,8 @@ fn nesting_a_million_deep_is_an_error_on_a_small_stack() {
 enum Tree {
     Int(i64),
     Bytes(Vec<u8>),
-    List(Vec<Tree>),
-    Dict(std::collections::BTreeMap<Vec<u8>, Tree>),
+    List(Vec<Self>),
+    Dict(std::collections::BTreeMap<Vec<u8>, Self>),
 }
 
 fn encoded(tree: &Tree) -> Vec<u8> {

@@ -230,7 +230,7 @@ proptest! {
         }
         if tree.shape().has_layer() {
             fetched.truncate(tree.shape().pieces() as usize);
-            prop_assert_eq!(&fetched[..], &tree.piece_nodes()[..]);
+            prop_assert_eq!(&fetched[..], tree.piece_nodes());
         }
         for piece in 0..tree.shape().pieces() as u32 {
             for range in tree.shape().leaf_requests(root, piece) {

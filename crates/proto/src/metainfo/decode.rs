@@ -196,10 +196,11 @@ pub(super) fn decode_path(
     value: Value<'_, '_>,
     key: &'static str,
 ) -> Result<Vec<String>, MetainfoError> {
-    let list = value.list().ok_or(MetainfoError::invalid(key, "is not a list"))?;
+    let list = value.list().ok_or_else(|| MetainfoError::invalid(key, "is not a list"))?;
     let mut path: Vec<&str> = Vec::new();
     for item in list {
-        let bytes = item.bytes().ok_or(MetainfoError::invalid(key, "has no string inside"))?;
+        let bytes =
+            item.bytes().ok_or_else(|| MetainfoError::invalid(key, "has no string inside"))?;
         let text = component(bytes, &path)?;
         path.push(text);
     }

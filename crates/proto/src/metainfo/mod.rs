@@ -4,9 +4,11 @@
 //! of a hybrid describe the same bytes, and piece layers fold to their roots. The info hash is taken
 //! over the bytes as they came, never over a re-encoding.
 
+mod create;
 mod decode;
 mod encode;
 mod error;
+mod layout;
 pub mod limits;
 mod name;
 mod v1;
@@ -15,7 +17,9 @@ mod v2;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use create::{ContentHashes, Details, FileHashes};
 pub use error::MetainfoError;
+pub use layout::{Format, Layout, NewFile, Shape, piece_len_for};
 
 use crate::{FileIndex, Geometry, InfoHashes, MerkleHash, PieceHash, PieceIndex};
 
