@@ -185,7 +185,7 @@ class Teem:
         """Starts the tracker, once."""
         if self.tracker is None or self.tracker.ended.is_set():
             state = job.extra["state"] / "tracker"
-            args = ("tracker", "--listen", self.tracker_host, "--data", state, "--json-listen", "off", "--json")
+            args = ("tracker", "--listen", self.tracker_host, "--data", state, "--json")
             self.tracker = self._ready(self.run("tracker", job, *args))
 
     def seed(self, job):

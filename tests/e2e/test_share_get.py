@@ -91,7 +91,7 @@ def test_every_name_is_also_a_magnet_link_a_hash_and_a_torrent_file(teem, folder
         what = entry[f"info_hash_{how[:2]}"]
     get = teem.get(what, folder / "out", tracker)
     assert get.wait(60) == EXIT_DONE, get.tail()
-    assert_same(folder / "out" / "file.bin", source)
+    assert_same(folder / "out" / "a name", source)
 
 
 def test_the_catalogue_lists_names_with_their_seeders(teem, folder):
