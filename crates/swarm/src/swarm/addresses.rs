@@ -1,0 +1,190 @@
+//! Addresses that peers may be found at: whom to dial next, whom to leave alone, who is banned.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::chance::Chance;
+
+#[derive(Debug)]
+struct Candidate {
+    failures: u32,
+    next_at: Instant,
+    busy: bool,
+}
+
+/// Known addresses and bans.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    candidates: BTreeMap<SocketAddr, Candidate>,
+    /// Proved liars at that address.
+    banned: BTreeMap<SocketAddr, ()>,
+    /// Liars found at that host, whatever their port.
+    liars: BTreeMap<IpAddr, u32>,
+    dialling: usize,
+}
+
+impl Addresses {
+    pub(crate) fn new() -> Self {
+        let (candidates, banned, liars) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { candidates, banned, liars, dialling: 0 }
+    }
+
+    /// Somebody says that a peer is there.
+    pub(crate) fn add(&mut self, now: Instant, addr: SocketAddr) {
+        let addr = canonical(addr);
+        let known = self.candidates.contains_key(&addr);
+        if known || addr.port() == 0 || addr.ip().is_multicast() || self.is_banned(addr) {
+            return;
+        }
+        if self.candidates.len() >= CANDIDATES_MAX && !self.evict_worst() {
+            return;
+        }
+        self.candidates.insert(addr, Candidate { failures: 0, next_at: now, busy: false });
+    }
+
+    /// The next addresses to dial, at most `room`.
+    pub(crate) fn due(
+        &mut self,
+        now: Instant,
+        room: usize,
+        chance: &mut Chance,
+    ) -> Vec<SocketAddr> {
+        let room = room.min(DIALLING_MAX.saturating_sub(self.dialling));
+        let ready = self.candidates.iter().filter(|(_, c)| !c.busy && c.next_at <= now);
+        let mut ready: Vec<_> = ready.map(|(addr, _)| *addr).collect();
+        chance.shuffle(&mut ready);
+        ready.truncate(room);
+        for addr in &ready {
+            if let Some(candidate) = self.candidates.get_mut(addr) {
+                candidate.busy = true;
+                self.dialling += 1;
+            }
+        }
+        ready
+    }
+
+    /// When the next address may be dialled.
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        self.candidates.values().filter(|candidate| !candidate.busy).map(|c| c.next_at).min()
+    }
+
+    pub(crate) fn on_connected(&mut self, addr: SocketAddr) {
+        self.dialling = self.dialling.saturating_sub(1);
+        if let Some(candidate) = self.candidates.get_mut(&addr) {
+            candidate.failures = 0;
+        }
+    }
+
+    pub(crate) fn on_dial_failed(&mut self, now: Instant, addr: SocketAddr) {
+        self.dialling = self.dialling.saturating_sub(1);
+        self.retry_later(now, addr);
+    }
+
+    /// The connection that we had dialled ended.
+    pub(crate) fn on_disconnected(&mut self, now: Instant, addr: SocketAddr) {
+        self.retry_later(now, addr);
+    }
+
+    /// Ourselves, or a second way to a peer that we have: not worth dialling again soon.
+    pub(crate) fn forget(&mut self, addr: SocketAddr) {
+        self.candidates.remove(&addr);
+    }
+
+    /// A liar was found at `addr`; `listening` is where it can be dialled.
+    pub(crate) fn ban(&mut self, addr: SocketAddr, listening: Option<SocketAddr>) {
+        for addr in [Some(addr), listening].into_iter().flatten() {
+            self.candidates.remove(&addr);
+            if self.banned.len() < BANNED_MAX {
+                self.banned.insert(addr, ());
+            }
+        }
+        if self.liars.len() < BANNED_MAX || self.liars.contains_key(&addr.ip()) {
+            *self.liars.entry(addr.ip()).or_default() += 1;
+        }
+    }
+
+    /// Several peers may share one host, so a host is banned only after several liars.
+    pub(crate) fn is_banned(&self, addr: SocketAddr) -> bool {
+        self.banned.contains_key(&addr)
+            || self.liars.get(&addr.ip()).is_some_and(|liars| *liars >= LIARS_A_HOST)
+    }
+
+    fn retry_later(&mut self, now: Instant, addr: SocketAddr) {
+        let Some(candidate) = self.candidates.get_mut(&addr) else { return };
+        candidate.busy = false;
+        candidate.next_at = now + RETRY_FIRST * (1 << candidate.failures.min(8));
+        candidate.failures += 1;
+        if candidate.failures > FAILURES_MAX {
+            self.candidates.remove(&addr);
+        }
+    }
+
+    fn evict_worst(&mut self) -> bool {
+        let idle = self.candidates.iter().filter(|(_, candidate)| !candidate.busy);
+        let worst = idle.max_by_key(|(_, candidate)| candidate.failures);
+        let Some((addr, _)) = worst.filter(|(_, worst)| worst.failures > 0) else { return false };
+        let addr = *addr;
+        self.candidates.remove(&addr).is_some()
+    }
+}
+
+/// IPv4 in IPv6 clothing is the same address: one form everywhere.
+#[must_use]
+pub fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+/// A peer's addresses that cost nothing to keep, and far more than are ever dialled.
+const CANDIDATES_MAX: usize = 1_000;
+const BANNED_MAX: usize = 1_000;
+/// Half-open connections at once.
+const DIALLING_MAX: usize = 30;
+/// Then 2, 4, 8 … seconds.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// After about ten minutes of trying an address is dropped; a tracker may name it again.
+const FAILURES_MAX: u32 = 10;
+const LIARS_A_HOST: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(last: u8) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, last], 6881))
+    }
+
+    #[test]
+    fn failing_addresses_wait_longer_each_time() {
+        let now = crate::test_now();
+        let mut known = Addresses::new();
+        known.add(now, addr(1));
+        assert_eq!(known.due(now, 5, &mut Chance::new(1)), [addr(1)]);
+        assert!(known.due(now, 5, &mut Chance::new(1)).is_empty(), "being dialled already");
+        known.on_dial_failed(now, addr(1));
+        assert_eq!(known.next_at(), Some(now + Duration::from_secs(1)));
+        known.due(now + Duration::from_secs(1), 5, &mut Chance::new(1));
+        known.on_dial_failed(now, addr(1));
+        assert_eq!(known.next_at(), Some(now + Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn one_liar_does_not_ban_its_neighbours() {
+        let now = crate::test_now();
+        let mut known = Addresses::new();
+        let neighbour = SocketAddr::new(addr(1).ip(), 7000);
+        known.ban(addr(1), None);
+        assert!(known.is_banned(addr(1)) && !known.is_banned(neighbour));
+        known.ban(SocketAddr::new(addr(1).ip(), 1), None);
+        known.ban(SocketAddr::new(addr(1).ip(), 2), None);
+        assert!(known.is_banned(neighbour));
+        known.add(now, addr(1));
+        assert!(known.due(now, 1, &mut Chance::new(1)).is_empty());
+    }
+
+    #[test]
+    fn mapped_addresses_have_one_form() {
+        let mapped: SocketAddr = "[::ffff:127.0.0.1]:6881".parse().unwrap();
+        assert_eq!(canonical(mapped), addr(1));
+    }
+}

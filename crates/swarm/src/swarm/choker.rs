@@ -1,0 +1,186 @@
+//! Who may download from us (BEP 3).
+//!
+//! While we fetch: those that give us most, and one more by turns, so that newcomers get a start.
+//! While we seed: by turns, so that nobody holds a slot for long. Peers on the local network need no
+//! slot at all.
+
+use std::time::{Duration, Instant};
+
+use super::chance::Chance;
+use crate::PeerKey;
+
+/// What the choker sees of a peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PeerView {
+    pub(crate) key: PeerKey,
+    pub(crate) interested: bool,
+    pub(crate) local: bool,
+    pub(crate) unchoked: bool,
+    /// Bytes a second that it gives us.
+    pub(crate) down_rate: u64,
+    /// Bytes it got from us since it was unchoked.
+    pub(crate) served: u64,
+    /// When its choke state changed last.
+    pub(crate) since: Instant,
+    pub(crate) connected_at: Instant,
+}
+
+/// Slots and turns.
+#[derive(Debug)]
+pub(crate) struct Choker {
+    fixed_slots: Option<usize>,
+    slots: usize,
+    optimistic: Option<PeerKey>,
+    round_at: Instant,
+    optimistic_at: Instant,
+}
+
+impl Choker {
+    pub(crate) fn new(now: Instant, fixed_slots: Option<usize>) -> Self {
+        let slots = fixed_slots.unwrap_or(SLOTS_MIN).max(1);
+        Self { fixed_slots, slots, optimistic: None, round_at: now, optimistic_at: now }
+    }
+
+    pub(crate) const fn next_round(&self) -> Instant {
+        self.round_at
+    }
+
+    /// A peer became interested: it may go at once if it is local or a slot is free.
+    pub(crate) fn admits(&self, peer: &PeerView, peers: &[PeerView]) -> bool {
+        peer.local || peers.iter().filter(|other| takes_slot(other)).count() < self.slots
+    }
+
+    /// A round every ten seconds: who is to be unchoked from now on. `up_rate` is bytes a second.
+    pub(crate) fn round(
+        &mut self,
+        now: Instant,
+        seeding: bool,
+        up_rate: u64,
+        peers: &[PeerView],
+        chance: &mut Chance,
+    ) -> Vec<PeerKey> {
+        self.round_at = now + ROUND;
+        self.slots = self.fixed_slots.unwrap_or_else(|| slots_for(up_rate)).max(1);
+        let (mut chosen, rivals): (Vec<_>, Vec<_>) =
+            peers.iter().copied().filter(|peer| peer.interested).partition(|peer| peer.local);
+        let mut rivals = rivals;
+        if now >= self.optimistic_at || !rivals.iter().any(|p| Some(p.key) == self.optimistic) {
+            self.optimistic_at = now + OPTIMISTIC;
+            self.optimistic = choose_optimistic(now, seeding, &rivals, chance);
+        }
+        match seeding {
+            true => {
+                rivals.sort_by_key(|peer| (had_its_turn(now, peer), !peer.unchoked, peer.since))
+            }
+            false => rivals.sort_by_key(|peer| std::cmp::Reverse(peer.down_rate)),
+        }
+        let optimistic = rivals.iter().position(|peer| Some(peer.key) == self.optimistic);
+        if let Some(place) = optimistic {
+            let peer = rivals.remove(place);
+            rivals.insert(0, peer);
+        }
+        chosen.extend(rivals.into_iter().take(self.slots));
+        chosen.into_iter().map(|peer| peer.key).collect()
+    }
+}
+
+/// Served long enough and well enough to let another one in.
+fn had_its_turn(now: Instant, peer: &PeerView) -> bool {
+    peer.unchoked && now.duration_since(peer.since) >= TURN && peer.served >= TURN_BYTES
+}
+
+const fn takes_slot(peer: &PeerView) -> bool {
+    peer.unchoked && !peer.local && peer.interested
+}
+
+/// Among those that wait; newcomers have three times the chance of others.
+fn choose_optimistic(
+    now: Instant,
+    seeding: bool,
+    rivals: &[PeerView],
+    chance: &mut Chance,
+) -> Option<PeerKey> {
+    if seeding {
+        return None;
+    }
+    let mut lots = Vec::new();
+    for peer in rivals.iter().filter(|peer| !peer.unchoked) {
+        let new = now.duration_since(peer.connected_at) < NEWCOMER;
+        lots.extend(std::iter::repeat_n(peer.key, if new { 3 } else { 1 }));
+    }
+    (!lots.is_empty()).then(|| lots[chance.below(lots.len())])
+}
+
+/// More slots for a faster uplink: enough that slow peers together can use it, few enough that each
+/// gets a stream worth returning.
+fn slots_for(up_rate: u64) -> usize {
+    ((up_rate as f64 / 1024.0 * 0.6).sqrt() as usize).clamp(SLOTS_MIN, SLOTS_MAX)
+}
+
+const ROUND: Duration = Duration::from_secs(10);
+const OPTIMISTIC: Duration = Duration::from_secs(30);
+const NEWCOMER: Duration = Duration::from_secs(90);
+const TURN: Duration = Duration::from_secs(60);
+const TURN_BYTES: u64 = 10 << 20;
+const SLOTS_MIN: usize = 8;
+const SLOTS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(key: u64, now: Instant) -> PeerView {
+        PeerView {
+            key: PeerKey(key),
+            interested: true,
+            local: false,
+            unchoked: false,
+            down_rate: 0,
+            served: 0,
+            since: now,
+            connected_at: now,
+        }
+    }
+
+    #[test]
+    fn best_givers_and_one_by_chance_are_served() {
+        let now = crate::test_now();
+        let mut choker = Choker::new(now, Some(3));
+        let peers: Vec<_> = (0..10)
+            .map(|key| PeerView { down_rate: key * 1000, unchoked: key > 5, ..peer(key, now) })
+            .collect();
+        let chosen = choker.round(now, false, 0, &peers, &mut Chance::new(1));
+        assert_eq!(chosen.len(), 3);
+        assert!(chosen.contains(&PeerKey(9)) && chosen.contains(&PeerKey(8)));
+        assert!(chosen.iter().any(|key| key.0 <= 5), "one newcomer by chance: {chosen:?}");
+    }
+
+    #[test]
+    fn local_peers_need_no_slot() {
+        let now = crate::test_now();
+        let mut choker = Choker::new(now, Some(1));
+        let peers: Vec<_> =
+            (0..6).map(|key| PeerView { local: key < 5, ..peer(key, now) }).collect();
+        assert_eq!(choker.round(now, true, 0, &peers, &mut Chance::new(1)).len(), 6);
+    }
+
+    #[test]
+    fn seeding_rotates_after_a_turn() {
+        let start = crate::test_now();
+        let now = start + Duration::from_secs(100);
+        let mut choker = Choker::new(start, Some(1));
+        let served = PeerView { unchoked: true, served: 99 << 20, ..peer(1, start) };
+        let waiting = peer(2, start);
+        let chosen = choker.round(now, true, 0, &[served, waiting], &mut Chance::new(1));
+        assert_eq!(chosen, [PeerKey(2)]);
+    }
+
+    #[test]
+    fn a_free_slot_is_given_at_once() {
+        let now = crate::test_now();
+        let choker = Choker::new(now, Some(1));
+        assert!(choker.admits(&peer(1, now), &[]));
+        let taken = PeerView { unchoked: true, ..peer(2, now) };
+        assert!(!choker.admits(&peer(1, now), &[taken]));
+    }
+}

@@ -1,0 +1,266 @@
+//! Fetching: which blocks are asked from a peer, and what becomes of pieces.
+
+use std::time::Duration;
+
+use proto::{Block, MerkleHash, PieceIndex};
+
+use super::open::Received;
+use super::{PieceSet, Swarm, view};
+use crate::{Action, BlockBuf, DiskEvent, DiskJob, Notice, PeerCommand, PeerKey};
+
+impl Swarm {
+    /// Asks a peer for as much as its window has room for.
+    pub(super) fn fill(&mut self, key: PeerKey) {
+        let may_fetch = self.config.fetch && !self.stopping && self.paused_until.is_none();
+        let (Some(torrent), Some(peer)) = (&mut self.torrent, self.peers.get_mut(&key)) else {
+            return;
+        };
+        let room = peer.window.size().saturating_sub(peer.outstanding);
+        if !may_fetch || torrent.complete || room == 0 || !peer.we_are_interested {
+            return;
+        }
+        if peer.chokes_us && peer.allowed_fast.is_empty() {
+            return;
+        }
+        let mut blocks = Vec::new();
+        let geometry = torrent.geometry.clone();
+        torrent.open.ask(&geometry, key, |piece| peer.gives(piece), room, &mut blocks);
+        let piece_len = u64::from(geometry.nominal_piece_len());
+        let open_max = (self.config.piece_budget / piece_len).max(OPEN_MIN) as usize;
+        let mut pads = Vec::new();
+        while blocks.len() < room && torrent.open.len() + torrent.verifying.len() < open_max {
+            let next = match (&peer.has, peer.chokes_us) {
+                (Some(has), false) => torrent.rarity.rarest(has, &mut self.chance),
+                (_, true) => peer
+                    .allowed_fast
+                    .iter()
+                    .copied()
+                    .find(|piece| peer.gives(*piece) && torrent.rarity.may_pick(*piece)),
+                (None, false) => None,
+            };
+            let Some(piece) = next else { break };
+            torrent.rarity.withdraw(piece);
+            if torrent.open.open(&geometry, piece, self.suspicions.is_suspect(piece)) {
+                pads.push(piece);
+                continue;
+            }
+            torrent.open.ask(&geometry, key, |piece| peer.gives(piece), room, &mut blocks);
+        }
+        if blocks.is_empty() && peer.outstanding == 0 {
+            let room = room.min(END_GAME_BLOCKS);
+            torrent.open.ask_again(&geometry, key, |piece| peer.gives(piece), room, &mut blocks);
+        }
+        peer.starved = blocks.len() < room;
+        if !blocks.is_empty() {
+            if peer.outstanding == 0 {
+                peer.asked_at = self.now;
+            }
+            peer.outstanding += blocks.len();
+            self.command(key, PeerCommand::Request(blocks));
+        }
+        pads.into_iter().for_each(|piece| self.store(piece));
+    }
+
+    /// A block that we asked for came.
+    pub(super) fn on_block(&mut self, key: PeerKey, block: Block, data: BlockBuf) {
+        let (Some(torrent), Some(peer)) = (&mut self.torrent, self.peers.get_mut(&key)) else {
+            return;
+        };
+        peer.outstanding = peer.outstanding.saturating_sub(1);
+        peer.on_block(self.now, block.len);
+        self.down.add(u64::from(block.len));
+        match torrent.open.receive(key, block, data) {
+            Received::Wanted { also_asked, whole } => {
+                for other in also_asked {
+                    self.command(other, PeerCommand::Cancel(block));
+                }
+                if whole {
+                    self.store(block.piece);
+                }
+            }
+            Received::Surplus(data) => {
+                self.wasted += u64::from(block.len);
+                self.actions.push(Action::Recycle(data));
+            }
+        }
+    }
+
+    /// A request came to nothing.
+    pub(super) fn on_refused(&mut self, key: PeerKey, block: Block) {
+        let (Some(torrent), Some(peer)) = (&mut self.torrent, self.peers.get_mut(&key)) else {
+            return;
+        };
+        peer.outstanding = peer.outstanding.saturating_sub(1);
+        torrent.open.give_back(key, block);
+        self.refill = true;
+    }
+
+    /// The peer owes us blocks: others may be asked for them. If it was snubbed already, it goes.
+    pub(super) fn snub(&mut self, key: PeerKey) {
+        let (Some(torrent), Some(peer)) = (&mut self.torrent, self.peers.get_mut(&key)) else {
+            return;
+        };
+        if peer.window.is_snubbed() {
+            self.actions.push(Action::Disconnect(key, crate::Goodbye::TimedOut));
+            return;
+        }
+        peer.window.on_snub();
+        torrent.open.give_back_all(key);
+        self.refill = true;
+    }
+
+    /// Makes every piece pickable that is missing and whose hash is known.
+    pub(super) fn offer_missing(&mut self) {
+        let v1_alone = self.hashes.v1_alone();
+        let Some(torrent) = &mut self.torrent else { return };
+        for piece in (0..torrent.geometry.piece_count()).map(PieceIndex) {
+            let busy = torrent.open.is_open(piece) || torrent.verifying.contains_key(&piece);
+            if !busy && !torrent.have.has(piece) && torrent.expected(piece, v1_alone).is_some() {
+                torrent.rarity.offer(piece);
+            }
+        }
+        self.refill = true;
+    }
+
+    pub(super) fn on_disk_event(&mut self, event: DiskEvent) {
+        match event {
+            DiskEvent::Stored { piece, digests } => self.on_stored(piece, digests.as_deref()),
+            DiskEvent::Bad { piece, digests, inconsistent } => {
+                self.on_bad(piece, &digests, inconsistent);
+            }
+            DiskEvent::Failed { piece, reason, full } => self.on_disk_failed(piece, reason, full),
+            DiskEvent::Lost(pieces) => self.on_lost(pieces.into_iter().collect()),
+            DiskEvent::Leaves { piece, leaves } => self.on_leaves(piece, leaves.as_deref()),
+        }
+    }
+
+    /// All blocks are here: to the workers.
+    fn store(&mut self, piece: PieceIndex) {
+        let v1_alone = self.hashes.v1_alone();
+        let Some(torrent) = &mut self.torrent else { return };
+        let Some(expected) = torrent.expected(piece, v1_alone) else { return };
+        let Some(whole) = torrent.open.take(piece) else { return };
+        torrent.verifying.insert(piece, whole.senders);
+        let want_digests = self.suspicions.is_suspect(piece);
+        let blocks = whole.blocks;
+        let job = DiskJob::Store { piece, blocks, expected, want_digests };
+        self.actions.push(Action::Disk(job));
+    }
+
+    fn on_stored(&mut self, piece: PieceIndex, digests: Option<&[Option<MerkleHash>]>) {
+        let Some(torrent) = &mut self.torrent else { return };
+        torrent.verifying.remove(&piece);
+        if !torrent.have.insert(piece) {
+            return;
+        }
+        torrent.verified += view::content_in(&torrent.geometry, piece);
+        torrent.complete = torrent.have.is_full();
+        let complete = torrent.complete;
+        self.refill = true;
+        let keys: Vec<_> = self.peers.keys().copied().collect();
+        for key in &keys {
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            if peer.has.as_ref().is_some_and(|has| has.has(piece)) {
+                peer.wanted -= 1;
+            }
+            self.command(*key, PeerCommand::Have(piece));
+            self.update_interest(*key);
+        }
+        if let Some(right) = digests {
+            self.blame(piece, right);
+        }
+        self.suspicions.forget(piece);
+        if complete {
+            self.on_complete(&keys);
+        }
+    }
+
+    fn on_complete(&mut self, keys: &[PeerKey]) {
+        self.announcer.completed(self.now);
+        self.actions.push(Action::Notice(Notice::Complete));
+        for key in keys {
+            self.command(*key, PeerCommand::UploadOnly(true));
+            self.part_if_useless(*key);
+        }
+        self.dial_and_announce();
+    }
+
+    fn on_bad(&mut self, piece: PieceIndex, digests: &[Option<MerkleHash>], inconsistent: bool) {
+        let Some(torrent) = &mut self.torrent else { return };
+        let Some(senders) = torrent.verifying.remove(&piece) else { return };
+        self.wasted += u64::from(torrent.geometry.piece_len(piece));
+        if inconsistent {
+            self.actions.push(Action::Notice(Notice::Inconsistent(piece)));
+            return;
+        }
+        self.actions.push(Action::Notice(Notice::BadPiece(piece)));
+        let pairs = senders.iter().zip(digests);
+        let blocks = pairs.map(|(sender, digest)| Some(((*sender)?, (*digest)?))).collect();
+        let sole = self.suspicions.add(piece, blocks);
+        self.fetch_leaves(piece);
+        if let Some(liar) = sole {
+            self.ban(liar, format!("sent the whole of piece {}, which is wrong", piece.0));
+        }
+        if let Some(torrent) = &mut self.torrent {
+            torrent.rarity.offer(piece);
+        }
+        self.refill = true;
+    }
+
+    /// The right digests of a piece that failed before are known.
+    pub(super) fn blame(&mut self, piece: PieceIndex, right: &[Option<MerkleHash>]) {
+        let liars = self.suspicions.liars(piece, right);
+        let Some(torrent) = &self.torrent else { return };
+        let geometry = torrent.geometry.clone();
+        for (number, liar) in liars {
+            if let Some(addr) = self.last_seen_at.get(&liar) {
+                let block = geometry.block(piece, number);
+                self.actions.push(Action::Notice(Notice::BadBlock(block, *addr)));
+            }
+            self.ban(liar, format!("sent a wrong block {number} of piece {}", piece.0));
+        }
+    }
+
+    fn on_disk_failed(&mut self, piece: PieceIndex, reason: String, full: bool) {
+        let Some(torrent) = &mut self.torrent else { return };
+        torrent.verifying.remove(&piece);
+        torrent.rarity.offer(piece);
+        let first = self.paused_until.is_none();
+        let pause = if full { FULL_PAUSE } else { FAULT_PAUSE };
+        self.paused_until = Some(self.now + pause);
+        if first {
+            self.actions.push(Action::Notice(Notice::Paused(reason)));
+        }
+    }
+
+    fn on_lost(&mut self, pieces: PieceSet) {
+        for piece in pieces {
+            let Some(torrent) = &mut self.torrent else { return };
+            if !torrent.have.remove(piece) {
+                continue;
+            }
+            torrent.verified -= view::content_in(&torrent.geometry, piece);
+            torrent.complete = false;
+            torrent.rarity.offer(piece);
+            let keys: Vec<_> = self.peers.keys().copied().collect();
+            for key in keys {
+                let Some(peer) = self.peers.get_mut(&key) else { continue };
+                if peer.has.as_ref().is_some_and(|has| has.has(piece)) {
+                    peer.wanted += 1;
+                }
+                self.command(key, PeerCommand::Lost(piece));
+                self.update_interest(key);
+            }
+        }
+        self.refill = true;
+    }
+}
+
+/// Two open pieces at least, or a torrent with huge pieces would never overlap fetching and checking.
+const OPEN_MIN: u64 = 2;
+/// Blocks asked from an idle peer although others owe them.
+const END_GAME_BLOCKS: usize = 8;
+/// How long to wait for somebody to make room.
+const FULL_PAUSE: Duration = Duration::from_secs(5);
+/// How long to wait after another fault of the disk.
+const FAULT_PAUSE: Duration = Duration::from_secs(15);

@@ -1,0 +1,392 @@
+//! One torrent: which pieces are fetched from whom, who is served, who is banned, who is told.
+//!
+//! This file takes each input to the part that owns it. The parts: [`rarity`] and [`open`] choose
+//! blocks, [`window`] how many at once, [`choker`] who is served, [`blame`] who lied, [`addresses`]
+//! whom to dial, [`announce`] which tracker is told, [`metadata`] and [`hashes`] what a magnet link
+//! lacks.
+
+mod addresses;
+mod announce;
+mod blame;
+mod chance;
+mod choker;
+mod fetch;
+mod hashes;
+mod metadata;
+mod open;
+mod peer;
+mod peers;
+mod rarity;
+mod rate;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod view;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proto::metainfo::{Expected, Info, PieceLayers};
+use proto::{Bitfield, Geometry, InfoHash, InfoHashes, PeerId, PieceIndex};
+
+pub use self::addresses::canonical;
+pub use self::announce::TrackerAnswer;
+pub use self::view::{PeerStats, Stats, TrackerStats};
+use self::{
+    addresses::Addresses, announce::Announcer, blame::Suspicions, chance::Chance, choker::Choker,
+    hashes::HashFetch, metadata::MetadataFetch, open::OpenPieces, peer::Peer, rarity::Rarity,
+    rate::Rate,
+};
+use crate::{
+    Action, AnnounceEvent, AnnounceTo, DiskEvent, Notice, PeerCommand, PeerEvent, PeerKey,
+};
+
+/// How a swarm behaves.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where chance comes from.
+    pub seed: u64,
+    /// Our name for ourselves.
+    pub peer_id: PeerId,
+    /// Which torrent.
+    pub info_hashes: InfoHashes,
+    /// Tracker URLs in tiers.
+    pub trackers: Vec<Vec<String>>,
+    /// Connections at most.
+    pub max_peers: usize,
+    /// Peers served at once beyond local ones; by upload rate when `None`.
+    pub upload_slots: Option<usize>,
+    /// Bytes of open pieces at most; two pieces are open whatever it is.
+    pub piece_budget: u64,
+    /// Missing pieces are fetched. If not, we only serve what is there.
+    pub fetch: bool,
+}
+
+/// What people ask of a torrent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// These addresses may be peers.
+    AddPeers(Vec<SocketAddr>),
+    /// Tell the trackers, end all connections; nothing is fetched or dialled any more.
+    Stop,
+}
+
+/// The torrent, once its info dictionary is known and its files are open.
+#[derive(Debug)]
+struct Torrent {
+    info: Arc<Info>,
+    geometry: Arc<Geometry>,
+    layers: PieceLayers,
+    have: Bitfield,
+    rarity: Rarity,
+    open: OpenPieces,
+    /// Pieces that the workers check and write, and who sent each block.
+    verifying: BTreeMap<PieceIndex, Vec<Option<PeerKey>>>,
+    verified: u64,
+    complete: bool,
+}
+
+/// One torrent's swarm. See the crate's contract for how it is driven.
+#[derive(Debug)]
+pub struct Swarm {
+    config: Config,
+    now: Instant,
+    chance: Chance,
+    torrent: Option<Torrent>,
+    metadata: Option<MetadataFetch>,
+    hashes: HashFetch,
+    peers: BTreeMap<PeerKey, Peer>,
+    next_key: u64,
+    /// Where peers were, also after they left: blame may come late.
+    last_seen_at: BTreeMap<PeerKey, SocketAddr>,
+    addresses: Addresses,
+    announcer: Announcer,
+    choker: Choker,
+    suspicions: Suspicions,
+    /// Someone gave blocks back or room was made: starved peers can be asked again.
+    refill: bool,
+    /// The disk refuses: nothing is asked for until then.
+    paused_until: Option<Instant>,
+    stopping: bool,
+    tick_at: Instant,
+    down: Rate,
+    up: Rate,
+    wasted: u64,
+    actions: Vec<Action>,
+}
+
+impl Swarm {
+    /// A torrent of which only the hashes are known; [`Swarm::handle_opened`] tells the rest, when it
+    /// is known from the start or after [`Notice::MetadataKnown`].
+    #[must_use]
+    pub fn new(now: Instant, config: Config) -> Self {
+        let mut chance = Chance::new(config.seed);
+        let hashes = config.info_hashes.wire();
+        let announcer = Announcer::new(now, &config.trackers, hashes, &mut chance);
+        Self {
+            chance,
+            now,
+            torrent: None,
+            metadata: Some(MetadataFetch::new(config.info_hashes)),
+            hashes: HashFetch::default(),
+            peers: BTreeMap::new(),
+            next_key: 1,
+            last_seen_at: BTreeMap::new(),
+            addresses: Addresses::new(),
+            announcer,
+            choker: Choker::new(now, config.upload_slots),
+            suspicions: Suspicions::default(),
+            refill: false,
+            paused_until: None,
+            stopping: false,
+            tick_at: now,
+            down: Rate::new(now),
+            up: Rate::new(now),
+            wasted: 0,
+            actions: Vec::new(),
+            config,
+        }
+    }
+
+    /// The torrent is known and its files are open; `have` is what is there and right.
+    pub fn handle_opened(
+        &mut self,
+        now: Instant,
+        info: Arc<Info>,
+        layers: PieceLayers,
+        have: Bitfield,
+    ) {
+        self.now = now;
+        self.metadata = None;
+        info.hashes().wire().for_each(|hash| self.announcer.add_hash(now, hash));
+        let geometry = Arc::new(info.geometry());
+        let count = geometry.piece_count();
+        let verified = have.iter().map(|piece| view::content_in(&geometry, piece)).sum();
+        let complete = have.is_full();
+        self.torrent = Some(Torrent {
+            rarity: Rarity::new(count),
+            open: OpenPieces::default(),
+            verifying: BTreeMap::new(),
+            info,
+            geometry,
+            layers,
+            have,
+            verified,
+            complete,
+        });
+        self.offer_missing();
+        let keys: Vec<_> = self.peers.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.introduce(key));
+        if complete {
+            self.actions.push(Action::Notice(Notice::Complete));
+        }
+        self.after();
+    }
+
+    /// What happened on one connection since the last call, in order.
+    pub fn handle_peer(&mut self, now: Instant, key: PeerKey, events: &mut Vec<PeerEvent>) {
+        self.now = now;
+        for event in events.drain(..) {
+            self.on_peer_event(key, event);
+        }
+        self.fill(key);
+        self.after();
+    }
+
+    /// A job of [`Action::Disk`] or [`Action::ReadLeaves`] ended, or the disk has news.
+    pub fn handle_disk(&mut self, now: Instant, event: DiskEvent) {
+        self.now = now;
+        self.on_disk_event(event);
+        self.after();
+    }
+
+    /// A tracker answered [`Action::Announce`]: with peers, or with what went wrong.
+    pub fn handle_announced(
+        &mut self,
+        now: Instant,
+        told: &AnnounceTo,
+        answer: Result<(TrackerAnswer, Vec<SocketAddr>), String>,
+    ) {
+        self.now = now;
+        match answer {
+            Ok((answer, peers)) => {
+                peers.into_iter().for_each(|addr| self.addresses.add(now, addr));
+                let lonely = self.wants_peers() && self.peers.is_empty();
+                let (url, hash) = (told.url.as_str(), told.info_hash);
+                self.announcer.on_answer(now, url, hash, told.event, &answer, lonely);
+            }
+            Err(error) => self.announcer.on_failure(now, &told.url, told.info_hash, error),
+        }
+        self.dial_and_announce();
+        self.after();
+    }
+
+    /// A person or program asks for something.
+    pub fn handle_command(&mut self, now: Instant, command: Command) {
+        self.now = now;
+        match command {
+            Command::AddPeers(peers) => {
+                peers.into_iter().for_each(|addr| self.addresses.add(now, addr));
+                self.dial_and_announce();
+            }
+            Command::Stop => self.stop(),
+        }
+        self.after();
+    }
+
+    /// The instant of [`Swarm::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        if now >= self.tick_at {
+            self.tick_at = now + TICK;
+            self.tick();
+        }
+        if now >= self.choker.next_round() {
+            self.choke_round();
+        }
+        self.dial_and_announce();
+        self.after();
+    }
+
+    /// What must be done, in order.
+    pub fn poll_actions(&mut self, out: &mut Vec<Action>) {
+        out.append(&mut self.actions);
+    }
+
+    /// When to call [`Swarm::handle_timeout`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.stopping {
+            return None;
+        }
+        let tick = (!self.peers.is_empty() || self.paused_until.is_some()).then_some(self.tick_at);
+        let round = (!self.peers.is_empty()).then(|| self.choker.next_round());
+        let dial = self.wants_dialling().then(|| self.addresses.next_at()).flatten();
+        [tick, round, dial, self.announcer.next_at()].into_iter().flatten().min()
+    }
+
+    /// Once a second: rates, windows, peers that owe us, what stalls.
+    fn tick(&mut self) {
+        let now = self.now;
+        self.down.tick(now);
+        self.up.tick(now);
+        let mut snubbed = Vec::new();
+        for (key, peer) in &mut self.peers {
+            peer.down.tick(now);
+            peer.up.tick(now);
+            peer.window.tick(peer.down.per_second(), peer.round_trip);
+            let patience = if peer.window.is_snubbed() { SNUBBED_PATIENCE } else { PATIENCE };
+            if peer.owes_since().is_some_and(|since| now.duration_since(since) >= patience) {
+                snubbed.push(*key);
+            }
+        }
+        for key in snubbed {
+            self.snub(key);
+        }
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.paused_until = None;
+            self.refill = true;
+        }
+        if let Some(metadata) = &mut self.metadata {
+            metadata.tick(now);
+            self.ask_for_metadata();
+        }
+        self.fetch_hashes();
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        for (url, info_hash, event) in self.announcer.stop() {
+            self.announce(url, info_hash, event);
+        }
+        let keys: Vec<_> = self.peers.keys().copied().collect();
+        for key in keys {
+            self.actions.push(Action::Disconnect(key, crate::Goodbye::Stopping));
+        }
+    }
+
+    fn dial_and_announce(&mut self) {
+        if self.stopping {
+            return;
+        }
+        if self.wants_dialling() {
+            let room = self.config.max_peers.saturating_sub(self.peers.len());
+            for addr in self.addresses.due(self.now, room, &mut self.chance) {
+                self.actions.push(Action::Dial(addr));
+            }
+        }
+        for (url, info_hash, event) in self.announcer.due(self.now) {
+            self.announce(url, info_hash, event);
+        }
+    }
+
+    fn announce(&mut self, url: String, info_hash: InfoHash, event: AnnounceEvent) {
+        let left = self.torrent.as_ref().map_or(1, |torrent| {
+            torrent.info.content_len() - torrent.verified.min(torrent.info.content_len())
+        });
+        let wants = self.wants_peers() && event != AnnounceEvent::Stopped;
+        self.actions.push(Action::Announce(AnnounceTo {
+            url,
+            info_hash,
+            event,
+            uploaded: self.up.total(),
+            downloaded: self.down.total(),
+            // A complete torrent of only empty files has nothing left; one that is not complete has.
+            left: if self.is_complete() { 0 } else { left.max(1) },
+            num_want: if wants { NUM_WANT } else { 0 },
+        }));
+    }
+
+    /// Leaves nothing waiting that could go on.
+    fn after(&mut self) {
+        if std::mem::take(&mut self.refill) {
+            let starved: Vec<_> =
+                self.peers.iter().filter(|(_, peer)| peer.starved).map(|(key, _)| *key).collect();
+            starved.into_iter().for_each(|key| self.fill(key));
+        }
+    }
+
+    fn command(&mut self, key: PeerKey, command: PeerCommand) {
+        self.actions.push(Action::Peer(key, command));
+    }
+
+    fn is_complete(&self) -> bool {
+        self.torrent.as_ref().is_some_and(|torrent| torrent.complete)
+    }
+
+    fn wants_peers(&self) -> bool {
+        self.config.fetch && !self.is_complete()
+    }
+
+    fn wants_dialling(&self) -> bool {
+        !self.stopping && self.peers.len() < self.config.max_peers
+    }
+}
+
+impl Torrent {
+    /// What `piece` must hash to, as far as it is known now.
+    fn expected(&self, piece: PieceIndex, v1_alone: bool) -> Option<Expected> {
+        match self.info.expected(piece, &self.layers) {
+            Some(expected) => Some(expected),
+            None if v1_alone => {
+                let v1 = *self.info.v1_pieces()?.get(piece.as_usize())?;
+                Some(Expected { v1: Some(v1), v2: None })
+            }
+            None => None,
+        }
+    }
+}
+
+const TICK: Duration = Duration::from_secs(1);
+/// A peer that owes blocks this long is snubbed: its blocks go to others.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a snubbed peer may take for its one block.
+const SNUBBED_PATIENCE: Duration = Duration::from_secs(60);
+/// Peers asked of a tracker.
+const NUM_WANT: u32 = 50;
+
+/// Pieces told to be missing, kept apart from hash tables so that order is the same every time.
+type PieceSet = BTreeSet<PieceIndex>;

@@ -1,0 +1,305 @@
+//! Pieces that are being fetched: which blocks are missing, asked for, or here, and from whom.
+
+use std::collections::BTreeMap;
+
+use proto::{Block, Geometry, PieceIndex};
+use smallvec::SmallVec;
+
+use crate::{BlockBuf, PeerKey};
+
+/// One block of an open piece.
+#[derive(Debug)]
+enum Slot {
+    /// All pad: nothing to fetch.
+    Pad,
+    /// Asked from nobody.
+    Missing,
+    /// Asked from these; more than one only in the end game.
+    Asked(SmallVec<[PeerKey; 1]>),
+    /// Here, and who sent it.
+    Here(BlockBuf, PeerKey),
+}
+
+/// One open piece.
+#[derive(Debug)]
+struct OpenPiece {
+    slots: Vec<Slot>,
+    missing: u32,
+    /// Slots that are neither here nor pad.
+    absent: u32,
+    /// After a bad try only one peer may fetch it, so that a second failure names its author.
+    sole: Option<PeerKey>,
+    on_parole: bool,
+}
+
+/// A piece whose blocks are all here.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) blocks: Vec<Option<BlockBuf>>,
+    /// Who sent each block.
+    pub(crate) senders: Vec<Option<PeerKey>>,
+}
+
+/// What an incoming block did.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// It was missing; these peers were asked for it too.
+    Wanted { also_asked: SmallVec<[PeerKey; 1]>, whole: bool },
+    /// It was here already, or the piece is not open.
+    Surplus(BlockBuf),
+}
+
+/// All open pieces.
+#[derive(Debug, Default)]
+pub(crate) struct OpenPieces {
+    pieces: BTreeMap<PieceIndex, OpenPiece>,
+    /// Open pieces with a missing block, in the order in which they were opened.
+    unasked: Vec<PieceIndex>,
+}
+
+impl OpenPieces {
+    pub(crate) fn is_open(&self, piece: PieceIndex) -> bool {
+        self.pieces.contains_key(&piece)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Starts a piece. `on_parole` keeps it to one peer at a time. True when there is nothing to
+    /// fetch: the piece is all pad.
+    pub(crate) fn open(&mut self, geometry: &Geometry, piece: PieceIndex, on_parole: bool) -> bool {
+        let numbers = 0..geometry.block_count(piece);
+        let content = numbers.map(|number| geometry.has_content(geometry.block(piece, number)));
+        let slots: Vec<_> =
+            content.map(|content| if content { Slot::Missing } else { Slot::Pad }).collect();
+        let missing = slots.iter().filter(|slot| matches!(slot, Slot::Missing)).count() as u32;
+        let open = OpenPiece { slots, missing, absent: missing, sole: None, on_parole };
+        assert!(self.pieces.insert(piece, open).is_none(), "piece {} is open already", piece.0);
+        self.unasked.push(piece);
+        missing == 0
+    }
+
+    /// Takes up to `room` missing blocks that `peer` may be asked for, oldest pieces first.
+    pub(crate) fn ask(
+        &mut self,
+        geometry: &Geometry,
+        peer: PeerKey,
+        may: impl Fn(PieceIndex) -> bool,
+        room: usize,
+        out: &mut Vec<Block>,
+    ) {
+        let end = out.len() + room;
+        let mut at = 0;
+        while at < self.unasked.len() && out.len() < end {
+            let piece = self.unasked[at];
+            let open = self.pieces.get_mut(&piece).expect("listed pieces are open");
+            if !may(piece) || open.sole.is_some_and(|sole| sole != peer) {
+                at += 1;
+                continue;
+            }
+            if open.on_parole {
+                open.sole = Some(peer);
+            }
+            for (number, slot) in open.slots.iter_mut().enumerate() {
+                if out.len() == end || open.missing == 0 {
+                    break;
+                }
+                if matches!(slot, Slot::Missing) {
+                    *slot = Slot::Asked(SmallVec::from_elem(peer, 1));
+                    open.missing -= 1;
+                    out.push(geometry.block(piece, number as u32));
+                }
+            }
+            if open.missing == 0 {
+                self.unasked.remove(at);
+            }
+        }
+    }
+
+    /// End game: takes up to `room` blocks that others were asked for, fewest askers first.
+    pub(crate) fn ask_again(
+        &mut self,
+        geometry: &Geometry,
+        peer: PeerKey,
+        may: impl Fn(PieceIndex) -> bool,
+        room: usize,
+        out: &mut Vec<Block>,
+    ) {
+        for askers in 1..ASKERS_MAX {
+            for (piece, open) in &mut self.pieces {
+                if !may(*piece) || open.sole.is_some() {
+                    continue;
+                }
+                for (number, slot) in open.slots.iter_mut().enumerate() {
+                    if out.len() >= room {
+                        return;
+                    }
+                    let Slot::Asked(asked) = slot else { continue };
+                    if asked.len() == askers && !asked.contains(&peer) {
+                        asked.push(peer);
+                        out.push(geometry.block(*piece, number as u32));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A block came from `peer`.
+    pub(crate) fn receive(&mut self, peer: PeerKey, block: Block, data: BlockBuf) -> Received {
+        let Some(open) = self.pieces.get_mut(&block.piece) else { return Received::Surplus(data) };
+        let slot = &mut open.slots[block.number() as usize];
+        let also_asked = match slot {
+            Slot::Pad | Slot::Here(..) => return Received::Surplus(data),
+            Slot::Asked(asked) => {
+                asked.retain(|asked| *asked != peer);
+                std::mem::take(asked)
+            }
+            Slot::Missing => {
+                open.missing -= 1;
+                if open.missing == 0 {
+                    self.unasked.retain(|unasked| *unasked != block.piece);
+                }
+                SmallVec::new()
+            }
+        };
+        *slot = Slot::Here(data, peer);
+        open.absent -= 1;
+        Received::Wanted { also_asked, whole: open.absent == 0 }
+    }
+
+    /// `peer` will not send this block: it is missing again unless others were asked too.
+    pub(crate) fn give_back(&mut self, peer: PeerKey, block: Block) {
+        let Some(open) = self.pieces.get_mut(&block.piece) else { return };
+        if give_back(open, peer, block.number() as usize) {
+            relist(&mut self.unasked, block.piece);
+        }
+    }
+
+    /// `peer` is gone or too slow: gives back all that it was asked for.
+    pub(crate) fn give_back_all(&mut self, peer: PeerKey) {
+        for (piece, open) in &mut self.pieces {
+            let mut any = false;
+            for number in 0..open.slots.len() {
+                any |= give_back(open, peer, number);
+            }
+            if open.sole == Some(peer) {
+                open.sole = None;
+            }
+            if any {
+                relist(&mut self.unasked, *piece);
+            }
+        }
+    }
+
+    /// Takes a piece whose blocks are all here, or (when dropping it) those that are.
+    pub(crate) fn take(&mut self, piece: PieceIndex) -> Option<Whole> {
+        let open = self.pieces.remove(&piece)?;
+        self.unasked.retain(|unasked| *unasked != piece);
+        let (blocks, senders) = open
+            .slots
+            .into_iter()
+            .map(|slot| match slot {
+                Slot::Here(data, sender) => (Some(data), Some(sender)),
+                Slot::Pad | Slot::Missing | Slot::Asked(_) => (None, None),
+            })
+            .unzip();
+        Some(Whole { blocks, senders })
+    }
+
+    /// Some open piece has a block that nobody was asked for.
+    #[cfg(test)]
+    pub(crate) fn has_unasked(&self) -> bool {
+        !self.unasked.is_empty()
+    }
+}
+
+fn give_back(open: &mut OpenPiece, peer: PeerKey, number: usize) -> bool {
+    let Slot::Asked(asked) = &mut open.slots[number] else { return false };
+    let before = asked.len();
+    asked.retain(|asked| *asked != peer);
+    if before == asked.len() || !asked.is_empty() {
+        return false;
+    }
+    open.slots[number] = Slot::Missing;
+    open.missing += 1;
+    true
+}
+
+fn relist(unasked: &mut Vec<PieceIndex>, piece: PieceIndex) {
+    if !unasked.contains(&piece) {
+        unasked.insert(0, piece);
+    }
+}
+
+/// Peers that a block is asked from at most, in the end game.
+const ASKERS_MAX: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use proto::{BLOCK_LEN, FileIndex};
+
+    use super::*;
+
+    const ANNA: PeerKey = PeerKey(1);
+    const BERT: PeerKey = PeerKey(2);
+
+    fn two_pieces() -> (Geometry, OpenPieces) {
+        let len = u64::from(8 * BLOCK_LEN);
+        let geometry = Geometry::new(4 * BLOCK_LEN, len, false, [(FileIndex(0), 0, len)]);
+        let mut open = OpenPieces::default();
+        open.open(&geometry, PieceIndex(0), false);
+        (geometry, open)
+    }
+
+    fn ask(open: &mut OpenPieces, geometry: &Geometry, peer: PeerKey, room: usize) -> Vec<Block> {
+        let mut out = Vec::new();
+        open.ask(geometry, peer, |_| true, room, &mut out);
+        out
+    }
+
+    #[test]
+    fn blocks_are_asked_once_and_in_order() {
+        let (geometry, mut open) = two_pieces();
+        let anna = ask(&mut open, &geometry, ANNA, 3);
+        let bert = ask(&mut open, &geometry, BERT, 3);
+        assert_eq!(anna.iter().map(Block::number).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(bert.iter().map(Block::number).collect::<Vec<_>>(), [3]);
+        assert!(!open.has_unasked());
+    }
+
+    #[test]
+    fn a_lost_peer_gives_its_blocks_back() {
+        let (geometry, mut open) = two_pieces();
+        ask(&mut open, &geometry, ANNA, 4);
+        open.give_back_all(ANNA);
+        assert_eq!(ask(&mut open, &geometry, BERT, 9).len(), 4);
+    }
+
+    #[test]
+    fn end_game_asks_others_and_names_whom_to_cancel() {
+        let (geometry, mut open) = two_pieces();
+        let asked = ask(&mut open, &geometry, ANNA, 4);
+        let mut again = Vec::new();
+        open.ask_again(&geometry, BERT, |_| true, 1, &mut again);
+        assert_eq!(again, asked[..1]);
+        let received = open.receive(BERT, again[0], BlockBuf::new());
+        let Received::Wanted { also_asked, whole: false } = received else {
+            panic!("{received:?}")
+        };
+        assert_eq!(also_asked[..], [ANNA]);
+        let late = open.receive(ANNA, again[0], BlockBuf::new());
+        assert!(matches!(late, Received::Surplus(_)));
+    }
+
+    #[test]
+    fn a_piece_on_parole_belongs_to_one_peer() {
+        let (geometry, mut open) = two_pieces();
+        open.open(&geometry, PieceIndex(1), true);
+        open.take(PieceIndex(0));
+        assert_eq!(ask(&mut open, &geometry, ANNA, 1).len(), 1);
+        assert_eq!(ask(&mut open, &geometry, BERT, 9).len(), 0);
+        open.give_back_all(ANNA);
+        assert_eq!(ask(&mut open, &geometry, BERT, 9).len(), 4);
+    }
+}

@@ -1,0 +1,137 @@
+//! What the swarm knows of one connection.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use proto::{Bitfield, PeerId, PieceIndex};
+
+use super::choker;
+use super::rate::Rate;
+use super::window::Window;
+use crate::{Connected, Direction, PeerInfo, PeerKey};
+
+/// One connection, from the swarm's side.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) connected: Connected,
+    pub(crate) info: PeerInfo,
+    pub(crate) connected_at: Instant,
+    /// Its pieces, once we know how many there are.
+    pub(crate) has: Option<Bitfield>,
+    /// Pieces that it has and we lack.
+    pub(crate) wanted: u32,
+    pub(crate) allowed_fast: Vec<PieceIndex>,
+    pub(crate) chokes_us: bool,
+    pub(crate) interested_in_us: bool,
+    pub(crate) we_choke: bool,
+    pub(crate) we_are_interested: bool,
+    pub(crate) choke_changed_at: Instant,
+    pub(crate) served: u64,
+    pub(crate) window: Window,
+    pub(crate) outstanding: usize,
+    /// It could be asked for more, but there was nothing to ask for.
+    pub(crate) starved: bool,
+    pub(crate) down: Rate,
+    pub(crate) up: Rate,
+    /// When the first of the requests now under way was sent.
+    pub(crate) asked_at: Instant,
+    pub(crate) last_block_at: Instant,
+    pub(crate) round_trip: Duration,
+}
+
+impl Peer {
+    pub(crate) fn new(now: Instant, connected: Connected) -> Self {
+        Self {
+            connected,
+            info: PeerInfo::default(),
+            connected_at: now,
+            has: None,
+            wanted: 0,
+            allowed_fast: Vec::new(),
+            chokes_us: true,
+            interested_in_us: false,
+            we_choke: true,
+            we_are_interested: false,
+            choke_changed_at: now,
+            served: 0,
+            window: Window::new(),
+            outstanding: 0,
+            starved: false,
+            down: Rate::new(now),
+            up: Rate::new(now),
+            asked_at: now,
+            last_block_at: now,
+            round_trip: ROUND_TRIP_ASSUMED,
+        }
+    }
+
+    pub(crate) fn is_seeder(&self) -> bool {
+        self.has.as_ref().is_some_and(Bitfield::is_full)
+    }
+
+    /// Blocks of `piece` may be asked for now.
+    pub(crate) fn gives(&self, piece: PieceIndex) -> bool {
+        self.has.as_ref().is_some_and(|has| has.has(piece))
+            && (!self.chokes_us || self.allowed_fast.contains(&piece))
+    }
+
+    /// The first blocks after a pause tell the round trip.
+    pub(crate) fn on_block(&mut self, now: Instant, len: u32) {
+        if self.last_block_at < self.asked_at {
+            let sample = now.duration_since(self.asked_at);
+            self.round_trip = (self.round_trip * 3 + sample) / 4;
+        }
+        self.last_block_at = now;
+        self.down.add(u64::from(len));
+        self.window.on_block();
+    }
+
+    /// Blocks are owed and none came for too long.
+    pub(crate) fn owes_since(&self) -> Option<Instant> {
+        (self.outstanding > 0).then(|| self.last_block_at.max(self.asked_at))
+    }
+
+    /// Where it can be dialled: what we dialled, or the port it says it listens on.
+    pub(crate) fn listen_addr(&self) -> Option<SocketAddr> {
+        match self.connected.direction {
+            Direction::Outgoing => Some(self.connected.addr),
+            Direction::Incoming => {
+                let port = self.info.listen_port.filter(|port| *port != 0)?;
+                Some(SocketAddr::new(self.connected.addr.ip(), port))
+            }
+        }
+    }
+
+    pub(crate) fn choker_view(&self, key: PeerKey) -> choker::PeerView {
+        choker::PeerView {
+            key,
+            interested: self.interested_in_us,
+            local: is_local(self.connected.addr),
+            unchoked: !self.we_choke,
+            down_rate: self.down.per_second(),
+            served: self.served,
+            since: self.choke_changed_at,
+            connected_at: self.connected_at,
+        }
+    }
+
+    /// Which of two connections between the same two peers stays. Both sides come to the same answer:
+    /// the one that the peer with the greater id dialled.
+    pub(crate) fn outranks(&self, other: &Self, our_id: PeerId) -> bool {
+        let ours = our_id > self.connected.peer_id;
+        let preferred = if ours { Direction::Outgoing } else { Direction::Incoming };
+        self.connected.direction == preferred && other.connected.direction != preferred
+    }
+}
+
+/// On this machine or its network: needs no upload slot.
+pub(crate) fn is_local(addr: SocketAddr) -> bool {
+    match addr.ip() {
+        std::net::IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        std::net::IpAddr::V6(ip) => {
+            ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local()
+        }
+    }
+}
+
+const ROUND_TRIP_ASSUMED: Duration = Duration::from_millis(50);

@@ -1,0 +1,325 @@
+//! Peers come, say what they have, and go.
+
+use std::net::SocketAddr;
+
+use proto::{Bitfield, PieceIndex};
+
+use super::metadata::Progress;
+use super::peer::Peer;
+use super::{Swarm, addresses};
+use crate::{
+    Action, Connected, Direction, Goodbye, Notice, PeerCommand, PeerEvent, PeerInfo, PeerKey,
+};
+
+impl Swarm {
+    /// A connection is up and both handshakes are done. The key names it from now on; the shell makes
+    /// a session for it and then does the actions, of which one may be to end it at once.
+    pub fn handle_connected(&mut self, now: std::time::Instant, connected: Connected) -> PeerKey {
+        self.now = now;
+        let key = PeerKey(self.next_key);
+        self.next_key += 1;
+        let connected = Connected { addr: addresses::canonical(connected.addr), ..connected };
+        if connected.direction == Direction::Outgoing {
+            self.addresses.on_connected(connected.addr);
+        }
+        let peer = Peer::new(now, connected);
+        if let Some(goodbye) = self.refuses(&peer) {
+            self.peers.insert(key, peer);
+            self.actions.push(Action::Disconnect(key, goodbye));
+            return key;
+        }
+        self.remember(key, connected.addr);
+        self.peers.insert(key, peer);
+        self.introduce(key);
+        self.after();
+        key
+    }
+
+    /// A connection of [`Action::Dial`] did not come about. `useless`: it led to ourselves or to
+    /// another torrent, so it is not tried again.
+    pub fn handle_dial_failed(&mut self, now: std::time::Instant, addr: SocketAddr, useless: bool) {
+        self.now = now;
+        let addr = addresses::canonical(addr);
+        self.addresses.on_dial_failed(now, addr);
+        if useless {
+            self.addresses.forget(addr);
+        }
+        self.dial_and_announce();
+    }
+
+    /// A connection ended, for whatever reason. `fault` is what the peer did wrong, if that was
+    /// hostile.
+    pub fn handle_disconnected(
+        &mut self,
+        now: std::time::Instant,
+        key: PeerKey,
+        fault: Option<String>,
+    ) {
+        self.now = now;
+        let Some(peer) = self.peers.remove(&key) else { return };
+        if let Some(torrent) = &mut self.torrent {
+            torrent.open.give_back_all(key);
+            if let Some(has) = peer.has.as_ref().filter(|has| !has.is_full()) {
+                has.iter().for_each(|piece| torrent.rarity.fewer(piece));
+            }
+            self.refill = true;
+        }
+        if let Some(metadata) = &mut self.metadata {
+            metadata.on_refused(key);
+            self.ask_for_metadata();
+        }
+        self.hashes.on_peer_gone(key);
+        let listening = peer.listen_addr();
+        if let Some(fault) = fault {
+            self.addresses.ban(peer.connected.addr, listening);
+            self.actions.push(Action::Notice(Notice::Banned(peer.connected.addr, fault)));
+        } else if peer.connected.direction == Direction::Outgoing {
+            self.addresses.on_disconnected(now, peer.connected.addr);
+        } else if let Some(listening) = listening {
+            self.addresses.add(now + super::TICK, listening);
+        }
+        if self.peers.is_empty() && self.wants_peers() && !self.stopping {
+            self.announcer.hurry(now);
+        }
+        self.dial_and_announce();
+        self.after();
+    }
+
+    pub(super) fn on_peer_event(&mut self, key: PeerKey, event: PeerEvent) {
+        if !self.peers.contains_key(&key) {
+            return;
+        }
+        match event {
+            PeerEvent::Extended(info) => self.on_extended(key, info),
+            PeerEvent::Has(has) => self.on_has(key, has),
+            PeerEvent::Have(piece) => self.on_have(key, piece),
+            PeerEvent::DontHave(piece) => self.on_dont_have(key, piece),
+            PeerEvent::Choked => self.with(key, |peer| peer.chokes_us = true),
+            PeerEvent::Unchoked => self.with(key, |peer| peer.chokes_us = false),
+            PeerEvent::Interested => self.on_interested(key),
+            PeerEvent::NotInterested => self.on_not_interested(key),
+            PeerEvent::AllowedFast(piece) => self.with(key, |peer| {
+                if peer.allowed_fast.len() < ALLOWED_FAST_MAX {
+                    peer.allowed_fast.push(piece);
+                }
+            }),
+            PeerEvent::Block(block, data) => self.on_block(key, block, data),
+            PeerEvent::Rejected(block) | PeerEvent::Dropped(block) => self.on_refused(key, block),
+            PeerEvent::Metadata(index, data) => {
+                if let Some(metadata) = &mut self.metadata {
+                    let progress = metadata.on_part(self.now, key, index, data);
+                    self.on_metadata(progress);
+                }
+            }
+            PeerEvent::MetadataRejected(_) => {
+                if let Some(metadata) = &mut self.metadata {
+                    metadata.on_refused(key);
+                    self.ask_for_metadata();
+                }
+            }
+            PeerEvent::Hashes(range, hashes) => self.on_hashes(key, range, &hashes),
+            PeerEvent::HashesRejected(range) => self.hashes.on_rejected(key, range),
+            PeerEvent::HashesRequested(range) => self.on_hashes_requested(key, range),
+            PeerEvent::Sent(bytes) => {
+                self.up.add(bytes);
+                self.with(key, |peer| {
+                    peer.up.add(bytes);
+                    peer.served += bytes;
+                });
+            }
+            PeerEvent::Waiting(_) => {}
+        }
+    }
+
+    /// Tells a session what the torrent is and what we have.
+    pub(super) fn introduce(&mut self, key: PeerKey) {
+        let Some(torrent) = &self.torrent else { return };
+        let command = PeerCommand::Torrent {
+            geometry: torrent.geometry.clone(),
+            info: torrent.info.clone(),
+            have: torrent.have.clone(),
+        };
+        let complete = torrent.complete;
+        self.command(key, command);
+        if complete {
+            self.command(key, PeerCommand::UploadOnly(true));
+        }
+    }
+
+    /// Bans whoever that connection was, also after it ended.
+    pub(super) fn ban(&mut self, key: PeerKey, reason: String) {
+        let Some(addr) = self.last_seen_at.get(&key).copied() else { return };
+        let listening = self.peers.get(&key).and_then(Peer::listen_addr);
+        if self.addresses.is_banned(addr) {
+            return;
+        }
+        self.addresses.ban(addr, listening);
+        self.actions.push(Action::Notice(Notice::Banned(addr, reason)));
+        if self.peers.contains_key(&key) {
+            self.actions.push(Action::Disconnect(key, Goodbye::Banned));
+        }
+    }
+
+    /// Asks the next peer that has the info dictionary for it.
+    pub(super) fn ask_for_metadata(&mut self) {
+        let Some(metadata) = &mut self.metadata else { return };
+        for (key, peer) in &self.peers {
+            let Some(len) = peer.info.metadata_len else { continue };
+            let progress = metadata.offer(self.now, *key, len);
+            if matches!(progress, Progress::Ask(..)) {
+                return self.on_metadata(progress);
+            }
+        }
+    }
+
+    /// We want something of the peer, or no longer do.
+    pub(super) fn update_interest(&mut self, key: PeerKey) {
+        let fetching = self.wants_peers();
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let interested = fetching && peer.wanted > 0;
+        if interested != peer.we_are_interested {
+            peer.we_are_interested = interested;
+            self.command(key, PeerCommand::Interest(interested));
+        }
+    }
+
+    /// Two that both have all, or want nothing, part.
+    pub(super) fn part_if_useless(&mut self, key: PeerKey) {
+        let complete = self.is_complete();
+        let Some(peer) = self.peers.get(&key) else { return };
+        if complete && (peer.is_seeder() || (peer.info.upload_only && !peer.interested_in_us)) {
+            self.actions.push(Action::Disconnect(key, Goodbye::Useless));
+        }
+    }
+
+    fn on_metadata(&mut self, progress: Progress) {
+        match progress {
+            Progress::Wait => {}
+            Progress::Ask(key, parts) => {
+                for part in parts {
+                    self.command(key, PeerCommand::RequestMetadata(part));
+                }
+            }
+            Progress::Done(info) => {
+                self.metadata = None;
+                self.actions.push(Action::Notice(Notice::MetadataKnown((*info).into())));
+            }
+            Progress::Liar(key) => {
+                self.ban(key, "sent a wrong info dictionary".into());
+                self.ask_for_metadata();
+            }
+            Progress::Invalid(error) => {
+                self.metadata = None;
+                self.actions.push(Action::Notice(Notice::Unusable(error)));
+            }
+        }
+    }
+
+    fn on_extended(&mut self, key: PeerKey, info: PeerInfo) {
+        self.with(key, |peer| {
+            if let Some(reqq) = info.reqq {
+                peer.window.set_peer_limit(reqq);
+            }
+            peer.info = info;
+        });
+        self.ask_for_metadata();
+        self.part_if_useless(key);
+    }
+
+    fn on_has(&mut self, key: PeerKey, has: Bitfield) {
+        let (Some(torrent), Some(peer)) = (&mut self.torrent, self.peers.get_mut(&key)) else {
+            return;
+        };
+        if let Some(before) = peer.has.take().filter(|before| !before.is_full()) {
+            before.iter().for_each(|piece| torrent.rarity.fewer(piece));
+        }
+        peer.wanted = has.iter().filter(|piece| !torrent.have.has(*piece)).count() as u32;
+        if !has.is_full() {
+            has.iter().for_each(|piece| torrent.rarity.more(piece));
+        }
+        peer.has = Some(has);
+        self.update_interest(key);
+        self.part_if_useless(key);
+        self.fetch_hashes();
+    }
+
+    fn on_have(&mut self, key: PeerKey, piece: PieceIndex) {
+        let (Some(torrent), Some(peer)) = (&mut self.torrent, self.peers.get_mut(&key)) else {
+            return;
+        };
+        let has = peer.has.get_or_insert_with(|| Bitfield::empty(torrent.geometry.piece_count()));
+        if !has.insert(piece) {
+            return;
+        }
+        torrent.rarity.more(piece);
+        // It has all now: seeders are not counted piece by piece.
+        if has.is_full() {
+            has.iter().for_each(|piece| torrent.rarity.fewer(piece));
+        }
+        if !torrent.have.has(piece) {
+            peer.wanted += 1;
+        }
+        self.update_interest(key);
+        self.part_if_useless(key);
+    }
+
+    fn on_dont_have(&mut self, key: PeerKey, piece: PieceIndex) {
+        let (Some(torrent), Some(peer)) = (&mut self.torrent, self.peers.get_mut(&key)) else {
+            return;
+        };
+        let Some(has) = &mut peer.has else { return };
+        if has.is_full() {
+            has.iter().for_each(|piece| torrent.rarity.more(piece));
+        }
+        if has.remove(piece) {
+            torrent.rarity.fewer(piece);
+            if !torrent.have.has(piece) {
+                peer.wanted -= 1;
+            }
+        }
+        self.update_interest(key);
+    }
+
+    /// Why a new connection is not kept. A worse connection to the same peer makes room for it.
+    fn refuses(&mut self, peer: &Peer) -> Option<Goodbye> {
+        if self.stopping {
+            return Some(Goodbye::Stopping);
+        }
+        if self.addresses.is_banned(peer.connected.addr) {
+            return Some(Goodbye::Banned);
+        }
+        if peer.connected.peer_id == self.config.peer_id {
+            self.addresses.forget(peer.connected.addr);
+            return Some(Goodbye::Duplicate);
+        }
+        let same = |other: &&Peer| other.connected.peer_id == peer.connected.peer_id;
+        let twin = self.peers.iter().find(|(_, other)| same(other));
+        if let Some((key, other)) = twin {
+            if !peer.outranks(other, self.config.peer_id) {
+                return Some(Goodbye::Duplicate);
+            }
+            let key = *key;
+            self.actions.push(Action::Disconnect(key, Goodbye::Duplicate));
+            return None;
+        }
+        (self.peers.len() >= self.config.max_peers).then_some(Goodbye::TooMany)
+    }
+
+    fn remember(&mut self, key: PeerKey, addr: SocketAddr) {
+        if self.last_seen_at.len() >= LAST_SEEN_MAX {
+            self.last_seen_at.pop_first();
+        }
+        self.last_seen_at.insert(key, addr);
+    }
+
+    fn with(&mut self, key: PeerKey, change: impl FnOnce(&mut Peer)) {
+        if let Some(peer) = self.peers.get_mut(&key) {
+            change(peer);
+        }
+    }
+}
+
+/// Clients grant about ten pieces (BEP 6); more is somebody's fancy.
+const ALLOWED_FAST_MAX: usize = 32;
+/// Past peers whose address is remembered for blame that comes late.
+const LAST_SEEN_MAX: usize = 2_000;

@@ -1,0 +1,46 @@
+//! Serving: who is unchoked, when.
+
+use super::{Swarm, choker};
+use crate::{PeerCommand, PeerKey};
+
+impl Swarm {
+    /// A peer wants something: it need not wait for the next round if there is room.
+    pub(super) fn on_interested(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.interested_in_us = true;
+        if peer.we_choke {
+            let view = peer.choker_view(key);
+            if self.choker.admits(&view, &self.choker_views()) {
+                self.set_choke(key, false);
+            }
+        }
+    }
+
+    pub(super) fn on_not_interested(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.interested_in_us = false;
+    }
+
+    pub(super) fn choke_round(&mut self) {
+        let views = self.choker_views();
+        let (seeding, up_rate) = (self.is_complete(), self.up.per_second());
+        let chosen = self.choker.round(self.now, seeding, up_rate, &views, &mut self.chance);
+        for view in views {
+            let unchoke = chosen.contains(&view.key);
+            if unchoke != view.unchoked {
+                self.set_choke(view.key, !unchoke);
+            }
+        }
+    }
+
+    fn set_choke(&mut self, key: PeerKey, choke: bool) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        (peer.we_choke, peer.choke_changed_at, peer.served) = (choke, now, 0);
+        self.command(key, PeerCommand::Choke(choke));
+    }
+
+    fn choker_views(&self) -> Vec<choker::PeerView> {
+        self.peers.iter().map(|(key, peer)| peer.choker_view(*key)).collect()
+    }
+}

@@ -1,0 +1,117 @@
+//! How a swarm stands, for people.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use proto::{Geometry, PieceIndex};
+
+use super::Swarm;
+
+/// Totals of one torrent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stats {
+    /// Content bytes verified and written.
+    pub verified: u64,
+    /// Every piece is there.
+    pub complete: bool,
+    /// Payload bytes received.
+    pub downloaded: u64,
+    /// Payload bytes sent.
+    pub uploaded: u64,
+    /// Payload bytes received and thrown away.
+    pub wasted: u64,
+    /// Bytes a second.
+    pub down_rate: u64,
+    /// Bytes a second.
+    pub up_rate: u64,
+    /// Time left at this rate.
+    pub eta: Option<Duration>,
+    /// Seeders and leechers, as the tracker says.
+    pub counts: Option<(u32, u32)>,
+    /// A tracker has acknowledged us.
+    pub registered: bool,
+}
+
+/// One connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStats {
+    /// Its address.
+    pub addr: SocketAddr,
+    /// Its client.
+    pub client: Option<String>,
+    /// Pieces it has.
+    pub pieces: u32,
+    /// It has all.
+    pub seeder: bool,
+    /// Payload bytes received from it.
+    pub downloaded: u64,
+    /// Payload bytes sent to it.
+    pub uploaded: u64,
+    /// Bytes a second.
+    pub down_rate: u64,
+    /// Bytes a second.
+    pub up_rate: u64,
+}
+
+/// One tracker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackerStats {
+    /// Its URL.
+    pub url: String,
+    /// It answered last time.
+    pub working: bool,
+    /// What went wrong last time.
+    pub error: Option<String>,
+}
+
+impl Swarm {
+    /// Totals.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let torrent = self.torrent.as_ref();
+        let verified = torrent.map_or(0, |torrent| torrent.verified);
+        let left = torrent.map_or(0, |torrent| torrent.info.content_len().saturating_sub(verified));
+        let rate = self.down.per_second();
+        let eta = (rate > 0 && left > 0).then(|| Duration::from_secs(left / rate));
+        Stats {
+            verified,
+            complete: self.is_complete(),
+            downloaded: self.down.total(),
+            uploaded: self.up.total(),
+            wasted: self.wasted,
+            down_rate: rate,
+            up_rate: self.up.per_second(),
+            eta,
+            counts: self.announcer.counts,
+            registered: self.announcer.is_registered(),
+        }
+    }
+
+    /// Each connection.
+    pub fn peers(&self) -> impl Iterator<Item = PeerStats> {
+        self.peers.values().map(|peer| PeerStats {
+            addr: peer.connected.addr,
+            client: peer.info.client.clone(),
+            pieces: peer.has.as_ref().map_or(0, proto::Bitfield::count),
+            seeder: peer.is_seeder(),
+            downloaded: peer.down.total(),
+            uploaded: peer.up.total(),
+            down_rate: peer.down.per_second(),
+            up_rate: peer.up.per_second(),
+        })
+    }
+
+    /// Each tracker.
+    pub fn trackers(&self) -> impl Iterator<Item = TrackerStats> {
+        self.announcer.trackers().iter().map(|tracker| TrackerStats {
+            url: tracker.url.clone(),
+            working: tracker.working,
+            error: tracker.error.clone(),
+        })
+    }
+}
+
+/// Bytes of real files in a piece.
+pub(super) fn content_in(geometry: &Geometry, piece: PieceIndex) -> u64 {
+    geometry.spans(geometry.whole(piece)).map(|span| u64::from(span.len)).sum()
+}
