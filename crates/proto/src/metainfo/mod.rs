@@ -20,6 +20,7 @@ use std::sync::Arc;
 pub use create::{ContentHashes, Details, FileHashes};
 pub use error::MetainfoError;
 pub use layout::{Format, Layout, NewFile, Shape, piece_len_for};
+pub(crate) use name::without_controls;
 
 use crate::{FileIndex, Geometry, InfoHashes, MerkleHash, PieceHash, PieceIndex};
 

@@ -57,6 +57,12 @@ pub(super) fn is_hidden_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+/// The text with such characters replaced by U+FFFD, for what is shown and never used as a path.
+pub(crate) fn without_controls(text: &str) -> String {
+    let harmless = |c| if is_hidden_control(c) { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().map(harmless).collect()
+}
+
 /// Device names of Windows, also with dots and spaces behind them.
 fn is_device(name: &str) -> bool {
     let stem = name.trim_end_matches(['.', ' ']).to_ascii_lowercase();
