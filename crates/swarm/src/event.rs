@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proto::metainfo::{Expected, Info, PieceLayers};
+pub use proto::peer::HashRange;
+pub use proto::tracker::AnnounceEvent;
 use proto::{Bitfield, Block, Geometry, InfoHash, MerkleHash, PeerId, PieceIndex};
 
 use crate::BlockBuf;
@@ -45,21 +47,6 @@ pub struct Connected {
     pub fast: bool,
     /// Both sides have the extension protocol.
     pub extended: bool,
-}
-
-/// A range of hashes of one layer of a file's tree (BEP 52).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HashRange {
-    /// The file.
-    pub root: MerkleHash,
-    /// The layer: 0 is the leaves.
-    pub base: u32,
-    /// The first hash asked for; a multiple of `length`.
-    pub index: u32,
-    /// How many: a power of two, at least 2.
-    pub length: u32,
-    /// Layers of uncle hashes wanted above the base layer.
-    pub proof_layers: u32,
 }
 
 /// What a peer says of itself in its extension handshake (BEP 10, 21).
@@ -173,6 +160,9 @@ pub enum Goodbye {
     /// The torrent stops.
     #[error("stopping")]
     Stopping,
+    /// The same peer may speak v2 when dialled anew.
+    #[error("made anew to go on under v2")]
+    Upgrade,
     /// It was silent for too long.
     #[error("timed out")]
     TimedOut,
@@ -223,6 +213,14 @@ pub enum DiskEvent {
         /// The disk or a quota is full: goes on when there is room.
         full: bool,
     },
+    /// The leaf hashes of a piece that we have, for [`Action::ReadLeaves`]; `None` if it could not be
+    /// read.
+    Leaves {
+        /// The piece.
+        piece: PieceIndex,
+        /// SHA-256 of each block's data.
+        leaves: Option<Vec<MerkleHash>>,
+    },
     /// Pieces that were there are not any more: a file changed underneath.
     Lost(Vec<PieceIndex>),
 }
@@ -239,6 +237,10 @@ pub enum Action {
     Disconnect(PeerKey, Goodbye),
     /// Start a job; never waits, the swarm counts what is under way.
     Disk(DiskJob),
+    /// Read a piece that we have and hash its blocks; answered by [`DiskEvent::Leaves`].
+    ReadLeaves(PieceIndex),
+    /// Give this memory back to the pool.
+    Recycle(BlockBuf),
     /// Tell a tracker; answered by [`crate::Swarm::handle_announced`].
     Announce(AnnounceTo),
     /// Something that people or the shell want to know.
@@ -264,19 +266,6 @@ pub struct AnnounceTo {
     pub num_want: u32,
 }
 
-/// Why we announce (BEP 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AnnounceEvent {
-    /// Regular.
-    None,
-    /// First time.
-    Started,
-    /// All content came in since the start.
-    Completed,
-    /// We leave.
-    Stopped,
-}
-
 /// Something that people or the shell want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -287,6 +276,8 @@ pub enum Notice {
     LayersKnown(PieceLayers),
     /// Every piece is verified and written (not yet synced).
     Complete,
+    /// The info dictionary hashes right but is no valid torrent: nobody can have it.
+    Unusable(String),
     /// The torrent waits: disk trouble. Serving goes on.
     Paused(String),
     /// A piece was wrong.

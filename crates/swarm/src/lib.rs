@@ -16,6 +16,16 @@
 
 mod buffer;
 pub mod event;
+pub mod limits;
+mod session;
 
 pub use buffer::BlockBuf;
 pub use event::*;
+pub use session::*;
+
+/// Some instant for tests: they never read the clock again.
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests need one instant to count from")]
+fn test_now() -> std::time::Instant {
+    std::time::Instant::now()
+}
