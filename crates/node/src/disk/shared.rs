@@ -182,6 +182,12 @@ impl SyncQueue {
         self.queue.lock().storages.retain(|(queued, _)| !Arc::ptr_eq(queued, storage));
     }
 
+    /// Forgets what was to be synced, as a crash does.
+    #[cfg(test)]
+    pub(super) fn abandon(&self) {
+        self.queue.lock().storages.clear();
+    }
+
     /// Lets the sync thread take what is queued, due or not, and end.
     pub(super) fn stop(&self) {
         self.queue.lock().stopping = true;

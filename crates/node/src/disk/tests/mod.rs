@@ -1,0 +1,8 @@
+//! Real files in temporary folders, real threads, and crashes in between.
+
+mod adopt;
+mod fetch;
+mod fixture;
+mod resume;
+mod safety;
+mod share;
