@@ -287,8 +287,8 @@ mod tests {
         fn links_round_trip(
             v1: bool,
             name in proptest::option::of("[^\\p{C}\\p{Z}]{1,20}"),
-            trackers in proptest::collection::hash_set("[a-z]{3,4}://[!-~]{1,20}", 0..4),
-            peers in proptest::collection::hash_set(("[1-9][0-9]", 1_u16..), 0..4),
+            trackers in proptest::collection::btree_set("[a-z]{3,4}://[!-~]{1,20}", 0..4),
+            peers in proptest::collection::btree_set(("[1-9][0-9]", 1_u16..), 0..4),
         ) {
             let peers = peers.iter().map(|(host, port)| format!("10.0.0.{host}:{port}"));
             let magnet = Magnet {

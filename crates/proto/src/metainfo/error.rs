@@ -70,16 +70,15 @@ impl MetainfoError {
 
 /// A path fit for a message: escaped, and cut after some eighty characters.
 fn shown<S: AsRef<str>>(components: &[S]) -> String {
-    let joined = components.iter().map(AsRef::as_ref).take(20);
+    const LEN: usize = 80;
     let mut text = String::new();
-    for component in joined {
-        if !text.is_empty() {
+    for (number, component) in components.iter().enumerate() {
+        if number > 0 {
             text.push('/');
         }
-        text.extend(component.chars().take(80).flat_map(char::escape_debug));
-        if text.len() > 80 {
-            let cut = text.floor_char_boundary(80);
-            text.truncate(cut);
+        text.extend(component.as_ref().chars().take(LEN + 1).flat_map(char::escape_debug));
+        if text.len() > LEN {
+            text.truncate(text.floor_char_boundary(LEN));
             text.push('…');
             break;
         }

@@ -14,6 +14,9 @@ mod name;
 mod v1;
 mod v2;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
