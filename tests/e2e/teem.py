@@ -71,12 +71,12 @@ class Runner:
         env.update(extra)
         return env
 
-    def __call__(self, *args, name=None, namespace=None, cwd=None, **env):
-        """Starts `teem ARGS`."""
+    def __call__(self, *args, name=None, namespace=None, cwd=None, prefix=(), **env):
+        """Starts `teem ARGS`, through the command `prefix` if there is one."""
         self.count += 1
         name = f"{self.count:02}-{name or args[0]}"
         (self.folder / "home").mkdir(exist_ok=True)
-        process = Teem(name, [binary(), *args], self.folder, env=self.env(**env), cwd=cwd, namespace=namespace)
+        process = Teem(name, [*prefix, binary(), *args], self.folder, env=self.env(**env), cwd=cwd, namespace=namespace)
         self.started.append(process)
         return process
 
@@ -100,7 +100,7 @@ class Runner:
         process.ready()
         return process
 
-    def share(self, path, tracker=None, ip=None, name=None, data=None, extra=(), namespace=None, wait=True, timeout=300):
+    def share(self, path, tracker=None, ip=None, name=None, data=None, extra=(), namespace=None, wait=True, timeout=300, prefix=()):
         """Starts `teem share` on an address of its own and waits until it is ready."""
         ip = ip or self.address()
         args = ["share", path, "--listen", f"{ip}:{PEER_PORT}", "--data", data or self.state(f"share-{self.count}")]
@@ -108,13 +108,13 @@ class Runner:
             args += ["--tracker", tracker.host]
         if name is not None:
             args += ["--name", name]
-        process = self(*args, "--json", *extra, namespace=namespace)
+        process = self(*args, "--json", *extra, namespace=namespace, prefix=prefix)
         process.ip = ip
         if wait:
             process.ready(timeout)
         return process
 
-    def get(self, what, output, tracker=None, ip=None, data=None, exit=True, extra=(), namespace=None):
+    def get(self, what, output, tracker=None, ip=None, data=None, exit=True, extra=(), namespace=None, prefix=()):
         """Starts `teem get`, which ends when done unless `exit` is false."""
         ip = ip or self.address()
         args = ["get", what, "--output", output, "--listen", f"{ip}:{PEER_PORT}"]
@@ -123,7 +123,7 @@ class Runner:
             args += ["--tracker", tracker.host]
         if exit:
             args.append("--exit")
-        process = self(*args, "--json", *extra, namespace=namespace)
+        process = self(*args, "--json", *extra, namespace=namespace, prefix=prefix)
         process.ip = ip
         return process
 
