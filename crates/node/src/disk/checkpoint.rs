@@ -109,18 +109,18 @@ impl Storage {
     }
 
     fn sync_files(&self, dirty: &BTreeSet<FileIndex>) -> io::Result<()> {
-        if self.sync_failed.load(Ordering::Acquire) {
+        if self.debt.has_failed() {
             return Err(io::Error::other("an earlier sync failed"));
         }
         // From here on a write makes the descriptor dirty again.
         let open = |file| self.shared.descriptors.begin_sync(self.id, file);
         let mut rest: Vec<_> = dirty.iter().copied().collect();
-        if rest.len() > SYNCS_MAX {
+        let all = self.debt.take_all() || rest.len() > SYNCS_MAX;
+        if all && self.root.sync_covers().is_some() {
             let opened: Vec<_> = rest.iter().filter_map(|file| open(*file)).collect();
-            if self.root.sync_all()? {
-                rest.retain(|file| self.is_elsewhere(*file));
-            }
+            self.root.sync_all()?;
             drop(opened);
+            rest.retain(|file| self.is_elsewhere(*file));
         }
         for file in rest {
             match open(file) {
@@ -135,7 +135,7 @@ impl Storage {
     fn is_elsewhere(&self, file: FileIndex) -> bool {
         match *self.slot(file).state.lock() {
             SlotState::Part(identity) | SlotState::Whole(identity) => {
-                identity.dev != self.root.dev()
+                Some(identity.dev) != self.root.sync_covers()
             }
             SlotState::Absent | SlotState::Changed => false,
         }
@@ -204,8 +204,8 @@ impl Storage {
     }
 
     fn sync_dirs(&self, dirs: &BTreeSet<PathBuf>) -> io::Result<()> {
-        if dirs.len() > SYNCS_MAX && self.root.sync_all()? {
-            return Ok(());
+        if dirs.len() > SYNCS_MAX && self.root.sync_covers().is_some() {
+            return self.root.sync_all();
         }
         dirs.iter().try_for_each(|dir| self.root.sync_dir(dir))
     }

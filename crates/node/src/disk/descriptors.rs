@@ -1,7 +1,9 @@
 //! Open files of all torrents, at most a fixed number.
 //!
-//! A descriptor that was written to is synced before it is closed: closing it unsynced could lose the
-//! report of a write error. One that is in use at the moment is never closed.
+//! A descriptor that was written to is not simply closed: the report of a write error could be lost
+//! with it. Either it is synced first, or its owner is told to sync the whole file system through a
+//! descriptor that stays open, which reports such errors too and is cheaper for many small files.
+//! One that is in use at the moment is never closed.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -35,8 +37,47 @@ struct Entry {
     writable: bool,
     dirty: bool,
     used: u64,
-    /// Raised when syncing at eviction fails.
-    sync_failed: Arc<AtomicBool>,
+    debt: Arc<SyncDebt>,
+}
+
+/// What closing descriptors left for a storage's next checkpoint.
+#[derive(Debug)]
+pub(super) struct SyncDebt {
+    /// The file system that one sync of the storage's root covers, if it reports errors.
+    covered_dev: Option<u64>,
+    /// Files were closed unsynced: the file system must be synced.
+    all: AtomicBool,
+    /// A sync failed: what was written since the last good one may be gone.
+    failed: AtomicBool,
+}
+
+impl SyncDebt {
+    pub(super) const fn new(covered_dev: Option<u64>) -> Self {
+        Self { covered_dev, all: AtomicBool::new(false), failed: AtomicBool::new(false) }
+    }
+
+    /// Whether the file system must be synced; asked once a checkpoint.
+    pub(super) fn take_all(&self) -> bool {
+        self.all.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_failed(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
+    /// A file that was written to is being closed.
+    fn on_closing(&self, file: &File) {
+        let dev = rustix::fs::fstat(file).map(|stat| stat.st_dev).ok();
+        if dev.is_some() && dev == self.covered_dev {
+            self.all.store(true, Ordering::Release);
+        } else if sync_data(file).is_err() {
+            self.set_failed();
+        }
+    }
 }
 
 impl Descriptors {
@@ -49,11 +90,6 @@ impl Descriptors {
     pub(super) fn budget_of_process() -> usize {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         limit.map_or(256, |limit| usize::try_from(limit / 4).unwrap_or(256).clamp(16, 256))
-    }
-
-    /// How many dirty files may pile up before a sync is due.
-    pub(super) const fn dirty_max(&self) -> usize {
-        self.budget / 2
     }
 
     /// The open file, if there is one that allows what is wanted.
@@ -81,7 +117,7 @@ impl Descriptors {
         (storage, index): (StorageId, FileIndex),
         file: File,
         writable: bool,
-        sync_failed: &Arc<AtomicBool>,
+        debt: &Arc<SyncDebt>,
     ) -> Arc<File> {
         let mut open = self.open.lock();
         open.uses += 1;
@@ -93,15 +129,15 @@ impl Descriptors {
             return entry.file.clone();
         }
         let file = Arc::new(file);
-        let sync_failed = sync_failed.clone();
-        let entry = Entry { file: file.clone(), writable, dirty: false, used, sync_failed };
+        let debt = debt.clone();
+        let entry = Entry { file: file.clone(), writable, dirty: false, used, debt };
         let mut victims: Vec<_> =
             open.entries.insert((storage, index), entry).into_iter().collect();
         victims.extend(open.evict(self.budget));
         drop(open);
         for victim in victims {
-            if victim.dirty && sync_data(&victim.file).is_err() {
-                victim.sync_failed.store(true, Ordering::Release);
+            if victim.dirty {
+                victim.debt.on_closing(&victim.file);
             }
         }
         file
@@ -175,11 +211,12 @@ mod tests {
     #[test]
     fn the_budget_holds_and_files_in_use_stay_open() {
         let descriptors = Descriptors::new(16);
-        let failed = Arc::new(AtomicBool::new(false));
+        let dev = rustix::fs::fstat(tempfile::tempfile().unwrap()).unwrap().st_dev;
+        let debt = Arc::new(SyncDebt::new(Some(dev)));
         let storage = StorageId(1);
         let insert = |index| {
             let file = tempfile::tempfile().unwrap();
-            descriptors.insert((storage, FileIndex(index)), file, true, &failed)
+            descriptors.insert((storage, FileIndex(index)), file, true, &debt)
         };
         let in_use = insert(0);
         for index in 1..100 {
@@ -190,7 +227,8 @@ mod tests {
         let found = descriptors.lookup(storage, FileIndex(0), true).unwrap();
         assert!(Arc::ptr_eq(&found, &in_use));
         assert!(descriptors.lookup(storage, FileIndex(1), false).is_none());
-        assert!(!failed.load(Ordering::Acquire));
+        assert!(debt.take_all() && !debt.take_all());
+        assert!(!debt.has_failed());
         descriptors.close_all(storage);
         assert_eq!(descriptors.len(), 0);
     }

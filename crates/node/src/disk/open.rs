@@ -16,6 +16,7 @@ use proto::metainfo::{Info, PieceLayers};
 use proto::{Bitfield, FileIndex, Geometry, PieceIndex};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::descriptors::SyncDebt;
 use super::journal::Journal;
 use super::names::{self, Names};
 use super::recheck::{Cancelled, Checker};
@@ -343,6 +344,7 @@ impl<'a> Opener<'a> {
             lost: false,
             finished,
         };
+        let debt = Arc::new(SyncDebt::new(self.root.sync_covers()));
         let storage = Arc::new(Storage {
             id: shared.next_id(),
             key: self.args.info.hashes().primary(),
@@ -356,7 +358,7 @@ impl<'a> Opener<'a> {
             journal: Mutex::new(self.journal),
             checkpointing: Mutex::new(()),
             closed: RwLock::new(false),
-            sync_failed: Arc::default(),
+            debt,
             failed: AtomicBool::new(false),
             durable: AtomicU64::new(durable_bytes),
             shared: shared.clone(),

@@ -126,7 +126,7 @@ impl Storage {
         match same {
             Ok(Some((open, writable))) => {
                 let key = (self.id, file);
-                Ok(Some(self.shared.descriptors.insert(key, open, writable, &self.sync_failed)))
+                Ok(Some(self.shared.descriptors.insert(key, open, writable, &self.debt)))
             }
             Err(source) if is_ours(&source) => {
                 Err(ReadError::Io { what: format!("open {}", slot.names.own.display()), source })

@@ -55,11 +55,6 @@ impl Root {
         &self.path
     }
 
-    /// The device that the folder is on.
-    pub(super) const fn dev(&self) -> u64 {
-        self.dev
-    }
-
     /// Opens a file below the folder to read.
     pub(super) fn open_read(&self, path: &Path) -> io::Result<File> {
         // A planted FIFO must not hang us: NONBLOCK means nothing to regular files.
@@ -194,9 +189,15 @@ impl Root {
         Ok(rustix::fs::fsync(dir)?)
     }
 
-    /// Makes the whole file system survive a power cut; false where the system cannot tell whether
-    /// that worked.
-    pub(super) fn sync_all(&self) -> io::Result<bool> {
+    /// The device that [`Root::sync_all`] makes durable; `None` where the system has no such call, or
+    /// one that does not report what it could not write.
+    pub(super) fn sync_covers(&self) -> Option<u64> {
+        platform::syncs_report_errors().then_some(self.dev)
+    }
+
+    /// Makes the whole file system survive a power cut. Reports every write error since the folder
+    /// was opened or this was called last, also of files that were closed meanwhile.
+    pub(super) fn sync_all(&self) -> io::Result<()> {
         platform::sync_file_system(&self.dir)
     }
 
@@ -264,6 +265,7 @@ mod platform {
     use std::io;
     use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
     use std::path::Path;
+    use std::sync::OnceLock;
 
     use rustix::fs::{FallocateFlags, Mode, OFlags, RenameFlags, ResolveFlags};
     use rustix::io::Errno;
@@ -295,9 +297,19 @@ mod platform {
         rustix::fs::renameat_with(dir, old, dir, new, RenameFlags::NOREPLACE)
     }
 
-    pub(super) fn sync_file_system(dir: impl AsFd) -> io::Result<bool> {
-        rustix::fs::syncfs(dir)?;
-        Ok(true)
+    pub(super) fn sync_file_system(dir: impl AsFd) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(dir)?)
+    }
+
+    /// Since Linux 5.8.
+    pub(super) fn syncs_report_errors() -> bool {
+        static KNOWN: OnceLock<bool> = OnceLock::new();
+        *KNOWN.get_or_init(|| {
+            let release = rustix::system::uname();
+            let release = release.release().to_string_lossy().into_owned();
+            let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+            (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (5_u32, 8_u32)
+        })
     }
 
     /// Only where setting room aside helps: ext4 (and its elders) and XFS. Memory file systems would
@@ -345,8 +357,12 @@ mod platform {
         Err(Errno::NOSYS)
     }
 
-    pub(super) fn sync_file_system(_: impl AsFd) -> io::Result<bool> {
-        Ok(false)
+    pub(super) fn sync_file_system(_: impl AsFd) -> io::Result<()> {
+        Err(Errno::NOSYS.into())
+    }
+
+    pub(super) fn syncs_report_errors() -> bool {
+        false
     }
 
     pub(super) fn preallocates(_: impl AsFd) -> bool {

@@ -15,7 +15,7 @@ use proto::{Bitfield, Block, FileIndex, Geometry, InfoHash, PieceIndex};
 use swarm::DiskEvent;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::descriptors::StorageId;
+use super::descriptors::{StorageId, SyncDebt};
 use super::journal::Journal;
 use super::names::Names;
 use super::root::Root;
@@ -41,8 +41,7 @@ pub struct Storage {
     pub(super) checkpointing: Mutex<()>,
     /// Writers hold it shared; closing takes it for good and sets it.
     pub(super) closed: RwLock<bool>,
-    /// A sync failed: what was written since the last good one may be gone.
-    pub(super) sync_failed: Arc<AtomicBool>,
+    pub(super) debt: Arc<SyncDebt>,
     pub(super) failed: AtomicBool,
     pub(super) durable: AtomicU64,
     pub(super) shared: Arc<Shared>,
@@ -197,9 +196,8 @@ impl Storage {
                 }
             }
             progress.pending_bytes += bytes;
-            let urgent = progress.pending_bytes >= self.shared.config.sync_bytes
-                || progress.dirty.len() >= self.shared.descriptors.dirty_max()
-                || progress.have.is_full();
+            let urgent =
+                progress.pending_bytes >= self.shared.config.sync_bytes || progress.have.is_full();
             (urgent, !std::mem::replace(&mut progress.queued, true))
         };
         if let Err(error) = self.journal.lock().append(pieces) {

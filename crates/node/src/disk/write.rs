@@ -86,8 +86,7 @@ impl Storage {
             return Ok(if write { Target::Write(open) } else { Target::Compare(open) });
         }
         let key = (self.id, index);
-        let keep =
-            |file, write| self.shared.descriptors.insert(key, file, write, &self.sync_failed);
+        let keep = |file, write| self.shared.descriptors.insert(key, file, write, &self.debt);
         match *state {
             SlotState::Absent => {
                 let file = self.create(index)?;

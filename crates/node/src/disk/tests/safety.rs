@@ -93,7 +93,7 @@ fn a_failed_sync_takes_the_pieces_back() {
     open.wait(|event| matches!(event, StorageEvent::Durable(_)));
     rig.store(&mut open, &torrent, [1]);
     // What an eviction does that could not sync.
-    open.storage.sync_failed.store(true, std::sync::atomic::Ordering::Release);
+    open.storage.debt.set_failed();
     open.storage.finish();
     let lost = open.next_disk_event();
     assert!(
