@@ -102,7 +102,9 @@ impl Layout {
             let pieces: Vec<u8> = v1_pieces.iter().flat_map(|hash| hash.0).collect();
             info.bytes(b"pieces", &pieces);
             match self.shape {
-                Shape::Folder => drop(info.list(b"files", self.encode_files())),
+                Shape::Folder => {
+                    info.list(b"files", self.encode_files());
+                }
                 Shape::File => encode_v1_file(&mut info, &self.files[0]),
             }
         }

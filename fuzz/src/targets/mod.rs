@@ -1,0 +1,17 @@
+//! What each fuzz target does with its input: decode, then check what must hold of anything accepted.
+
+pub mod bencode;
+pub mod magnet;
+pub mod merkle;
+pub mod metainfo;
+
+/// A target's name, which is also its corpus' folder, and its body.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const ALL: &[Target] = &[
+    ("bencode", bencode::run),
+    ("magnet", magnet::run),
+    ("merkle", merkle::run),
+    ("metainfo", metainfo::run),
+];
