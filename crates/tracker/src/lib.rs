@@ -1,1 +1,24 @@
-//! (crate docs follow)
+//! The tracker: servers that decode, ask the registry and encode, and the catalogue of names.
+//!
+//! UDP (BEP 15) and HTTP (BEP 3, 7, 23, 48) answer on one port number and from one set of swarms. The
+//! HTTP port carries more than announces: whatever else is asked goes to a router handed in, which
+//! finds everything in [`Shared`].
+#![forbid(unsafe_code)]
+
+mod catalogue;
+mod connection_id;
+mod http;
+pub mod limits;
+mod server;
+mod swarms;
+mod udp;
+
+pub use catalogue::{
+    Catalogue, CatalogueError, Entry, Found, Name, NameError, NameTaken, Published, Which,
+};
+pub use http::{Connection, HttpCounters};
+pub use server::{Listener, Protocol, Shared, StartError, Tracker, TrackerConfig};
+pub use swarms::{Asker, Swarms};
+pub use udp::UdpCounters;
+
+pub use registry::{Intervals, Names, PeerView, Role};

@@ -1,0 +1,69 @@
+//! Every bound of the servers and the catalogue, with its reason.
+
+use std::time::Duration;
+
+/// Shards of the registry: enough that a few dozen threads seldom meet at one lock.
+pub const SHARDS: usize = 64;
+
+/// UDP packets moved by one system call.
+pub(crate) const UDP_BATCH: usize = 64;
+
+/// UDP threads for each address at most: past it the network card is the limit.
+pub(crate) const UDP_THREADS_MAX: usize = 8;
+
+/// How often a UDP thread looks whether to end, when no packet comes.
+pub(crate) const UDP_WAIT: Duration = Duration::from_millis(250);
+
+/// What is asked of the system for packets that wait; it may give less.
+pub(crate) const UDP_RECEIVE_BUFFER: usize = 8 << 20;
+
+/// Peers in an IPv4 answer over UDP: with its header 1,220 bytes, below every path's limit.
+pub(crate) const UDP_PEERS_V4_MAX: usize = 200;
+
+/// Peers in an IPv6 answer over UDP: 1,208 bytes.
+pub(crate) const UDP_PEERS_V6_MAX: usize = 66;
+
+/// HTTP connections at once. Each costs some 20 KiB at most while it is idle.
+pub(crate) const HTTP_CONNECTIONS_MAX: usize = 8_192;
+
+/// A request's head has to arrive within this time, and the next one on the same connection too.
+pub(crate) const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of a request's head, and of what a connection reads ahead.
+pub(crate) const HTTP_HEAD_LEN_MAX: usize = 32 << 10;
+
+/// Longest life of a connection. One that trickles its body or never reads its answer ends here.
+pub(crate) const HTTP_CONNECTION_LIFE_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// What connections get to end by themselves when the tracker stops.
+pub(crate) const HTTP_STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest torrent file of the catalogue, in bytes: what a reader of metainfo accepts as well.
+pub const METAINFO_LEN_MAX: usize = 16 << 20;
+
+/// Entries of the catalogue: a search looks at every name, and must end within milliseconds.
+pub const ENTRIES_MAX: u64 = 100_000;
+
+/// Longest name in bytes.
+pub const NAME_LEN_MAX: usize = 255;
+
+/// Longest search pattern in bytes: no name is longer.
+pub const PATTERN_LEN_MAX: usize = NAME_LEN_MAX;
+
+/// Entries on one page of a list.
+pub const PAGE_MAX: usize = 1_000;
+
+/// Catalogue operations at once; more wait for their turn.
+pub(crate) const CATALOGUE_OPERATIONS_MAX: usize = 32;
+
+/// Peers looked at in one step of the sweep, under one lock.
+pub(crate) const SWEEP_STEP: usize = 1_024;
+
+/// The sweep takes a step in one shard after the other with this much time between two rounds.
+pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+const _: () = {
+    assert!(20 + 6 * UDP_PEERS_V4_MAX <= sys::datagrams::ANSWER_LEN_MAX);
+    assert!(20 + 18 * UDP_PEERS_V6_MAX <= sys::datagrams::ANSWER_LEN_MAX);
+    assert!(ENTRIES_MAX <= registry::limits::PINNED_MAX as u64);
+};

@@ -1,0 +1,296 @@
+//! A whole tracker: sockets, threads, tasks, the catalogue and the swarms, started and stopped.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use registry::Intervals;
+use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::catalogue::{Catalogue, CatalogueError};
+use crate::connection_id::ConnectionIds;
+use crate::http::{self, HttpCounters, HttpShared};
+use crate::limits::SWEEP_EVERY;
+use crate::swarms::Swarms;
+use crate::udp::{self, UdpCounters, UdpServer, UdpShared};
+
+/// Port 0 is tried so often, since UDP and TCP need the same free number.
+const FREE_PORT_TRIES: usize = 32;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1_024;
+
+/// How a tracker is to be.
+#[derive(Debug, Clone)]
+pub struct TrackerConfig {
+    /// What it calls itself in its status.
+    pub name: String,
+    /// Where it answers, UDP and HTTP on one number. Port 0 picks a free one, the same for all.
+    pub listen: Vec<SocketAddr>,
+    /// Holds the catalogue; made if missing.
+    pub data_dir: PathBuf,
+    /// How often peers announce.
+    pub intervals: Intervals,
+}
+
+/// The tracker could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {protocol} {addr}: {source}{}", listen_hint(source, *protocol))]
+    Listen {
+        /// For what.
+        protocol: Protocol,
+        /// The address.
+        addr: SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// No address to listen on.
+    #[error("no address to listen on was given")]
+    NoAddress,
+    /// The catalogue cannot be used.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// A thread cannot be started.
+    #[error("start a thread: {0}")]
+    Thread(io::Error),
+}
+
+impl StartError {
+    /// The address is in use by somebody else.
+    #[must_use]
+    pub fn is_port_taken(&self) -> bool {
+        matches!(self, Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+    }
+}
+
+fn listen_hint(error: &io::Error, protocol: Protocol) -> &'static str {
+    match (error.kind(), protocol) {
+        (io::ErrorKind::AddrInUse, Protocol::Http) => "; `ss -ltnp` shows who holds the port",
+        (io::ErrorKind::AddrInUse, Protocol::Udp) => "; `ss -lunp` shows who holds the port",
+        _ => "",
+    }
+}
+
+/// What is spoken at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// BEP 15.
+    Udp,
+    /// BEP 3 and the API.
+    Http,
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Udp => "udp",
+            Self::Http => "http",
+        })
+    }
+}
+
+/// An address in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// The address, its port never 0.
+    pub addr: SocketAddr,
+}
+
+/// What the servers and the router share.
+#[derive(Debug)]
+pub struct Shared {
+    /// What the tracker calls itself.
+    pub name: String,
+    /// Every swarm.
+    pub swarms: Arc<Swarms>,
+    /// Every name. Publish with [`Shared::publish`], so that the swarms hear of it.
+    pub catalogue: Catalogue,
+    /// Every address in use.
+    pub listeners: Vec<Listener>,
+    /// What the UDP threads have done.
+    pub udp: Arc<UdpCounters>,
+    /// What the HTTP port has done.
+    pub http: Arc<HttpCounters>,
+    started: Instant,
+}
+
+impl Shared {
+    /// How long the tracker has been running.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Publishes a torrent file under a name, and joins its hashes in the swarms.
+    ///
+    /// # Errors
+    /// As [`Catalogue::publish`].
+    pub async fn publish(
+        &self,
+        name: &str,
+        metainfo: Vec<u8>,
+        by: &str,
+    ) -> Result<crate::Published, CatalogueError> {
+        let published = self.catalogue.publish(name, metainfo, by).await?;
+        self.swarms.register(&published.entry().hashes);
+        Ok(published)
+    }
+}
+
+/// A running tracker. Dropping it ends it too, without waiting for requests.
+#[derive(Debug)]
+pub struct Tracker {
+    shared: Arc<Shared>,
+    udp: UdpServer,
+    http: Arc<HttpShared>,
+    stop: DropGuard,
+}
+
+impl Tracker {
+    /// Starts a tracker on the current runtime. `router` makes what answers everything on the HTTP
+    /// port but announces, scrapes and `/health`.
+    ///
+    /// # Errors
+    /// When an address or the data folder cannot be used.
+    pub async fn start(
+        config: TrackerConfig,
+        router: impl FnOnce(Arc<Shared>) -> axum::Router,
+    ) -> Result<Self, StartError> {
+        let bound = bind_all(&config.listen)?;
+        let swarms = Arc::new(Swarms::new(config.intervals));
+        let folder = config.data_dir;
+        let opened = tokio::task::spawn_blocking(move || {
+            let catalogue = Catalogue::open(&folder)?;
+            let hashes = catalogue.all_hashes()?;
+            Ok::<_, CatalogueError>((catalogue, hashes))
+        });
+        let (catalogue, hashes) = opened.await.map_err(|_| CatalogueError::Closed)??;
+        hashes.iter().for_each(|hashes| swarms.register(hashes));
+
+        let shared = Arc::new(Shared {
+            name: config.name,
+            swarms: Arc::clone(&swarms),
+            catalogue,
+            listeners: bound.iter().flat_map(Bound::listeners).collect(),
+            udp: Arc::default(),
+            http: Arc::default(),
+            started: Instant::now(),
+        });
+        let stop = CancellationToken::new();
+        let router = router(Arc::clone(&shared));
+        let counters = Arc::clone(&shared.http);
+        let http = HttpShared::new(Arc::clone(&swarms), counters, router, stop.clone());
+        let (listeners, sockets): (Vec<_>, Vec<_>) =
+            bound.into_iter().map(|bound| (bound.tcp, bound.udp)).unzip();
+        let ids = ConnectionIds::new(rand::random());
+        let udp = UdpShared { swarms: Arc::clone(&swarms), ids, counters: Arc::clone(&shared.udp) };
+        let sockets = sockets.into_iter().flatten().collect();
+        let udp = UdpServer::start(sockets, &Arc::new(udp)).map_err(StartError::Thread)?;
+        for listener in listeners {
+            http.tasks.spawn(http::serve(listener, Arc::clone(&http)));
+        }
+        http.tasks.spawn(sweep(swarms, stop.clone()));
+        Ok(Self { shared, udp, http, stop: stop.drop_guard() })
+    }
+
+    /// What the servers share.
+    #[must_use]
+    pub const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Every address in use.
+    #[must_use]
+    pub fn listeners(&self) -> &[Listener] {
+        &self.shared.listeners
+    }
+
+    /// Takes no more requests, lets those at work end for a moment, then returns. What was published
+    /// is on the disk already.
+    pub async fn stop(self) {
+        drop(self.stop);
+        self.http.tasks.close();
+        let udp = self.udp;
+        if tokio::task::spawn_blocking(move || udp.stop()).await.is_err() {
+            tracing::error!("stopping the UDP threads");
+        }
+        self.http.tasks.wait().await;
+    }
+}
+
+async fn sweep(swarms: Arc<Swarms>, stop: CancellationToken) {
+    let mut rounds = tokio::time::interval(SWEEP_EVERY);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = rounds.tick() => swarms.sweep(),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// The sockets of one address.
+struct Bound {
+    tcp: TcpListener,
+    udp: Vec<UdpSocket>,
+    addr: SocketAddr,
+}
+
+impl Bound {
+    fn listeners(&self) -> [Listener; 2] {
+        [Protocol::Udp, Protocol::Http].map(|protocol| Listener { protocol, addr: self.addr })
+    }
+}
+
+fn bind_all(listen: &[SocketAddr]) -> Result<Vec<Bound>, StartError> {
+    let may_retry = listen.iter().any(|addr| addr.port() == 0);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match try_bind_all(listen) {
+            Err(error) if error.is_port_taken() && may_retry && tries < FREE_PORT_TRIES => {}
+            Ok(bound) if bound.is_empty() => return Err(StartError::NoAddress),
+            result => return result,
+        }
+    }
+}
+
+fn try_bind_all(listen: &[SocketAddr]) -> Result<Vec<Bound>, StartError> {
+    let mut bound: Vec<Bound> = Vec::new();
+    for &asked in listen {
+        let mut addr = asked;
+        if let Some(first) = bound.first().filter(|_| addr.port() == 0) {
+            addr.set_port(first.addr.port());
+        }
+        let failed =
+            |protocol| move |source: io::Error| StartError::Listen { protocol, addr, source };
+        let tcp = bind_tcp(addr).map_err(failed(Protocol::Http))?;
+        let in_use = tcp.local_addr().map_err(failed(Protocol::Http))?;
+        let udp = udp::bind(in_use).map_err(failed(Protocol::Udp))?;
+        bound.push(Bound { tcp, udp, addr: in_use });
+    }
+    Ok(bound)
+}
+
+fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(SocketProtocol::TCP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // A restart need not wait for connections of the run before. Elsewhere than on Unix the same
+    // option would let two programs share the port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}

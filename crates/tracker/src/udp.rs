@@ -1,0 +1,390 @@
+//! UDP announces and scrapes (BEP 15).
+//!
+//! Plain threads, each with sockets of its own that share an address (SO_REUSEPORT spreads askers
+//! over them). A thread takes a batch of packets, answers each from the registry and sends a batch of
+//! answers. Whoever has no good connection id hears nothing: an answer could go to a forged address.
+//! Connects and announces take no memory; a scrape takes some for its list of hashes.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use proto::tracker::udp::{
+    ConnectionId, Family, Request, encode_announced, encode_connected, encode_refused,
+    encode_scraped,
+};
+use proto::tracker::{Announced, SwarmCounts};
+use registry::{Families, Secs};
+use socket2::{Domain, Protocol, Socket, Type};
+use sys::datagrams::{self, Batch};
+
+use crate::connection_id::ConnectionIds;
+use crate::limits::{
+    UDP_BATCH, UDP_PEERS_V4_MAX, UDP_PEERS_V6_MAX, UDP_RECEIVE_BUFFER, UDP_THREADS_MAX, UDP_WAIT,
+};
+use crate::swarms::{Asker, Swarms};
+
+/// What the UDP threads have done.
+#[derive(Debug, Default)]
+pub struct UdpCounters {
+    /// Packets that came.
+    pub received: AtomicU64,
+    /// Connection ids handed out.
+    pub connects: AtomicU64,
+    /// Announces answered.
+    pub announces: AtomicU64,
+    /// Scrapes answered.
+    pub scrapes: AtomicU64,
+    /// Requests with a connection id that is not good: not answered.
+    pub bad_ids: AtomicU64,
+    /// Packets that are no request: not answered.
+    pub malformed: AtomicU64,
+    /// Answers that the system did not take.
+    pub unsent: AtomicU64,
+}
+
+/// The running threads.
+#[derive(Debug)]
+pub(crate) struct UdpServer {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What all threads share.
+#[derive(Debug)]
+pub(crate) struct UdpShared {
+    pub(crate) swarms: Arc<Swarms>,
+    pub(crate) ids: ConnectionIds,
+    pub(crate) counters: Arc<UdpCounters>,
+}
+
+/// Opens a socket for each thread, all at one address of one family. The address must be free: it is
+/// tried without sharing first.
+pub(crate) fn bind(addr: SocketAddr) -> io::Result<Vec<UdpSocket>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let probe = open(addr, Sharing::Alone)?;
+    let addr = probe.local_addr()?;
+    drop(probe);
+    (0..threads.clamp(1, UDP_THREADS_MAX)).map(|_| open(addr, Sharing::Threads)).collect()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Alone,
+    Threads,
+}
+
+fn open(addr: SocketAddr, sharing: Sharing) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    #[cfg(unix)]
+    if sharing == Sharing::Threads {
+        socket.set_reuse_port(true)?;
+    }
+    // The system may allow less; it still works then.
+    if socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER).is_err() {
+        tracing::debug!("the system keeps its own size of UDP receive buffer");
+    }
+    socket.bind(&addr.into())?;
+    let socket = UdpSocket::from(socket);
+    socket.set_read_timeout(Some(UDP_WAIT))?;
+    datagrams::prepare(&socket)?;
+    Ok(socket)
+}
+
+impl UdpServer {
+    pub(crate) fn start(sockets: Vec<UdpSocket>, shared: &Arc<UdpShared>) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut threads = Vec::with_capacity(sockets.len());
+        for (number, socket) in sockets.into_iter().enumerate() {
+            let mut worker = Worker::new(Arc::clone(shared), &socket)?;
+            let ended = Arc::clone(&stop);
+            let thread = std::thread::Builder::new().name(format!("udp-{number}"));
+            threads.push(thread.spawn(move || worker.run(&socket, &ended))?);
+        }
+        Ok(Self { stop, threads })
+    }
+
+    /// Ends the threads and waits for them: a fraction of a second. Blocks.
+    pub(crate) fn stop(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a UDP thread had panicked");
+            }
+        }
+    }
+}
+
+impl Drop for UdpServer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One thread's state: all memory that answering takes.
+struct Worker {
+    shared: Arc<UdpShared>,
+    family: Family,
+    reply: Announced,
+    counts: Vec<SwarmCounts>,
+    packet: Vec<u8>,
+}
+
+impl Worker {
+    fn new(shared: Arc<UdpShared>, socket: &UdpSocket) -> io::Result<Self> {
+        let family = Family::of(&socket.local_addr()?);
+        let (reply, counts, packet) = Default::default();
+        Ok(Self { shared, family, reply, counts, packet })
+    }
+
+    fn run(&mut self, socket: &UdpSocket, stop: &AtomicBool) {
+        let mut batch = Batch::new(UDP_BATCH);
+        while !stop.load(Ordering::Relaxed) {
+            let count = match batch.receive(socket) {
+                Ok(count) => count,
+                Err(error) if datagrams::is_transient(&error) => continue,
+                Err(error) => {
+                    tracing::error!(%error, "receiving UDP packets");
+                    std::thread::sleep(UDP_WAIT);
+                    continue;
+                }
+            };
+            let now = self.shared.swarms.tick();
+            let mut answers = 0;
+            for place in 0..count {
+                batch.answer(place, |from, question, answer| {
+                    self.packet.clear();
+                    self.answer(now, from, question);
+                    let len = self.packet.len().min(answer.len());
+                    answer[..len].copy_from_slice(&self.packet[..len]);
+                    answers += u64::from(len > 0);
+                    len
+                });
+            }
+            let sent = batch.send(socket).unwrap_or(0) as u64;
+            let counters = &self.shared.counters;
+            counters.received.fetch_add(count as u64, Ordering::Relaxed);
+            counters.unsent.fetch_add(answers.saturating_sub(sent), Ordering::Relaxed);
+        }
+    }
+
+    /// Leaves the answer in `packet`; nothing there is silence.
+    fn answer(&mut self, now: Secs, from: SocketAddr, question: &[u8]) {
+        let counters = &self.shared.counters;
+        let count = |counter: &AtomicU64| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
+        let ip = from.ip().to_canonical();
+        // The id stands first, so that forged packets cost no more than its check.
+        if !is_connect(question)
+            && question
+                .first_chunk()
+                .is_none_or(|id| !self.shared.ids.is_good(now, ip, u64::from_be_bytes(*id)))
+        {
+            return count(&counters.bad_ids);
+        }
+        match Request::decode(question) {
+            Ok(Request::Connect { transaction }) => {
+                let id = ConnectionId(self.shared.ids.issue(now, ip));
+                encode_connected(&mut self.packet, transaction, id);
+                count(&counters.connects);
+            }
+            Ok(Request::Announce { transaction, announce, .. }) => {
+                if announce.port == 0 {
+                    encode_refused(&mut self.packet, transaction, "port 0 cannot be connected to");
+                    return;
+                }
+                let (families, peers_max) = match self.family {
+                    Family::V4 => (Families::V4, UDP_PEERS_V4_MAX),
+                    Family::V6 => (Families::V6, UDP_PEERS_V6_MAX),
+                };
+                let peer = SocketAddr::new(ip, announce.port);
+                let asker = Asker { peer, families, peers_max };
+                self.shared.swarms.announce_at(now, &announce, &asker, &mut self.reply);
+                encode_announced(&mut self.packet, transaction, &self.reply, self.family);
+                count(&counters.announces);
+            }
+            Ok(Request::Scrape { transaction, info_hashes, .. }) => {
+                self.counts.clear();
+                let counts = info_hashes.iter().map(|hash| self.shared.swarms.scrape(hash));
+                self.counts.extend(counts.map(Option::unwrap_or_default));
+                encode_scraped(&mut self.packet, transaction, &self.counts);
+                count(&counters.scrapes);
+            }
+            Err(_) => count(&counters.malformed),
+        }
+    }
+}
+
+/// Only a connect request has no connection id.
+fn is_connect(question: &[u8]) -> bool {
+    question.get(8..12) == Some(&[0; 4])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proto::tracker::udp::{Response, TransactionId};
+    use proto::tracker::{Announce, AnnounceEvent, ClaimedAddrs};
+    use proto::{InfoHash, PeerId};
+    use registry::Intervals;
+
+    use super::*;
+
+    const TRANSACTION: TransactionId = TransactionId(77);
+
+    struct Server {
+        server: Option<UdpServer>,
+        shared: Arc<UdpShared>,
+        addr: SocketAddr,
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            self.server.take().map(UdpServer::stop).expect("it stops once");
+        }
+    }
+
+    fn server(addr: &str) -> Server {
+        let sockets = bind(addr.parse().unwrap()).unwrap();
+        let addr = sockets[0].local_addr().unwrap();
+        let shared = Arc::new(UdpShared {
+            swarms: Arc::new(Swarms::new(Intervals::default())),
+            ids: ConnectionIds::new([9; 16]),
+            counters: Arc::default(),
+        });
+        let server = Some(UdpServer::start(sockets, &shared).unwrap());
+        Server { server, shared, addr }
+    }
+
+    fn client(server: &Server, from: &str) -> UdpSocket {
+        let socket = UdpSocket::bind((from, 0)).unwrap();
+        socket.connect(server.addr).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket
+    }
+
+    fn ask(socket: &UdpSocket, request: &Request) -> Response {
+        let mut packet = Vec::new();
+        request.encode(&mut packet);
+        socket.send(&packet).unwrap();
+        let mut answer = [0; 2_048];
+        let len = socket.recv(&mut answer).unwrap();
+        let family = Family::of(&socket.local_addr().unwrap());
+        Response::decode(&answer[..len], family).unwrap()
+    }
+
+    fn connect(socket: &UdpSocket) -> ConnectionId {
+        let response = ask(socket, &Request::Connect { transaction: TRANSACTION });
+        let Response::Connected { transaction: TRANSACTION, connection } = response else {
+            panic!("{response:?}");
+        };
+        connection
+    }
+
+    fn announce(connection: ConnectionId, port: u16, left: u64) -> Request {
+        let announce = Announce {
+            info_hash: InfoHash([1; 20]),
+            peer_id: PeerId(*b"-TE0100-000000000000"),
+            port,
+            uploaded: 0,
+            downloaded: 0,
+            left,
+            event: AnnounceEvent::Started,
+            num_want: None,
+            key: None,
+            claimed: ClaimedAddrs::default(),
+        };
+        let url_data = String::new();
+        Request::Announce { connection, transaction: TRANSACTION, announce, url_data }
+    }
+
+    /// Sends a request that must not be answered, then one that is: its answer comes first.
+    fn is_silent(socket: &UdpSocket, request: &Request) {
+        let mut packet = Vec::new();
+        request.encode(&mut packet);
+        socket.send(&packet).unwrap();
+        connect(socket);
+    }
+
+    fn peers_of(response: Response) -> Vec<SocketAddr> {
+        let Response::Announced { announced, .. } = response else { panic!("{response:?}") };
+        assert_eq!(announced.interval, 60);
+        let mut peers: Vec<_> = announced.peers.into_iter().map(|peer| peer.addr).collect();
+        peers.sort();
+        peers
+    }
+
+    #[test]
+    fn three_seeders_at_one_address_are_three_peers() {
+        let server = server("127.0.0.1:0");
+        let socket = client(&server, "127.0.0.1");
+        let id = connect(&socket);
+        for port in 1..=3 {
+            assert!(peers_of(ask(&socket, &announce(id, port, 0))).is_empty());
+        }
+        let expected: Vec<_> = (1..=3).map(|port| ([127, 0, 0, 1], port).into()).collect();
+        assert_eq!(peers_of(ask(&socket, &announce(id, 4, 9))), expected);
+        let info_hashes = vec![InfoHash([1; 20]), InfoHash([2; 20])];
+        let scrape = Request::Scrape { connection: id, transaction: TRANSACTION, info_hashes };
+        let Response::Scraped { scraped, .. } = ask(&socket, &scrape) else { panic!("scraped") };
+        let known = SwarmCounts { seeders: 3, completed: 0, leechers: 1 };
+        assert_eq!(scraped.swarms, [known, SwarmCounts::default()]);
+    }
+
+    #[test]
+    fn bad_connection_ids_hear_nothing() {
+        let server = server("127.0.0.1:0");
+        let socket = client(&server, "127.0.0.1");
+        let ConnectionId(good) = connect(&socket);
+        is_silent(&socket, &announce(ConnectionId(good ^ 1), 1, 0));
+        is_silent(&socket, &announce(ConnectionId(0), 1, 0));
+        let elsewhere = client(&server, "127.0.0.2");
+        is_silent(&elsewhere, &announce(ConnectionId(good), 1, 0));
+        let old = server.shared.ids.issue(Secs(u32::MAX - 120), socket.local_addr().unwrap().ip());
+        is_silent(&socket, &announce(ConnectionId(old), 1, 0));
+        let info_hashes = vec![InfoHash([1; 20])];
+        let connection = ConnectionId(good ^ 1);
+        let scrape = Request::Scrape { connection, transaction: TRANSACTION, info_hashes };
+        is_silent(&socket, &scrape);
+        assert_eq!(server.shared.counters.bad_ids.load(Ordering::Relaxed), 5);
+        assert_eq!(server.shared.swarms.totals().peers, 0);
+    }
+
+    #[test]
+    fn port_zero_and_noise_join_nothing() {
+        let server = server("127.0.0.1:0");
+        let socket = client(&server, "127.0.0.1");
+        let id = connect(&socket);
+        assert!(matches!(ask(&socket, &announce(id, 0, 0)), Response::Refused { .. }));
+        for noise in [&b""[..], b"hello", &[0; 16], &[0xff; 98]] {
+            socket.send(noise).unwrap();
+        }
+        connect(&socket);
+        assert_eq!(server.shared.swarms.totals().peers, 0);
+    }
+
+    #[test]
+    fn ipv6_peers_are_told_over_ipv6() {
+        let Ok(socket) = UdpSocket::bind("[::1]:0") else { return };
+        drop(socket);
+        let server = server("[::1]:0");
+        let socket = client(&server, "::1");
+        let id = connect(&socket);
+        ask(&socket, &announce(id, 5, 0));
+        let expected: SocketAddr = "[::1]:5".parse().unwrap();
+        assert_eq!(peers_of(ask(&socket, &announce(id, 6, 9))), [expected]);
+    }
+
+    #[test]
+    fn taken_address_is_refused() {
+        let server = server("127.0.0.1:0");
+        assert_eq!(bind(server.addr).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}
