@@ -223,3 +223,32 @@ pub enum NodeError {
     #[error("the node is shutting down")]
     Closed,
 }
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("."),
+            listen: crate::listen::everywhere(6881),
+            next_free_port: true,
+            bind: None,
+            max_peers_per_torrent: 100,
+            max_peers: 500,
+            upload_slots: None,
+            piece_budget: 64 << 20,
+            workers: 2,
+            network_threads: 1,
+        }
+    }
+}
+
+impl From<crate::record::RecordError> for NodeError {
+    fn from(error: crate::record::RecordError) -> Self {
+        match error {
+            crate::record::RecordError::Locked(folder) => Self::Locked(folder),
+            crate::record::RecordError::Io { what, source } => Self::Disk { what, source },
+            other @ (crate::record::RecordError::Newer { .. }
+            | crate::record::RecordError::Damaged { .. }
+            | crate::record::RecordError::Database(_)) => Self::Database(other.to_string()),
+        }
+    }
+}

@@ -1,2 +1,39 @@
-//! (crate docs follow)
+//! Sockets, disk and tasks around the swarm.
+//!
+//! ```text
+//!  Node --add--> Torrent       one task a torrent owns its Swarm        (torrent)
+//!                  |  |
+//!        commands  |  | events, one message a read
+//!                  v  |
+//!               Connection     one task a peer owns its Session         (connection)
+//!
+//!  disk            workers check and write pieces, one thread syncs and records
+//!  tracker_client  one task a running announce
+//! ```
+//!
+//! A torrent and its peers live on one thread, so nothing about them is locked. The waiting graph has
+//! no cycle: connections wait for their torrent (that is backpressure), a torrent waits for nobody.
+#![forbid(unsafe_code)]
+
+mod api;
+mod clock;
+mod connection;
+pub mod disk;
+mod handshake;
 pub mod hashing;
+pub mod http;
+mod listen;
+mod node;
+mod opening;
+pub mod record;
+mod torrent;
+pub mod tracker_client;
+
+pub use api::{
+    Add, Content, Fault, Fresh, NodeConfig, NodeError, PeerView, Snapshot, Source, State,
+    TrackerView,
+};
+pub use node::{Node, Torrent};
+
+/// Our name and version, as other clients show it.
+pub const CLIENT: &str = concat!("Teem ", env!("CARGO_PKG_VERSION"));

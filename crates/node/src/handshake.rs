@@ -1,0 +1,136 @@
+//! The first 68 bytes of a connection, in both directions (BEP 3, 6, 10, 52).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use proto::peer::{Capabilities, Handshake};
+use proto::{DecodeError, InfoHash, InfoHashV2, InfoHashes, PeerId};
+use swarm::{Connected, Direction};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// What we say of ourselves and of the torrent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offer {
+    pub(crate) hashes: InfoHashes,
+    pub(crate) peer_id: PeerId,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    /// No answer in time.
+    #[error("no handshake within {} seconds", DEADLINE.as_secs())]
+    TimedOut,
+    /// The connection failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// Not BitTorrent.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The peer is there for another torrent, or we have no such torrent.
+    #[error("not a torrent of ours")]
+    OtherTorrent,
+    /// We reached ourselves.
+    #[error("connected to ourselves")]
+    Ourselves,
+}
+
+impl HandshakeError {
+    /// Trying the same address again leads to the same end.
+    pub(crate) const fn is_final(&self) -> bool {
+        matches!(self, Self::OtherTorrent | Self::Ourselves)
+    }
+}
+
+/// Connects to a peer. A hybrid is dialled under its v1 hash, with the offer to go on under v2.
+pub(crate) async fn dial(
+    addr: SocketAddr,
+    bind: Option<SocketAddr>,
+    offer: Offer,
+) -> Result<(TcpStream, Connected), HandshakeError> {
+    let greeting = async {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if let Some(bind) = bind.filter(|bind| bind.is_ipv4() == addr.is_ipv4()) {
+            socket.bind(SocketAddr::new(bind.ip(), 0))?;
+        }
+        let mut stream = socket.connect(addr).await?;
+        stream.set_nodelay(true)?;
+        let ours = ours(offer, offer.hashes.primary());
+        stream.write_all(&ours.encode()).await?;
+        let theirs = read(&mut stream).await?;
+        let upgraded = offer.hashes.is_hybrid() && Some(theirs.info_hash) == v2_wire(offer.hashes);
+        if theirs.info_hash != ours.info_hash && !upgraded {
+            return Err(HandshakeError::OtherTorrent);
+        }
+        let connected = settle(addr, Direction::Outgoing, offer, theirs.info_hash, &theirs)?;
+        Ok((stream, connected))
+    };
+    tokio::time::timeout(DEADLINE, greeting).await.map_err(|_| HandshakeError::TimedOut)?
+}
+
+/// Answers a peer that dialled us; `find` knows our torrents.
+pub(crate) async fn answer(
+    mut stream: TcpStream,
+    addr: SocketAddr,
+    find: impl Fn(InfoHash) -> Option<Offer>,
+) -> Result<(TcpStream, Connected), HandshakeError> {
+    let greeting = async {
+        stream.set_nodelay(true)?;
+        let theirs = read(&mut stream).await?;
+        let offer = find(theirs.info_hash).ok_or(HandshakeError::OtherTorrent)?;
+        let upgrade = offer.hashes.is_hybrid() && theirs.capabilities.v2_upgrade;
+        let hash = match v2_wire(offer.hashes) {
+            Some(v2) if upgrade => v2,
+            _ => theirs.info_hash,
+        };
+        stream.write_all(&ours(offer, hash).encode()).await?;
+        let connected = settle(addr, Direction::Incoming, offer, hash, &theirs)?;
+        Ok((stream, connected))
+    };
+    tokio::time::timeout(DEADLINE, greeting).await.map_err(|_| HandshakeError::TimedOut)?
+}
+
+async fn read(stream: &mut TcpStream) -> Result<Handshake, HandshakeError> {
+    let mut bytes = [0; Handshake::LEN];
+    stream.read_exact(&mut bytes).await?;
+    Ok(Handshake::decode(&bytes)?)
+}
+
+fn ours(offer: Offer, info_hash: InfoHash) -> Handshake {
+    Handshake { capabilities: capabilities(offer), info_hash, peer_id: offer.peer_id }
+}
+
+const fn capabilities(offer: Offer) -> Capabilities {
+    let v2_upgrade = offer.hashes.is_hybrid();
+    Capabilities { extended: true, fast: true, v2_upgrade, dht: false }
+}
+
+fn settle(
+    addr: SocketAddr,
+    direction: Direction,
+    offer: Offer,
+    info_hash: InfoHash,
+    theirs: &Handshake,
+) -> Result<Connected, HandshakeError> {
+    if theirs.peer_id == offer.peer_id {
+        return Err(HandshakeError::Ourselves);
+    }
+    let common = capabilities(offer).common(theirs.capabilities);
+    Ok(Connected {
+        addr: swarm::canonical(addr),
+        direction,
+        peer_id: theirs.peer_id,
+        info_hash,
+        v2: Some(info_hash) == v2_wire(offer.hashes),
+        fast: common.fast,
+        extended: common.extended,
+    })
+}
+
+fn v2_wire(hashes: InfoHashes) -> Option<InfoHash> {
+    hashes.v2().map(InfoHashV2::truncated)
+}
+
+/// For the whole of it, so that a peer that sends a byte a second gains nothing.
+const DEADLINE: Duration = Duration::from_secs(10);

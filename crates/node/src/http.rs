@@ -1,0 +1,349 @@
+//! One HTTP/1.1 request, one connection, every wait and every byte bounded.
+//!
+//! Serves announces and scrapes and whatever else asks a server once in a while; nothing is pooled.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::header::{CONNECTION, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use url::{Host, Url};
+
+/// What a request may cost.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Longest body of a reply, in bytes.
+    pub body_len_max: usize,
+    /// Time for everything together, redirects included.
+    pub deadline: Duration,
+    /// Most redirects followed; only GET follows any.
+    pub redirects_max: usize,
+    /// Local address of the connection; the system chooses when `None`.
+    pub bind: Option<IpAddr>,
+    /// Connect there instead of looking the first URL's host up.
+    pub addr: Option<SocketAddr>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_len_max: 1 << 20,
+            deadline: Duration::from_secs(30),
+            redirects_max: 3,
+            bind: None,
+            addr: None,
+        }
+    }
+}
+
+/// A reply, whatever its status.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// All of the body.
+    pub body: Bytes,
+}
+
+/// Why there is no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The URL is none, or not one of `http`.
+    #[error("{0} is not an http URL")]
+    Url(String),
+    /// The name has no address.
+    #[error("the host {host} was not found")]
+    NotFound {
+        /// The name.
+        host: String,
+    },
+    /// No connection.
+    #[error("cannot connect to {addr}: {source}")]
+    Connect {
+        /// The address.
+        addr: SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The server broke off or does not speak HTTP.
+    #[error("the server's reply cannot be read: {0}")]
+    Protocol(#[from] hyper::Error),
+    /// A header of the request has characters that cannot be sent.
+    #[error("the request cannot be sent: {0}")]
+    Request(#[from] hyper::http::Error),
+    /// The body is too long.
+    #[error("the server's reply is longer than {limit} bytes")]
+    TooLong {
+        /// The longest that is accepted.
+        limit: usize,
+    },
+    /// Redirects lead on and on.
+    #[error("too many redirects")]
+    Redirects,
+    /// It took too long.
+    #[error("no reply in {} seconds", .0.as_secs())]
+    Timeout(Duration),
+}
+
+/// Sends one request and reads the reply. A status that tells of an error is a reply like any other.
+pub async fn request(
+    method: Method,
+    url: &Url,
+    headers: &[(HeaderName, HeaderValue)],
+    body: Bytes,
+    limits: &Limits,
+) -> Result<Response, HttpError> {
+    let exchange = follow(method, url.clone(), headers, body, limits);
+    match timeout(limits.deadline, exchange).await {
+        Ok(result) => result,
+        Err(_) => Err(HttpError::Timeout(limits.deadline)),
+    }
+}
+
+/// Fetches a URL.
+pub async fn get(url: &Url, limits: &Limits) -> Result<Response, HttpError> {
+    request(Method::GET, url, &[], Bytes::new(), limits).await
+}
+
+/// Posts a body.
+pub async fn post(
+    url: &Url,
+    headers: &[(HeaderName, HeaderValue)],
+    body: Bytes,
+    limits: &Limits,
+) -> Result<Response, HttpError> {
+    request(Method::POST, url, headers, body, limits).await
+}
+
+/// Puts a body.
+pub async fn put(
+    url: &Url,
+    headers: &[(HeaderName, HeaderValue)],
+    body: Bytes,
+    limits: &Limits,
+) -> Result<Response, HttpError> {
+    request(Method::PUT, url, headers, body, limits).await
+}
+
+/// The addresses of a URL's host, of the family of `bind` if that is given.
+pub(crate) async fn resolve(
+    url: &Url,
+    default_port: u16,
+    bind: Option<IpAddr>,
+) -> Result<Vec<SocketAddr>, HttpError> {
+    let port = url.port_or_known_default().unwrap_or(default_port);
+    let host = url.host().ok_or_else(|| HttpError::Url(url.to_string()))?;
+    let name = host.to_string();
+    let found: Vec<SocketAddr> = match host {
+        Host::Ipv4(ip) => vec![(ip, port).into()],
+        Host::Ipv6(ip) => vec![(ip, port).into()],
+        Host::Domain(name) => {
+            let found = tokio::net::lookup_host((name, port)).await;
+            found.map_or_else(|_| Vec::new(), Iterator::collect)
+        }
+    };
+    let fits = |addr: &SocketAddr| bind.is_none_or(|bind| bind.is_ipv4() == addr.is_ipv4());
+    let fitting: Vec<_> = found.into_iter().filter(fits).collect();
+    if fitting.is_empty() { Err(HttpError::NotFound { host: name }) } else { Ok(fitting) }
+}
+
+async fn follow(
+    method: Method,
+    mut url: Url,
+    headers: &[(HeaderName, HeaderValue)],
+    body: Bytes,
+    limits: &Limits,
+) -> Result<Response, HttpError> {
+    let mut addr = limits.addr;
+    for _ in 0..=limits.redirects_max {
+        if url.scheme() != "http" {
+            return Err(HttpError::Url(url.to_string()));
+        }
+        let stream = connect(&url, addr.take(), limits.bind).await?;
+        let (response, location) =
+            exchange(stream, build(&method, &url, headers, body.clone())?, limits).await?;
+        let next = location.filter(|_| method == Method::GET && response.status.is_redirection());
+        match next.and_then(|location| url.join(&location).ok()) {
+            Some(next) => url = next,
+            None => return Ok(response),
+        }
+    }
+    Err(HttpError::Redirects)
+}
+
+/// Connects to the address given, or to the first of the host's that answers.
+async fn connect(
+    url: &Url,
+    addr: Option<SocketAddr>,
+    bind: Option<IpAddr>,
+) -> Result<TcpStream, HttpError> {
+    let addrs = match addr {
+        Some(addr) => vec![addr],
+        None => resolve(url, 80, bind).await?,
+    };
+    let mut last = Err(HttpError::NotFound { host: url.to_string() });
+    for addr in addrs {
+        match open(addr, bind).await {
+            Ok(stream) => return Ok(stream),
+            Err(source) => last = Err(HttpError::Connect { addr, source }),
+        }
+    }
+    last
+}
+
+async fn open(addr: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(ip) = bind {
+        socket.bind(SocketAddr::new(ip, 0))?;
+    }
+    let connecting = timeout(CONNECT_TIMEOUT, socket.connect(addr)).await;
+    let stream = connecting.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn build(
+    method: &Method,
+    url: &Url,
+    headers: &[(HeaderName, HeaderValue)],
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+    let host = url.host_str().unwrap_or_default();
+    let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    let mut request = Request::builder()
+        .method(method)
+        .uri(target)
+        .header(HOST, host)
+        .header(USER_AGENT, crate::CLIENT)
+        .header(CONNECTION, "close");
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    request.body(Full::new(body))
+}
+
+/// Sends the request; reads status, redirect target and body.
+async fn exchange(
+    stream: TcpStream,
+    request: Request<Full<Bytes>>,
+    limits: &Limits,
+) -> Result<(Response, Option<String>), HttpError> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let limit = limits.body_len_max;
+    let mut exchange = pin!(async move {
+        let reply = sender.send_request(request).await?;
+        let status = reply.status();
+        let location = reply.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let location = location.map(str::to_owned);
+        match Limited::new(reply.into_body(), limit).collect().await {
+            Ok(body) => Ok((Response { status, body: body.to_bytes() }, location)),
+            Err(error) if error.is::<LengthLimitError>() => Err(HttpError::TooLong { limit }),
+            Err(error) => match error.downcast::<hyper::Error>() {
+                Ok(error) => Err(HttpError::Protocol(*error)),
+                Err(_) => Err(HttpError::TooLong { limit }),
+            },
+        }
+    });
+    tokio::select! {
+        biased;
+        result = &mut exchange => result,
+        // The connection may end before its last bytes are taken out of it.
+        _ = connection => exchange.await,
+    }
+}
+
+/// For one address; a host may have more.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers each connection with the next of `replies`; returns what was asked.
+    async fn serve(listener: TcpListener, replies: Vec<String>) -> Vec<String> {
+        let mut asked = Vec::new();
+        for reply in replies {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut bytes = Vec::new();
+            while !bytes.windows(4).any(|end| end == b"\r\n\r\n") {
+                assert!(stream.read_buf(&mut bytes).await.unwrap() > 0);
+            }
+            asked.push(String::from_utf8(bytes).unwrap());
+            stream.write_all(reply.as_bytes()).await.unwrap();
+        }
+        asked
+    }
+
+    async fn fetch(
+        path: &str,
+        replies: Vec<String>,
+        limits: Limits,
+    ) -> (Result<Response, HttpError>, Vec<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}{path}", listener.local_addr().unwrap());
+        let url = Url::parse(&url).unwrap();
+        tokio::join!(get(&url, &limits), serve(listener, replies))
+    }
+
+    fn ok(body: &str) -> String {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    const MOVED: &str = "HTTP/1.1 302 Found\r\nLocation: /next?a=b\r\nContent-Length: 0\r\n\r\n";
+
+    #[tokio::test]
+    async fn the_query_travels_and_redirects_are_followed() {
+        let replies = vec![MOVED.to_owned(), ok("body")];
+        let (response, asked) = fetch("/x?info_hash=%00%ff", replies, Limits::default()).await;
+        assert_eq!(response.unwrap().body, "body");
+        assert!(asked[0].starts_with("GET /x?info_hash=%00%ff HTTP/1.1\r\n"), "{}", asked[0]);
+        assert!(asked[1].starts_with("GET /next?a=b HTTP/1.1\r\n"), "{}", asked[1]);
+    }
+
+    #[tokio::test]
+    async fn redirects_come_to_an_end() {
+        let replies = vec![MOVED.to_owned(); 4];
+        let (response, _) = fetch("/x", replies, Limits::default()).await;
+        assert!(matches!(response, Err(HttpError::Redirects)), "{response:?}");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_not_longer_than_its_limit() {
+        let limits = || Limits { body_len_max: 4, ..Limits::default() };
+        let (response, _) = fetch("/x", vec![ok("12345")], limits()).await;
+        assert!(matches!(response, Err(HttpError::TooLong { limit: 4 })), "{response:?}");
+        let (response, _) = fetch("/x", vec![ok("1234")], limits()).await;
+        assert_eq!(response.unwrap().body, "1234");
+        let unsized_reply = "HTTP/1.1 200 OK\r\n\r\n1234".to_owned();
+        let (response, _) = fetch("/x", vec![unsized_reply], limits()).await;
+        assert_eq!(response.unwrap().body, "1234");
+    }
+
+    #[tokio::test]
+    async fn a_silent_server_costs_no_more_than_the_deadline() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        let limits = Limits { deadline: Duration::from_millis(50), ..Limits::default() };
+        let response = get(&url, &limits).await;
+        assert!(matches!(response, Err(HttpError::Timeout(_))), "{response:?}");
+    }
+
+    #[tokio::test]
+    async fn only_http_is_spoken() {
+        let url = Url::parse("https://localhost/").unwrap();
+        let response = get(&url, &Limits::default()).await;
+        assert!(matches!(response, Err(HttpError::Url(_))), "{response:?}");
+    }
+}

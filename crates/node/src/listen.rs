@@ -1,0 +1,137 @@
+//! The ports that peers dial: bound, accepted from, and handed to their torrents.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::api::{NodeConfig, NodeError};
+use crate::handshake;
+use crate::node::Inner;
+use crate::torrent::Input;
+
+/// Binds every address of the configuration, all with one port number where they ask for the same.
+pub(crate) fn bind(config: &NodeConfig) -> Result<Vec<StdListener>, NodeError> {
+    let Some(first) = config.listen.first() else { return Ok(Vec::new()) };
+    let tries = if config.next_free_port && first.port() != 0 { PORTS_TRIED } else { 1 };
+    let mut last = None;
+    for step in 0..tries {
+        match bind_all(&config.listen, step) {
+            Ok(listeners) => return Ok(listeners),
+            Err((addr, source)) => {
+                let taken = source.kind() == io::ErrorKind::AddrInUse;
+                last = Some(NodeError::Listen { addr, source });
+                if !taken {
+                    break;
+                }
+            }
+        }
+    }
+    Err(last.unwrap_or(NodeError::Closed))
+}
+
+fn bind_all(addrs: &[SocketAddr], step: u16) -> Result<Vec<StdListener>, (SocketAddr, io::Error)> {
+    let mut listeners: Vec<StdListener> = Vec::new();
+    let mut chosen = None;
+    for addr in addrs {
+        // Port 0 is drawn once: both families listen on the same number.
+        let port = match (addr.port(), chosen) {
+            (0, Some(port)) => port,
+            (0, None) => 0,
+            (port, _) => port.saturating_add(step),
+        };
+        let addr = SocketAddr::new(addr.ip(), port);
+        match bind_one(addr) {
+            Ok(listener) => {
+                chosen = listener.local_addr().ok().map(|addr| addr.port());
+                listeners.push(listener);
+            }
+            // A machine without IPv6 listens on IPv4 alone.
+            Err(error) if addr.is_ipv6() && !listeners.is_empty() && no_ipv6(&error) => {}
+            Err(error) => return Err((addr, error)),
+        }
+    }
+    Ok(listeners)
+}
+
+fn no_ipv6(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+        || error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+fn bind_one(addr: SocketAddr) -> io::Result<StdListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        // One socket a family: IPv4 peers never show up in IPv6 clothing.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Accepts until the node shuts down.
+pub(crate) async fn accept(node: Arc<Inner>, listener: StdListener) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "cannot accept connections"),
+    };
+    let half_open = Arc::new(Semaphore::new(HALF_OPEN_MAX));
+    loop {
+        let accepted = tokio::select! {
+            () = node.closing().cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, addr)) => {
+                // Too many strangers in the door: this one may try again.
+                let Ok(permit) = half_open.clone().try_acquire_owned() else { continue };
+                let node = node.clone();
+                tokio::task::spawn_local(async move {
+                    welcome(&node, stream, addr).await;
+                    drop(permit);
+                });
+            }
+            // No descriptors left, or a connection that died in the queue: wait, do not spin.
+            Err(error) => {
+                tracing::debug!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn welcome(node: &Inner, stream: TcpStream, addr: SocketAddr) {
+    let outcome = handshake::answer(stream, addr, |hash| node.offer(hash)).await;
+    match outcome {
+        Ok((stream, connected)) => {
+            let (Some(inputs), Ok(stream)) = (node.inputs(connected.info_hash), stream.into_std())
+            else {
+                return;
+            };
+            // The torrent may have stopped in this moment; then the connection ends here.
+            let _ = inputs.send(Input::Incoming(stream, connected));
+        }
+        Err(error) => tracing::debug!(%addr, %error, "refused a connection"),
+    }
+}
+
+/// Default addresses: every one, both families.
+pub(crate) fn everywhere(port: u16) -> Vec<SocketAddr> {
+    vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()]
+}
+
+/// Ports tried after the default one.
+const PORTS_TRIED: u16 = 100;
+const BACKLOG: i32 = 256;
+/// Connections that have not said who they are.
+const HALF_OPEN_MAX: usize = 256;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Linux: the machine has no IPv6.
+const EAFNOSUPPORT: i32 = 97;

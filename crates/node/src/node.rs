@@ -1,0 +1,278 @@
+//! All torrents of one process: the threads that carry them, the ports that peers dial.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use proto::metainfo::Metainfo;
+use proto::{InfoHash, InfoHashes, PeerId};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::LocalPoolHandle;
+
+use crate::api::{Add, NodeConfig, NodeError, Snapshot, Source, State};
+use crate::disk::{BlockPool, Disk, DiskConfig};
+use crate::handshake::Offer;
+use crate::listen;
+use crate::opening::Opening;
+use crate::record::Records;
+use crate::torrent::{self, Input, TorrentTask, Wiring};
+use crate::tracker_client::TrackerClient;
+
+/// A running node. Dropping it leaves its torrents running until the runtime ends: call
+/// [`Node::shutdown`].
+#[derive(Debug)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+/// A torrent of a running node.
+#[derive(Debug, Clone)]
+pub struct Torrent {
+    inputs: mpsc::UnboundedSender<Input>,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    metainfo: watch::Receiver<Option<Arc<Metainfo>>>,
+}
+
+/// What the parts of a node share.
+pub(crate) struct Inner {
+    pub(crate) config: NodeConfig,
+    pub(crate) peer_id: PeerId,
+    /// Lets trackers know us again when our address changes.
+    pub(crate) announce_key: u32,
+    pub(crate) disk: Disk,
+    pub(crate) records: Arc<Records>,
+    pub(crate) trackers: TrackerClient,
+    /// One permit a connection, of all torrents together.
+    pub(crate) connections: Arc<Semaphore>,
+    listening: Vec<SocketAddr>,
+    threads: LocalPoolHandle,
+    torrents: Mutex<HashMap<InfoHash, Entry>>,
+    handles: Mutex<Vec<Torrent>>,
+    closing: CancellationToken,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("listening", &self.listening).finish_non_exhaustive()
+    }
+}
+
+/// How incoming connections find their torrent.
+struct Entry {
+    hashes: InfoHashes,
+    inputs: mpsc::UnboundedSender<Input>,
+}
+
+impl Node {
+    /// Opens the state folder, starts the threads and listens.
+    pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        let data_dir = config.data_dir.clone();
+        let records = tokio::task::spawn_blocking(move || Records::open(&data_dir));
+        let records = Arc::new(records.await.map_err(|_| NodeError::Closed)??);
+        let idle_buffers = (config.piece_budget / u64::from(proto::BLOCK_LEN)) as usize;
+        let pool = Arc::new(BlockPool::new(idle_buffers));
+        let disk_config = DiskConfig { workers: config.workers, ..DiskConfig::default() };
+        let disk = Disk::start(disk_config, records.clone(), pool).map_err(|source| {
+            NodeError::Disk { what: "starting the disk threads".into(), source }
+        })?;
+        let listeners = listen::bind(&config)?;
+        let mut listening = Vec::new();
+        for listener in &listeners {
+            listening.extend(listener.local_addr().ok());
+        }
+        let inner = Arc::new(Inner {
+            peer_id: torrent::new_peer_id(),
+            announce_key: rand::random(),
+            disk,
+            records,
+            trackers: TrackerClient::default(),
+            connections: Arc::new(Semaphore::new(config.max_peers)),
+            listening,
+            threads: LocalPoolHandle::new(config.network_threads.max(1)),
+            torrents: Mutex::default(),
+            handles: Mutex::default(),
+            closing: CancellationToken::new(),
+            config,
+        });
+        for listener in listeners {
+            let inner = inner.clone();
+            inner.threads.clone().spawn_pinned(move || listen::accept(inner, listener));
+        }
+        Ok(Self { inner })
+    }
+
+    /// The addresses that peers can dial.
+    #[must_use]
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.inner.listening
+    }
+
+    /// Adds a torrent and starts it.
+    #[expect(clippy::unused_async, reason = "adding may come to wait for the disk")]
+    pub async fn add(&self, add: Add) -> Result<Torrent, NodeError> {
+        let (hashes, metainfo, name, mut trackers) = match add.source {
+            Source::Metainfo(metainfo) => {
+                let trackers = metainfo.trackers.clone();
+                (metainfo.info.hashes(), Some(Arc::new(*metainfo)), None, trackers)
+            }
+            Source::Magnet(magnet) => {
+                let trackers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
+                (magnet.hashes, None, magnet.name, trackers)
+            }
+        };
+        trackers.splice(0..0, add.trackers);
+        let (inputs, from_outside) = mpsc::unbounded_channel();
+        self.inner.register_new(hashes, &inputs)?;
+        let config = self.inner.swarm_config(hashes, trackers.clone(), &add.content);
+        let (publish, snapshot) = watch::channel(Arc::new(Snapshot::empty(hashes)));
+        let (tell_metainfo, known) = watch::channel(None);
+        let wiring =
+            Wiring { inputs: from_outside, to_self: inputs.clone(), publish, tell_metainfo };
+        let opening = Opening::new(add.content, trackers, name);
+        let node = self.inner.clone();
+        self.inner
+            .threads
+            .spawn_pinned(move || TorrentTask::new(node, config, opening, metainfo, wiring).run());
+        if !add.peers.is_empty() {
+            let _ = inputs.send(Input::Command(swarm::Command::AddPeers(add.peers)));
+        }
+        let torrent = Torrent { inputs, snapshot, metainfo: known };
+        self.inner.handles.lock().push(torrent.clone());
+        Ok(torrent)
+    }
+
+    /// Stops every torrent in good order: trackers are told, what is written is synced and recorded.
+    pub async fn shutdown(self) {
+        self.inner.closing.cancel();
+        let torrents = std::mem::take(&mut *self.inner.handles.lock());
+        let stops: Vec<_> = torrents
+            .into_iter()
+            .map(|torrent| tokio::spawn(async move { torrent.stop().await }))
+            .collect();
+        for stop in stops {
+            // A torrent whose task failed has nothing left to save.
+            let _ = stop.await;
+        }
+    }
+}
+
+impl Torrent {
+    /// How the torrent stands, renewed a few times a second.
+    #[must_use]
+    pub fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshot.clone()
+    }
+
+    /// The torrent file, once all of it is known.
+    #[must_use]
+    pub fn metainfo(&self) -> Option<Metainfo> {
+        self.metainfo.borrow().as_deref().cloned()
+    }
+
+    /// Tells the torrent of possible peers.
+    pub fn add_peers(&self, peers: Vec<SocketAddr>) {
+        // A stopped torrent needs none.
+        let _ = self.inputs.send(Input::Command(swarm::Command::AddPeers(peers)));
+    }
+
+    /// Stops it in good order.
+    pub async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        if self.inputs.send(Input::Stop(done)).is_ok() {
+            // An error means that it has stopped already.
+            let _ = stopped.await;
+        }
+    }
+}
+
+impl Inner {
+    /// The TCP port that peers can dial.
+    pub(crate) fn listen_port(&self) -> Option<u16> {
+        self.listening.first().map(SocketAddr::port)
+    }
+
+    /// What to answer a peer that asks for that torrent.
+    pub(crate) fn offer(&self, info_hash: InfoHash) -> Option<Offer> {
+        let torrents = self.torrents.lock();
+        let entry = torrents.get(&info_hash)?;
+        Some(Offer { hashes: entry.hashes, peer_id: self.peer_id })
+    }
+
+    pub(crate) fn inputs(&self, info_hash: InfoHash) -> Option<mpsc::UnboundedSender<Input>> {
+        self.torrents.lock().get(&info_hash).map(|entry| entry.inputs.clone())
+    }
+
+    pub(crate) const fn closing(&self) -> &CancellationToken {
+        &self.closing
+    }
+
+    /// A magnet link's metadata may bring a second hash.
+    pub(crate) fn register(&self, hashes: InfoHashes, inputs: &mpsc::UnboundedSender<Input>) {
+        let mut torrents = self.torrents.lock();
+        for hash in hashes.wire() {
+            torrents.insert(hash, Entry { hashes, inputs: inputs.clone() });
+        }
+    }
+
+    pub(crate) fn unregister(&self, hashes: InfoHashes) {
+        let mut torrents = self.torrents.lock();
+        hashes.wire().for_each(|hash| drop(torrents.remove(&hash)));
+    }
+
+    fn register_new(
+        &self,
+        hashes: InfoHashes,
+        inputs: &mpsc::UnboundedSender<Input>,
+    ) -> Result<(), NodeError> {
+        if hashes.wire().any(|hash| self.torrents.lock().contains_key(&hash)) {
+            return Err(NodeError::Duplicate(hashes.primary().to_string()));
+        }
+        self.register(hashes, inputs);
+        Ok(())
+    }
+
+    fn swarm_config(
+        &self,
+        info_hashes: InfoHashes,
+        trackers: Vec<Vec<String>>,
+        content: &crate::api::Content,
+    ) -> swarm::Config {
+        swarm::Config {
+            seed: rand::random(),
+            peer_id: self.peer_id,
+            info_hashes,
+            trackers,
+            max_peers: self.config.max_peers_per_torrent,
+            upload_slots: self.config.upload_slots,
+            piece_budget: self.config.piece_budget,
+            fetch: matches!(content, crate::api::Content::Fetch { .. }),
+        }
+    }
+}
+
+impl Snapshot {
+    fn empty(info_hashes: InfoHashes) -> Self {
+        Self {
+            state: State::Metadata,
+            name: None,
+            info_hashes,
+            path: None,
+            content_len: 0,
+            verified: 0,
+            durable: 0,
+            checked: 0,
+            downloaded: 0,
+            uploaded: 0,
+            wasted: 0,
+            down_rate: 0,
+            up_rate: 0,
+            eta: None,
+            peers: Vec::new(),
+            swarm_counts: None,
+            trackers: Vec::new(),
+            finished: false,
+        }
+    }
+}

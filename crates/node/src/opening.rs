@@ -1,0 +1,96 @@
+//! What is needed to open a torrent's files: kept from the add until the metadata is known.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use proto::Bitfield;
+use proto::metainfo::{Info, Metainfo};
+use tokio::sync::mpsc;
+
+use crate::api::Content;
+use crate::disk::{OpenArgs, OpenError, Storage, StorageEvent};
+use crate::node::Inner;
+use crate::record::{SavedContent, SavedSource, TorrentRecord};
+
+/// How and where to open.
+#[derive(Debug, Clone)]
+pub(crate) struct Opening {
+    pub(crate) content: Content,
+    pub(crate) trackers: Vec<Vec<String>>,
+    /// A magnet link's suggestion.
+    pub(crate) name: Option<String>,
+    events: Option<mpsc::UnboundedSender<StorageEvent>>,
+    cancelled: Arc<AtomicBool>,
+}
+
+/// Open files.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) have: Bitfield,
+    pub(crate) finished: bool,
+}
+
+impl Opening {
+    pub(crate) fn new(content: Content, trackers: Vec<Vec<String>>, name: Option<String>) -> Self {
+        Self { content, trackers, name, events: None, cancelled: Arc::default() }
+    }
+
+    pub(crate) fn with_events(mut self, events: mpsc::UnboundedSender<StorageEvent>) -> Self {
+        self.events = Some(events);
+        self
+    }
+
+    /// Where the content is or will be.
+    pub(crate) fn path(&self, info: &Info) -> PathBuf {
+        match &self.content {
+            Content::Fetch { folder } => folder.join(info.name()),
+            Content::Share { path, .. } => path.clone(),
+        }
+    }
+
+    /// Stops a check that is under way.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Opens and, where needed, checks the files. Blocks.
+    pub(crate) fn open(
+        &self,
+        node: &Inner,
+        metainfo: &Metainfo,
+        checked: &AtomicU64,
+    ) -> Result<Opened, OpenError> {
+        self.save(node, metainfo);
+        let events = self.events.clone().expect("set when the torrent's task was made");
+        let args = OpenArgs {
+            info: Arc::new(metainfo.info.clone()),
+            layers: metainfo.layers.clone(),
+            content: &self.content,
+            events,
+        };
+        let progress = |bytes: u64| checked.store(bytes, Ordering::Relaxed);
+        let opened = node.disk.open(args, &progress, &self.cancelled)?;
+        Ok(Opened { storage: opened.storage, have: opened.have, finished: opened.finished })
+    }
+
+    /// Remembers the torrent for the next start.
+    pub(crate) fn save(&self, node: &Inner, metainfo: &Metainfo) {
+        let content = match &self.content {
+            Content::Fetch { folder } => SavedContent::Fetch(folder.clone()),
+            Content::Share { path, .. } => SavedContent::Share(path.clone()),
+        };
+        let record = TorrentRecord {
+            key: metainfo.info.hashes().primary(),
+            source: SavedSource::Metainfo(metainfo.encode()),
+            content,
+            trackers: self.trackers.clone(),
+            finished: false,
+        };
+        if let Err(error) = node.records.save(&record) {
+            // The transfer itself needs no record; only a restart will have to check again.
+            tracing::error!(%error, "cannot remember the torrent");
+        }
+    }
+}

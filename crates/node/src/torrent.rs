@@ -1,0 +1,599 @@
+//! One task a torrent: owns its [`Swarm`], carries out its actions, publishes how it stands.
+//!
+//! Invariant: this task never waits for a connection, a disk or a tracker; they all answer through
+//! channels. Connections wait for it: that is what holds fast peers back.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use proto::metainfo::{Info, Metainfo, PieceLayers};
+use proto::{InfoHashes, MerkleHash, PeerId, PieceIndex};
+use swarm::{
+    Action, AnnounceTo, Command, Connected, Direction, DiskEvent, DiskJob, Goodbye, Notice,
+    PeerCommand, PeerKey, Session, SessionConfig, Swarm, TrackerAnswer,
+};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::api::{Fault, PeerView, Snapshot, State, TrackerView};
+use crate::clock;
+use crate::connection::{Connection, FromPeer, Shared};
+use crate::disk::{Storage, StorageEvent};
+use crate::handshake::{self, HandshakeError, Offer};
+use crate::node::Inner;
+use crate::opening::{self, Opening};
+use crate::tracker_client;
+
+/// What reaches a torrent from outside its own connections and files.
+pub(crate) enum Input {
+    /// A peer dialled us; handshakes are done.
+    Incoming(std::net::TcpStream, Connected),
+    /// A dial ended.
+    Dialled(SocketAddr, Result<(TcpStream, Connected), HandshakeError>),
+    /// A tracker answered.
+    Announced(AnnounceTo, Result<(TrackerAnswer, Vec<SocketAddr>), String>),
+    /// The files are open, or cannot be.
+    Opened(Box<Result<opening::Opened, crate::disk::OpenError>>),
+    /// The leaf hashes of a piece of ours, if it could be read.
+    Leaves(PieceIndex, Option<Vec<MerkleHash>>),
+    /// A person or program asks for something.
+    Command(Command),
+    /// End in good order, then say so.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A torrent's task.
+pub(crate) struct TorrentTask {
+    node: Arc<Inner>,
+    swarm: Swarm,
+    hashes: InfoHashes,
+    opening: Opening,
+    shared: Rc<Shared>,
+    commands: HashMap<PeerKey, mpsc::UnboundedSender<PeerCommand>>,
+    addrs: HashMap<PeerKey, SocketAddr>,
+    inputs: mpsc::UnboundedReceiver<Input>,
+    to_self: mpsc::UnboundedSender<Input>,
+    peers: mpsc::Receiver<FromPeer>,
+    to_peers: mpsc::Sender<FromPeer>,
+    disk: mpsc::UnboundedReceiver<StorageEvent>,
+    actions: Vec<Action>,
+    jobs: Vec<DiskJob>,
+    metainfo: Option<Arc<Metainfo>>,
+    publish: watch::Sender<Arc<Snapshot>>,
+    tell_metainfo: watch::Sender<Option<Arc<Metainfo>>>,
+    publish_at: Instant,
+    state: State,
+    path: Option<PathBuf>,
+    checked: Arc<AtomicU64>,
+    finished: bool,
+    announcing: usize,
+    stopping: Option<(Vec<oneshot::Sender<()>>, Instant)>,
+}
+
+/// The ends of a torrent's channels that its task holds.
+pub(crate) struct Wiring {
+    pub(crate) inputs: mpsc::UnboundedReceiver<Input>,
+    pub(crate) to_self: mpsc::UnboundedSender<Input>,
+    pub(crate) publish: watch::Sender<Arc<Snapshot>>,
+    pub(crate) tell_metainfo: watch::Sender<Option<Arc<Metainfo>>>,
+}
+
+impl TorrentTask {
+    pub(crate) fn new(
+        node: Arc<Inner>,
+        config: swarm::Config,
+        opening: Opening,
+        metainfo: Option<Arc<Metainfo>>,
+        wiring: Wiring,
+    ) -> Self {
+        let hashes = config.info_hashes;
+        let (to_peers, peers) = mpsc::channel(BATCHES_WAITING);
+        let (disk_events, disk) = mpsc::unbounded_channel();
+        let shared = Rc::new(Shared { storage: OnceCell::new(), pool: node.disk.pool().clone() });
+        Self {
+            swarm: Swarm::new(clock::now(), config),
+            hashes,
+            opening: opening.with_events(disk_events),
+            shared,
+            commands: HashMap::new(),
+            addrs: HashMap::new(),
+            inputs: wiring.inputs,
+            to_self: wiring.to_self,
+            peers,
+            to_peers,
+            disk,
+            actions: Vec::new(),
+            jobs: Vec::new(),
+            metainfo,
+            publish: wiring.publish,
+            tell_metainfo: wiring.tell_metainfo,
+            publish_at: clock::now(),
+            state: State::Metadata,
+            path: None,
+            checked: Arc::default(),
+            finished: false,
+            announcing: 0,
+            stopping: None,
+            node,
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub(crate) async fn run(mut self) {
+        if let Some(metainfo) = self.metainfo.clone() {
+            self.open_files(metainfo);
+        }
+        loop {
+            self.act();
+            if self.may_end() {
+                break;
+            }
+            if clock::now() >= self.publish_at {
+                self.publish();
+            }
+            self.step().await;
+        }
+        self.close().await;
+    }
+
+    /// Waits for one thing to happen, then takes whatever else is there.
+    async fn step(&mut self) {
+        let timeout = self.next_timeout();
+        tokio::select! {
+            Some(input) = self.inputs.recv() => self.on_input(input),
+            Some(event) = self.disk.recv() => self.on_storage(event),
+            Some(from) = self.peers.recv() => self.on_peer(from),
+            () = tokio::time::sleep_until(timeout.into()) => {
+                let now = clock::now();
+                if self.swarm.poll_timeout().is_some_and(|due| due <= now) {
+                    self.swarm.handle_timeout(now);
+                }
+            }
+        }
+        for _ in 0..BATCHES_WAITING {
+            self.act();
+            if let Ok(event) = self.disk.try_recv() {
+                self.on_storage(event);
+            } else if let Ok(from) = self.peers.try_recv() {
+                self.on_peer(from);
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn next_timeout(&self) -> Instant {
+        let swarm = if self.is_open() || self.state == State::Metadata {
+            self.swarm.poll_timeout()
+        } else {
+            None
+        };
+        let stop = self.stopping.as_ref().map(|(_, deadline)| *deadline);
+        [swarm, stop, Some(self.publish_at)].into_iter().flatten().min().unwrap_or(self.publish_at)
+    }
+
+    fn is_open(&self) -> bool {
+        self.shared.storage.get().is_some()
+    }
+
+    fn on_input(&mut self, input: Input) {
+        let now = clock::now();
+        match input {
+            Input::Incoming(stream, connected) => match TcpStream::from_std(stream) {
+                Ok(stream) => self.on_connected(stream, connected),
+                Err(error) => tracing::debug!(%error, "cannot take over a connection"),
+            },
+            Input::Dialled(addr, Ok((stream, connected))) => {
+                debug_assert_eq!(swarm::canonical(addr), connected.addr);
+                self.on_connected(stream, connected);
+            }
+            Input::Dialled(addr, Err(error)) => {
+                tracing::debug!(%addr, %error, "cannot connect");
+                self.swarm.handle_dial_failed(now, addr, error.is_final());
+            }
+            Input::Announced(told, answer) => {
+                self.announcing -= 1;
+                if let Err(error) = &answer {
+                    tracing::info!(tracker = told.url, %error, "announce failed");
+                }
+                self.swarm.handle_announced(now, &told, answer);
+                self.publish_at = now;
+            }
+            Input::Opened(opened) => self.on_opened(*opened),
+            Input::Leaves(piece, leaves) => {
+                self.swarm.handle_disk(now, DiskEvent::Leaves { piece, leaves });
+            }
+            Input::Command(command) => self.swarm.handle_command(now, command),
+            Input::Stop(done) => self.stop(done),
+        }
+    }
+
+    fn on_peer(&mut self, from: FromPeer) {
+        let now = clock::now();
+        match from {
+            FromPeer::Events(key, mut events) => self.swarm.handle_peer(now, key, &mut events),
+            FromPeer::Ended(key, fault) => {
+                self.commands.remove(&key);
+                let addr = self.addrs.remove(&key);
+                if let (Some(fault), Some(addr)) = (&fault, addr) {
+                    tracing::debug!(%addr, %fault, "peer broke a rule");
+                }
+                let hostile = fault.filter(swarm::PeerFault::is_hostile);
+                self.swarm.handle_disconnected(now, key, hostile.map(|fault| fault.to_string()));
+            }
+        }
+    }
+
+    fn on_connected(&mut self, stream: TcpStream, connected: Connected) {
+        let now = clock::now();
+        let Ok(permit) = self.node.connections.clone().try_acquire_owned() else {
+            tracing::debug!("the process has as many connections as it may");
+            if connected.direction == Direction::Outgoing {
+                self.swarm.handle_dial_failed(now, connected.addr, false);
+            }
+            return;
+        };
+        let key = self.swarm.handle_connected(now, connected);
+        let config = SessionConfig {
+            connected,
+            listen_port: self.node.listen_port(),
+            client: crate::CLIENT.to_owned(),
+            metadata_len: self.storage_info().map(|info| info.raw().len() as u32),
+            upload_only: self.finished,
+        };
+        let session = Session::new(now, config);
+        let (commands, from_torrent) = mpsc::unbounded_channel();
+        self.commands.insert(key, commands);
+        self.addrs.insert(key, connected.addr);
+        let (shared, to_torrent) = (self.shared.clone(), self.to_peers.clone());
+        let connection = Connection::new(key, stream, session, shared, from_torrent, to_torrent);
+        tokio::task::spawn_local(async move {
+            connection.run().await;
+            drop(permit);
+        });
+    }
+
+    /// The torrent, if its files are open.
+    fn storage_info(&self) -> Option<&Info> {
+        self.shared.storage.get().map(|storage| &**storage.info())
+    }
+
+    fn on_storage(&mut self, event: StorageEvent) {
+        let now = clock::now();
+        match event {
+            StorageEvent::Disk(event) => {
+                if let DiskEvent::Stored { .. } = event
+                    && matches!(self.state, State::Paused { .. })
+                {
+                    self.set_state(State::Downloading);
+                }
+                self.swarm.handle_disk(now, event);
+            }
+            StorageEvent::Durable(_) | StorageEvent::FileDone(_) => {}
+            StorageEvent::Finished => {
+                self.finished = true;
+                self.publish_at = now;
+            }
+            StorageEvent::Rechecked { good, .. } => {
+                for piece in good {
+                    self.swarm.handle_disk(now, DiskEvent::Stored { piece, digests: None });
+                }
+            }
+            StorageEvent::Failed { reason, fault, full } => {
+                tracing::error!(reason, "disk");
+                self.set_state(if full {
+                    State::Paused { reason }
+                } else {
+                    State::Failed { reason, fault }
+                });
+            }
+        }
+    }
+
+    /// Does what the swarm wants done.
+    fn act(&mut self) {
+        let mut actions = std::mem::take(&mut self.actions);
+        loop {
+            self.swarm.poll_actions(&mut actions);
+            if actions.is_empty() {
+                break;
+            }
+            actions.drain(..).for_each(|action| self.apply(action));
+        }
+        self.actions = actions;
+        if let (Some(storage), false) = (self.shared.storage.get(), self.jobs.is_empty()) {
+            self.node.disk.submit_all(storage, self.jobs.drain(..));
+        }
+    }
+
+    fn apply(&mut self, action: Action) {
+        match action {
+            Action::Peer(key, command) => {
+                if let Some(commands) = self.commands.get(&key) {
+                    // A connection that just ended has told us, or will.
+                    let _ = commands.send(command);
+                }
+            }
+            Action::Dial(addr) => self.dial(addr),
+            Action::Disconnect(key, goodbye) => self.disconnect(key, goodbye),
+            Action::Disk(job) => self.jobs.push(job),
+            Action::ReadLeaves(piece) => self.read_leaves(piece),
+            Action::Recycle(buffer) => self.shared.pool.give([buffer]),
+            Action::Announce(told) => self.announce(told),
+            Action::Notice(notice) => self.on_notice(notice),
+        }
+    }
+
+    fn read_leaves(&self, piece: PieceIndex) {
+        let Some(storage) = self.shared.storage.get().cloned() else { return };
+        let to_self = self.to_self.clone();
+        tokio::task::spawn_blocking(move || {
+            let whole = storage.geometry().whole(piece);
+            // A file's last piece ends with the file: pads have no leaves.
+            let data_len = storage.geometry().spans(whole).map(|span| span.len as usize).sum();
+            let mut data = vec![0; whole.len as usize];
+            let read = storage.read(whole, &mut data);
+            let leaves = read.is_ok().then(|| proto::merkle::leaves(&data[..data_len]));
+            let _ = to_self.send(Input::Leaves(piece, leaves));
+        });
+    }
+
+    fn dial(&self, addr: SocketAddr) {
+        let (to_self, bind) = (self.to_self.clone(), self.node.config.bind);
+        let offer = Offer { hashes: self.hashes, peer_id: self.node.peer_id };
+        tokio::task::spawn_local(async move {
+            let outcome = handshake::dial(addr, bind, offer).await;
+            // Nobody to tell when the torrent has ended meanwhile.
+            let _ = to_self.send(Input::Dialled(addr, outcome));
+        });
+    }
+
+    fn disconnect(&mut self, key: PeerKey, goodbye: Goodbye) {
+        if let Some(addr) = self.addrs.get(&key) {
+            tracing::debug!(%addr, %goodbye, "closing a connection");
+        }
+        // The connection ends when its commands do, and then says so.
+        self.commands.remove(&key);
+    }
+
+    fn announce(&mut self, told: AnnounceTo) {
+        self.announcing += 1;
+        let to_self = self.to_self.clone();
+        let identity = tracker_client::Identity {
+            peer_id: self.node.peer_id,
+            port: self.node.listen_port().unwrap_or(0),
+            key: self.node.announce_key,
+            bind: self.node.config.bind.map(|bind| bind.ip()),
+        };
+        let client = self.node.trackers.clone();
+        tokio::task::spawn_local(async move {
+            let answer = client.announce(&told, &identity).await;
+            let answer = answer.map_err(|error| error.to_string()).map(|announced| {
+                let peers = announced.peers.iter().map(|peer| peer.addr).collect();
+                let answer = TrackerAnswer {
+                    interval: Duration::from_secs(announced.interval.into()),
+                    min_interval: announced.min_interval.map(|s| Duration::from_secs(s.into())),
+                    seeders: Some(announced.seeders),
+                    leechers: Some(announced.leechers),
+                };
+                (answer, peers)
+            });
+            let _ = to_self.send(Input::Announced(told, answer));
+        });
+    }
+
+    fn on_notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::MetadataKnown(info) => self.on_metadata(&info),
+            Notice::LayersKnown(layers) => self.on_layers(layers),
+            Notice::Complete => {
+                self.set_state(State::Seeding);
+                if let Some(storage) = self.shared.storage.get() {
+                    storage.finish();
+                }
+            }
+            Notice::Paused(reason) => {
+                tracing::warn!(reason, "paused");
+                self.set_state(State::Paused { reason });
+            }
+            Notice::BadPiece(piece) => tracing::warn!(piece = piece.0, "a piece is wrong"),
+            Notice::BadBlock(block, addr) => tracing::warn!(
+                piece = block.piece.0, block = block.number(), begin = block.begin, peer = %addr,
+                "a peer sent a wrong block"
+            ),
+            Notice::Banned(addr, reason) => tracing::warn!(peer = %addr, reason, "banned a peer"),
+            Notice::Unusable(reason) => {
+                let reason = format!("the torrent's info dictionary is not valid: {reason}");
+                self.set_state(State::Failed { reason, fault: Fault::Verification });
+            }
+            Notice::Inconsistent(piece) => {
+                let reason = format!(
+                    "piece {} matches one of the torrent's two hashes and not the other: \
+                     the torrent contradicts itself",
+                    piece.0
+                );
+                self.set_state(State::Failed { reason, fault: Fault::Verification });
+            }
+        }
+    }
+
+    /// A magnet link's info dictionary came.
+    fn on_metadata(&mut self, info: &Arc<Info>) {
+        self.hashes = info.hashes();
+        self.node.register(info.hashes(), &self.to_self);
+        let metainfo = Metainfo {
+            info: (**info).clone(),
+            layers: PieceLayers::default(),
+            trackers: self.opening.trackers.clone(),
+            comment: None,
+            created_by: None,
+            creation_date: None,
+        };
+        self.open_files(Arc::new(metainfo));
+    }
+
+    fn on_layers(&mut self, layers: PieceLayers) {
+        if let Some(storage) = self.shared.storage.get() {
+            storage.set_layers(layers.clone());
+        }
+        if let Some(metainfo) = &self.metainfo {
+            let known = Arc::new(Metainfo { layers, ..(**metainfo).clone() });
+            self.metainfo = Some(known.clone());
+            self.opening.save(&self.node, &known);
+            self.tell_metainfo.send_replace(Some(known));
+        }
+    }
+
+    fn open_files(&mut self, metainfo: Arc<Metainfo>) {
+        self.path = Some(self.opening.path(&metainfo.info));
+        self.metainfo = Some(metainfo.clone());
+        self.set_state(State::Checking);
+        let node = self.node.clone();
+        let opening = self.opening.clone();
+        let (to_self, checked) = (self.to_self.clone(), self.checked.clone());
+        tokio::task::spawn_blocking(move || {
+            let opened = opening.open(&node, &metainfo, &checked);
+            let _ = to_self.send(Input::Opened(Box::new(opened)));
+        });
+    }
+
+    fn on_opened(&mut self, opened: Result<opening::Opened, crate::disk::OpenError>) {
+        let (Some(metainfo), None) = (self.metainfo.clone(), &self.stopping) else { return };
+        match opened {
+            Ok(opened) => {
+                let info = Arc::new(metainfo.info.clone());
+                self.finished = opened.finished;
+                // Set once: files are opened once.
+                let _ = self.shared.storage.set(opened.storage);
+                let layers_known = metainfo.info.files().iter().all(|file| {
+                    file.root.is_none()
+                        || file.len <= u64::from(metainfo.info.piece_len())
+                        || file.root.is_some_and(|root| metainfo.layers.layer(&root).is_some())
+                });
+                if layers_known {
+                    self.tell_metainfo.send_replace(Some(metainfo.clone()));
+                }
+                self.set_state(State::Downloading);
+                let layers = metainfo.layers.clone();
+                self.swarm.handle_opened(clock::now(), info, layers, opened.have);
+            }
+            Err(error) => {
+                let fault = error.fault();
+                self.set_state(State::Failed { reason: error.to_string(), fault });
+            }
+        }
+    }
+
+    fn set_state(&mut self, state: State) {
+        let failed = matches!(self.state, State::Failed { .. });
+        if !failed && self.state != state {
+            self.state = state;
+            self.publish();
+        }
+    }
+
+    fn stop(&mut self, done: oneshot::Sender<()>) {
+        let now = clock::now();
+        if let Some((waiting, _)) = &mut self.stopping {
+            waiting.push(done);
+            return;
+        }
+        self.opening.cancel();
+        self.swarm.handle_command(now, Command::Stop);
+        self.stopping = Some((vec![done], now + GOODBYE));
+    }
+
+    /// Connections are closed and trackers told, or it takes too long.
+    fn may_end(&self) -> bool {
+        self.stopping.as_ref().is_some_and(|(_, deadline)| {
+            (self.commands.is_empty() && self.addrs.is_empty() && self.announcing == 0)
+                || clock::now() >= *deadline
+        })
+    }
+
+    async fn close(mut self) {
+        self.node.unregister(self.hashes);
+        if let Some(storage) = self.shared.storage.get().cloned()
+            && tokio::task::spawn_blocking(move || storage.close()).await.is_err()
+        {
+            tracing::error!("the last checkpoint failed");
+        }
+        if !matches!(self.state, State::Failed { .. }) {
+            self.state = State::Stopped;
+        }
+        self.publish();
+        for done in self.stopping.take().into_iter().flat_map(|(waiting, _)| waiting) {
+            // Whoever asked may have gone.
+            let _ = done.send(());
+        }
+    }
+
+    fn publish(&mut self) {
+        let stats = self.swarm.stats();
+        self.publish_at = clock::now() + PUBLISH_EVERY;
+        let info = self.metainfo.as_ref().map(|metainfo| &metainfo.info);
+        let snapshot = Snapshot {
+            state: self.state.clone(),
+            name: info.map(|info| info.name().to_owned()).or_else(|| self.opening.name.clone()),
+            info_hashes: self.hashes,
+            path: self.path.clone(),
+            content_len: info.map_or(0, Info::content_len),
+            verified: stats.verified,
+            durable: self.shared.storage.get().map_or(0, |storage| Storage::durable(storage)),
+            checked: self.checked.load(Ordering::Relaxed),
+            downloaded: stats.downloaded,
+            uploaded: stats.uploaded,
+            wasted: stats.wasted,
+            down_rate: stats.down_rate,
+            up_rate: stats.up_rate,
+            eta: stats.eta,
+            peers: self.swarm.peers().map(PeerView::from).collect(),
+            swarm_counts: stats.counts,
+            trackers: self.swarm.trackers().map(TrackerView::from).collect(),
+            finished: self.finished,
+        };
+        self.publish.send_replace(Arc::new(snapshot));
+    }
+}
+
+impl From<swarm::PeerStats> for PeerView {
+    fn from(peer: swarm::PeerStats) -> Self {
+        Self {
+            addr: peer.addr,
+            client: peer.client,
+            pieces: peer.pieces,
+            seeder: peer.seeder,
+            downloaded: peer.downloaded,
+            uploaded: peer.uploaded,
+            down_rate: peer.down_rate,
+            up_rate: peer.up_rate,
+        }
+    }
+}
+
+impl From<swarm::TrackerStats> for TrackerView {
+    fn from(tracker: swarm::TrackerStats) -> Self {
+        Self { url: tracker.url, working: tracker.working, error: tracker.error }
+    }
+}
+
+/// Our name for ourselves: the client's mark (BEP 20), then chance.
+pub(crate) fn new_peer_id() -> PeerId {
+    let mut id = [0; 20];
+    id[..8].copy_from_slice(b"-TE0100-");
+    rand::fill(&mut id[8..]);
+    PeerId(id)
+}
+
+/// Batches of events that may wait for the torrent; then connections wait.
+const BATCHES_WAITING: usize = 64;
+/// How often people see something new.
+const PUBLISH_EVERY: Duration = Duration::from_millis(200);
+/// How long leaving may take: trackers that do not answer are not waited for.
+const GOODBYE: Duration = Duration::from_secs(2);

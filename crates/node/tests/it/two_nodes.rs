@@ -1,0 +1,104 @@
+//! One node shares, others fetch.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use node::{Add, Content, Node, NodeConfig, Source, State, Torrent};
+use proto::metainfo::{Format, Metainfo};
+use tempfile::TempDir;
+
+use crate::content::{folder, noise};
+
+async fn start(data_dir: &Path) -> Node {
+    let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    let config = NodeConfig { data_dir: data_dir.to_path_buf(), listen, ..NodeConfig::default() };
+    Node::start(config).await.unwrap()
+}
+
+async fn share(node: &Node, metainfo: &Metainfo, path: &Path) -> Torrent {
+    let content = Content::Share { path: path.to_path_buf(), fresh: None };
+    let source = Source::Metainfo(Box::new(metainfo.clone()));
+    let torrent = node.add(Add { source, content, trackers: vec![], peers: vec![] }).await.unwrap();
+    wait(&torrent, |state, _| *state == State::Seeding).await;
+    torrent
+}
+
+async fn fetch(node: &Node, source: Source, into: &Path, peers: Vec<SocketAddr>) -> Torrent {
+    let content = Content::Fetch { folder: into.to_path_buf() };
+    node.add(Add { source, content, trackers: vec![], peers }).await.unwrap()
+}
+
+/// Waits until the torrent is where it should be; a torrent that failed never gets there.
+async fn wait(torrent: &Torrent, done: impl Fn(&State, bool) -> bool) {
+    let mut snapshot = torrent.snapshot();
+    let there = snapshot.wait_for(|now| {
+        assert!(!matches!(now.state, State::Failed { .. }), "{:?}", now.state);
+        done(&now.state, now.finished)
+    });
+    let outcome = tokio::time::timeout(Duration::from_secs(60), there).await.map(|_| ());
+    assert!(outcome.is_ok(), "still not there: {:?}", torrent.snapshot().borrow());
+}
+
+fn tree() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("big", noise(3_000_000, 1)),
+        ("empty", vec![]),
+        ("nested/deep/small", noise(10, 2)),
+        ("nested/ünïcode ☃", noise(70_000, 3)),
+    ]
+}
+
+fn assert_same(files: &[(&str, Vec<u8>)], root: &Path) {
+    for (path, bytes) in files {
+        assert!(std::fs::read(root.join(path)).unwrap() == *bytes, "{path} differs");
+    }
+}
+
+async fn transfers(format: Format, magnet: bool) {
+    let (here, there) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let files = tree();
+    let metainfo = folder(here.path(), "tree", &files, 64 * 1024, format);
+    let seeder = start(&here.path().join("state")).await;
+    share(&seeder, &metainfo, &here.path().join("tree")).await;
+    let leecher = start(&there.path().join("state")).await;
+    let source = match magnet {
+        true => Source::Magnet(metainfo.magnet()),
+        false => Source::Metainfo(Box::new(metainfo)),
+    };
+    let torrent = fetch(&leecher, source, there.path(), seeder.listening().to_vec()).await;
+    wait(&torrent, |state, finished| *state == State::Seeding && finished).await;
+    assert_same(&files, &there.path().join("tree"));
+    leecher.shutdown().await;
+    seeder.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_v1_folder_is_fetched() {
+    transfers(Format::V1, false).await;
+}
+
+#[tokio::test]
+async fn a_v2_folder_is_fetched() {
+    transfers(Format::V2, false).await;
+}
+
+#[tokio::test]
+async fn a_hybrid_folder_is_fetched() {
+    transfers(Format::Hybrid, false).await;
+}
+
+#[tokio::test]
+async fn a_v1_magnet_link_is_enough() {
+    transfers(Format::V1, true).await;
+}
+
+#[tokio::test]
+async fn a_v2_magnet_link_is_enough() {
+    transfers(Format::V2, true).await;
+}
+
+#[tokio::test]
+async fn a_hybrid_magnet_link_is_enough() {
+    transfers(Format::Hybrid, true).await;
+}
