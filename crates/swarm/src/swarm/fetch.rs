@@ -16,6 +16,7 @@ impl Swarm {
             return;
         };
         let room = peer.window.size().saturating_sub(peer.outstanding);
+        peer.starved = room > 0;
         if !may_fetch || torrent.complete || room == 0 || !peer.we_are_interested {
             return;
         }
@@ -24,7 +25,10 @@ impl Swarm {
         }
         let mut blocks = Vec::new();
         let geometry = torrent.geometry.clone();
-        torrent.open.ask(&geometry, key, |piece| peer.gives(piece), room, &mut blocks);
+        // v1 blames whole pieces, so peers rather have pieces of their own. With v2's hashes, which
+        // blame blocks, they finish what is begun.
+        let shares = torrent.info.hashes().v2().is_some();
+        torrent.open.ask(&geometry, key, shares, |piece| peer.gives(piece), room, &mut blocks);
         let piece_len = u64::from(geometry.nominal_piece_len());
         let open_max = (self.config.piece_budget / piece_len).max(OPEN_MIN) as usize;
         let mut pads = Vec::new();
@@ -44,9 +48,15 @@ impl Swarm {
                 pads.push(piece);
                 continue;
             }
-            torrent.open.ask(&geometry, key, |piece| peer.gives(piece), room, &mut blocks);
+            let left = room - blocks.len();
+            torrent.open.ask(&geometry, key, shares, |piece| peer.gives(piece), left, &mut blocks);
         }
-        if blocks.is_empty() && peer.outstanding == 0 {
+        if !shares && blocks.len() < room {
+            let left = room - blocks.len();
+            torrent.open.ask(&geometry, key, true, |piece| peer.gives(piece), left, &mut blocks);
+        }
+        let idle = blocks.is_empty() && peer.outstanding == 0;
+        if idle && !peer.has.as_ref().is_some_and(|has| torrent.rarity.can_pick_from(has)) {
             let room = room.min(END_GAME_BLOCKS);
             torrent.open.ask_again(&geometry, key, |piece| peer.gives(piece), room, &mut blocks);
         }

@@ -20,6 +20,12 @@ enum Slot {
     Here(BlockBuf, PeerKey),
 }
 
+impl Slot {
+    fn is_asked_from(&self, peer: PeerKey) -> bool {
+        matches!(self, Self::Asked(asked) if asked.contains(&peer))
+    }
+}
+
 /// One open piece.
 #[derive(Debug)]
 struct OpenPiece {
@@ -30,6 +36,10 @@ struct OpenPiece {
     /// After a bad try only one peer may fetch it, so that a second failure names its author.
     sole: Option<PeerKey>,
     on_parole: bool,
+    /// Who was asked first; others join only where that is allowed.
+    owner: Option<PeerKey>,
+    /// Rises from piece to piece.
+    opened: u64,
 }
 
 /// A piece whose blocks are all here.
@@ -55,6 +65,8 @@ pub(crate) struct OpenPieces {
     pieces: BTreeMap<PieceIndex, OpenPiece>,
     /// Open pieces with a missing block, in the order in which they were opened.
     unasked: Vec<PieceIndex>,
+    by_age: BTreeMap<u64, PieceIndex>,
+    next_opened: u64,
 }
 
 impl OpenPieces {
@@ -74,17 +86,23 @@ impl OpenPieces {
         let slots: Vec<_> =
             content.map(|content| if content { Slot::Missing } else { Slot::Pad }).collect();
         let missing = slots.iter().filter(|slot| matches!(slot, Slot::Missing)).count() as u32;
-        let open = OpenPiece { slots, missing, absent: missing, sole: None, on_parole };
+        let opened = self.next_opened;
+        self.next_opened += 1;
+        self.by_age.insert(opened, piece);
+        let (absent, sole, owner) = (missing, None, None);
+        let open = OpenPiece { slots, missing, absent, sole, on_parole, owner, opened };
         assert!(self.pieces.insert(piece, open).is_none(), "piece {} is open already", piece.0);
         self.unasked.push(piece);
         missing == 0
     }
 
-    /// Takes up to `room` missing blocks that `peer` may be asked for, oldest pieces first.
+    /// Takes up to `room` missing blocks that `peer` may be asked for, oldest pieces first. Unless it
+    /// `joins`, only of pieces that nobody else was asked for before.
     pub(crate) fn ask(
         &mut self,
         geometry: &Geometry,
         peer: PeerKey,
+        joins: bool,
         may: impl Fn(PieceIndex) -> bool,
         room: usize,
         out: &mut Vec<Block>,
@@ -94,10 +112,12 @@ impl OpenPieces {
         while at < self.unasked.len() && out.len() < end {
             let piece = self.unasked[at];
             let open = self.pieces.get_mut(&piece).expect("listed pieces are open");
-            if !may(piece) || open.sole.is_some_and(|sole| sole != peer) {
+            let taken = !joins && open.owner.is_some_and(|owner| owner != peer);
+            if taken || !may(piece) || open.sole.is_some_and(|sole| sole != peer) {
                 at += 1;
                 continue;
             }
+            open.owner.get_or_insert(peer);
             if open.on_parole {
                 open.sole = Some(peer);
             }
@@ -117,7 +137,8 @@ impl OpenPieces {
         }
     }
 
-    /// End game: takes up to `room` blocks that others were asked for, fewest askers first.
+    /// End game: takes up to `room` blocks that others were asked for, fewest askers first, and those
+    /// last that were asked for first: they are likely to be on their way already.
     pub(crate) fn ask_again(
         &mut self,
         geometry: &Geometry,
@@ -127,11 +148,12 @@ impl OpenPieces {
         out: &mut Vec<Block>,
     ) {
         for askers in 1..ASKERS_MAX {
-            for (piece, open) in &mut self.pieces {
+            for piece in self.by_age.values().rev() {
+                let open = self.pieces.get_mut(piece).expect("listed pieces are open");
                 if !may(*piece) || open.sole.is_some() {
                     continue;
                 }
-                for (number, slot) in open.slots.iter_mut().enumerate() {
+                for (number, slot) in open.slots.iter_mut().enumerate().rev() {
                     if out.len() >= room {
                         return;
                     }
@@ -174,6 +196,29 @@ impl OpenPieces {
         if give_back(open, peer, block.number() as usize) {
             relist(&mut self.unasked, block.piece);
         }
+        // It may not come back to the rest: another one must be able to.
+        if open.sole == Some(peer) && !open.slots.iter().any(|slot| slot.is_asked_from(peer)) {
+            open.sole = None;
+        }
+    }
+
+    /// Throws away what a liar sent of pieces that are not whole.
+    pub(crate) fn distrust(&mut self, liar: PeerKey) -> Vec<BlockBuf> {
+        let mut thrown = Vec::new();
+        for (piece, open) in &mut self.pieces {
+            for slot in &mut open.slots {
+                if !matches!(slot, Slot::Here(_, sender) if *sender == liar) {
+                    continue;
+                }
+                if let Slot::Here(data, _) = std::mem::replace(slot, Slot::Missing) {
+                    thrown.push(data);
+                    open.missing += 1;
+                    open.absent += 1;
+                    relist(&mut self.unasked, *piece);
+                }
+            }
+        }
+        thrown
     }
 
     /// `peer` is gone or too slow: gives back all that it was asked for.
@@ -186,6 +231,9 @@ impl OpenPieces {
             if open.sole == Some(peer) {
                 open.sole = None;
             }
+            if open.owner == Some(peer) {
+                open.owner = None;
+            }
             if any {
                 relist(&mut self.unasked, *piece);
             }
@@ -195,6 +243,7 @@ impl OpenPieces {
     /// Takes a piece whose blocks are all here, or (when dropping it) those that are.
     pub(crate) fn take(&mut self, piece: PieceIndex) -> Option<Whole> {
         let open = self.pieces.remove(&piece)?;
+        self.by_age.remove(&open.opened);
         self.unasked.retain(|unasked| *unasked != piece);
         let (blocks, senders) = open
             .slots
@@ -254,7 +303,7 @@ mod tests {
 
     fn ask(open: &mut OpenPieces, geometry: &Geometry, peer: PeerKey, room: usize) -> Vec<Block> {
         let mut out = Vec::new();
-        open.ask(geometry, peer, |_| true, room, &mut out);
+        open.ask(geometry, peer, true, |_| true, room, &mut out);
         out
     }
 
@@ -282,7 +331,7 @@ mod tests {
         let asked = ask(&mut open, &geometry, ANNA, 4);
         let mut again = Vec::new();
         open.ask_again(&geometry, BERT, |_| true, 1, &mut again);
-        assert_eq!(again, asked[..1]);
+        assert_eq!(again, asked[3..], "what comes last is asked for first");
         let received = open.receive(BERT, again[0], BlockBuf::new());
         let Received::Wanted { also_asked, whole: false } = received else {
             panic!("{received:?}")
@@ -290,6 +339,43 @@ mod tests {
         assert_eq!(also_asked[..], [ANNA]);
         let late = open.receive(ANNA, again[0], BlockBuf::new());
         assert!(matches!(late, Received::Surplus(_)));
+    }
+
+    #[test]
+    fn pieces_that_are_not_shared_have_one_sender_each() {
+        let (geometry, mut open) = two_pieces();
+        open.open(&geometry, PieceIndex(1), false);
+        let own = |open: &mut OpenPieces, peer| {
+            let mut out = Vec::new();
+            open.ask(&geometry, peer, false, |_| true, 2, &mut out);
+            out.iter().map(|block| block.piece.0).collect::<Vec<_>>()
+        };
+        assert_eq!((own(&mut open, ANNA), own(&mut open, BERT)), (vec![0, 0], vec![1, 1]));
+        assert_eq!(own(&mut open, ANNA), [0, 0]);
+        assert!(own(&mut open, ANNA).is_empty(), "the rest is Bert's");
+        open.give_back_all(BERT);
+        assert_eq!(own(&mut open, ANNA), [1, 1]);
+    }
+
+    #[test]
+    fn a_liars_blocks_are_fetched_again() {
+        let (geometry, mut open) = two_pieces();
+        let asked = ask(&mut open, &geometry, ANNA, 4);
+        asked.iter().for_each(|block| drop(open.receive(ANNA, *block, BlockBuf::new())));
+        open.receive(ANNA, asked[0], BlockBuf::new());
+        assert!(open.distrust(BERT).is_empty());
+        assert_eq!(open.distrust(ANNA).len(), 4);
+        assert_eq!(ask(&mut open, &geometry, BERT, 9), asked);
+    }
+
+    #[test]
+    fn parole_ends_when_the_peer_refuses() {
+        let (geometry, mut open) = two_pieces();
+        open.open(&geometry, PieceIndex(1), true);
+        open.take(PieceIndex(0));
+        let asked = ask(&mut open, &geometry, ANNA, 1);
+        open.give_back(ANNA, asked[0]);
+        assert_eq!(ask(&mut open, &geometry, BERT, 9).len(), 4);
     }
 
     #[test]

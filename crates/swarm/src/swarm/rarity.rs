@@ -49,6 +49,11 @@ impl Rarity {
         self.places.get(piece.as_usize()).is_some_and(|place| *place != ABSENT)
     }
 
+    /// Some piece among those in `of` may be picked.
+    pub(crate) fn can_pick_from(&self, of: &Bitfield) -> bool {
+        self.buckets.iter().flatten().any(|piece| of.has(*piece))
+    }
+
     /// One more peer that is no seeder has `piece`.
     pub(crate) fn more(&mut self, piece: PieceIndex) {
         self.shift(piece, |count| count.saturating_add(1));
