@@ -10,6 +10,7 @@ use super::chance::Chance;
 struct Candidate {
     failures: u32,
     next_at: Instant,
+    /// Being dialled, or connected either way.
     busy: bool,
 }
 
@@ -64,15 +65,24 @@ impl Addresses {
         ready
     }
 
-    /// When the next address may be dialled.
+    /// When the next address may be dialled; `None` also while enough are being dialled.
     pub(crate) fn next_at(&self) -> Option<Instant> {
+        if self.dialling >= DIALLING_MAX {
+            return None;
+        }
         self.candidates.values().filter(|candidate| !candidate.busy).map(|c| c.next_at).min()
     }
 
-    pub(crate) fn on_connected(&mut self, addr: SocketAddr) {
+    /// A dial led to a connection; whether that is worth anything is seen when it ends.
+    pub(crate) fn on_connected(&mut self) {
         self.dialling = self.dialling.saturating_sub(1);
+    }
+
+    /// Who listens there dialled us: no need to dial it.
+    pub(crate) fn hold(&mut self, now: Instant, addr: SocketAddr) {
+        self.add(now, addr);
         if let Some(candidate) = self.candidates.get_mut(&addr) {
-            candidate.failures = 0;
+            candidate.busy = true;
         }
     }
 
@@ -81,8 +91,14 @@ impl Addresses {
         self.retry_later(now, addr);
     }
 
-    /// The connection that we had dialled ended.
-    pub(crate) fn on_disconnected(&mut self, now: Instant, addr: SocketAddr) {
+    /// The last connection to who listens there ended. One that moved no payload counts as a failure,
+    /// or two that have nothing for each other would meet again every second.
+    pub(crate) fn on_disconnected(&mut self, now: Instant, addr: SocketAddr, worked: bool) {
+        if let Some(candidate) = self.candidates.get_mut(&addr)
+            && worked
+        {
+            candidate.failures = 0;
+        }
         self.retry_later(now, addr);
     }
 
@@ -166,6 +182,45 @@ mod tests {
         known.due(now + Duration::from_secs(1), 5, &mut Chance::new(1));
         known.on_dial_failed(now, addr(1));
         assert_eq!(known.next_at(), Some(now + Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn connections_that_bring_nothing_are_made_ever_more_rarely() {
+        let mut now = crate::test_now();
+        let mut known = Addresses::new();
+        known.add(now, addr(1));
+        let mut waits = Vec::new();
+        for worked in [false, false, false, true] {
+            assert_eq!(known.due(now, 1, &mut Chance::new(1)), [addr(1)]);
+            known.on_connected();
+            known.on_disconnected(now, addr(1), worked);
+            let next = known.next_at().unwrap();
+            waits.push((next - now).as_secs());
+            now = next;
+        }
+        assert_eq!(waits, [1, 2, 4, 1]);
+    }
+
+    #[test]
+    fn who_dialled_us_is_not_dialled() {
+        let now = crate::test_now();
+        let mut known = Addresses::new();
+        known.hold(now, addr(1));
+        known.add(now, addr(1));
+        assert!(known.due(now, 1, &mut Chance::new(1)).is_empty());
+        known.on_disconnected(now, addr(1), true);
+        assert_eq!(known.next_at(), Some(now + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn nothing_is_due_while_enough_are_being_dialled() {
+        let now = crate::test_now();
+        let mut known = Addresses::new();
+        (0..100).for_each(|last| known.add(now, addr(last)));
+        assert_eq!(known.due(now, 100, &mut Chance::new(1)).len(), DIALLING_MAX);
+        assert_eq!(known.next_at(), None, "or the swarm would wake itself for ever");
+        known.on_connected();
+        assert_eq!(known.next_at(), Some(now));
     }
 
     #[test]

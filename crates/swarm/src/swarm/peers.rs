@@ -20,7 +20,7 @@ impl Swarm {
         self.next_key += 1;
         let connected = Connected { addr: addresses::canonical(connected.addr), ..connected };
         if connected.direction == Direction::Outgoing {
-            self.addresses.on_connected(connected.addr);
+            self.addresses.on_connected();
         }
         let peer = Peer::new(now, connected);
         if let Some(goodbye) = self.refuses(&peer) {
@@ -69,14 +69,14 @@ impl Swarm {
             self.ask_for_metadata();
         }
         self.hashes.on_peer_gone(key);
-        let listening = peer.listen_addr();
         if let Some(fault) = fault {
-            self.addresses.ban(peer.connected.addr, listening);
+            self.addresses.ban(peer.connected.addr, peer.listen_addr());
             self.actions.push(Action::Notice(Notice::Banned(peer.connected.addr, fault)));
-        } else if peer.connected.direction == Direction::Outgoing {
-            self.addresses.on_disconnected(now, peer.connected.addr);
-        } else if let Some(listening) = listening {
-            self.addresses.add(now + super::TICK, listening);
+        } else if let Some(listening) = peer.listen_addr()
+            && !self.peers.values().any(|other| other.listen_addr() == Some(listening))
+        {
+            let worked = peer.down.total() + peer.up.total() > 0;
+            self.addresses.on_disconnected(now, listening, worked);
         }
         if self.peers.is_empty() && self.wants_peers() && !self.stopping {
             self.announcer.hurry(now);
@@ -155,6 +155,13 @@ impl Swarm {
         }
         self.addresses.ban(addr, listening);
         self.actions.push(Action::Notice(Notice::Banned(addr, reason)));
+        if let Some(torrent) = &mut self.torrent {
+            for data in torrent.open.distrust(key) {
+                self.wasted += data.as_slice().len() as u64;
+                self.actions.push(Action::Recycle(data));
+            }
+            self.refill = true;
+        }
         if self.peers.contains_key(&key) {
             self.actions.push(Action::Disconnect(key, Goodbye::Banned));
         }
@@ -188,6 +195,9 @@ impl Swarm {
         let complete = self.is_complete();
         let Some(peer) = self.peers.get(&key) else { return };
         if complete && (peer.is_seeder() || (peer.info.upload_only && !peer.interested_in_us)) {
+            if let Some(listening) = peer.listen_addr() {
+                self.addresses.forget(listening);
+            }
             self.actions.push(Action::Disconnect(key, Goodbye::Useless));
         }
     }
@@ -222,6 +232,11 @@ impl Swarm {
             }
             peer.info = info;
         });
+        let peer =
+            self.peers.get(&key).filter(|peer| peer.connected.direction == Direction::Incoming);
+        if let Some(listening) = peer.and_then(Peer::listen_addr) {
+            self.addresses.hold(self.now, listening);
+        }
         self.ask_for_metadata();
         self.part_if_useless(key);
     }
