@@ -18,10 +18,12 @@ mod buffer;
 pub mod event;
 pub mod limits;
 mod session;
+mod swarm;
 
 pub use buffer::BlockBuf;
 pub use event::*;
 pub use session::*;
+pub use swarm::*;
 
 /// Some instant for tests: they never read the clock again.
 #[cfg(test)]
