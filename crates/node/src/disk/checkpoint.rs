@@ -44,13 +44,14 @@ struct Batch {
 
 impl Storage {
     /// Syncs and records what was written so far. Blocks.
-    pub(super) fn checkpoint(&self) {
+    pub(super) fn checkpoint(self: &Arc<Self>) {
         let _only_one = self.checkpointing.lock();
         let Some(mut batch) = self.take_batch() else { return };
         if let Err(error) = self.sync_files(&batch.dirty) {
             return self.on_sync_failed(batch.pieces, &error);
         }
         let settled = self.settle_batch(&mut batch);
+        batch.dirty.extend(&settled);
         let complete = self.is_complete_with(&batch.pieces) && self.make_rest(&mut batch);
         if let Err(error) = self.sync_dirs(&batch.dirs) {
             return self.on_sync_failed(batch.pieces, &error);
@@ -67,7 +68,7 @@ impl Storage {
         self.shared.sync.forget(self);
         self.checkpoint();
         let _only_one = self.checkpointing.lock();
-        if self.failed.load(Ordering::Acquire) {
+        if self.debt.has_failed() {
             return;
         }
         let every = (0..self.slots.len() as u32).map(FileIndex);
@@ -95,7 +96,8 @@ impl Storage {
         let mut progress = self.progress.lock();
         progress.queued = false;
         progress.pending_bytes = 0;
-        if self.failed.load(Ordering::Acquire) && !progress.lost {
+        // After a failed sync nothing proves anything any more.
+        if self.debt.has_failed() && self.failed.load(Ordering::Acquire) {
             return None;
         }
         Some(Batch {
@@ -210,9 +212,8 @@ impl Storage {
         dirs.iter().try_for_each(|dir| self.root.sync_dir(dir))
     }
 
-    fn record(&self, batch: Batch, settled: &[FileIndex], complete: bool) {
-        let touched: BTreeSet<_> =
-            batch.dirty.iter().chain(settled).chain(&batch.forgotten).copied().collect();
+    fn record(self: &Arc<Self>, batch: Batch, settled: &[FileIndex], complete: bool) {
+        let touched: BTreeSet<_> = batch.dirty.union(&batch.forgotten).copied().collect();
         let files: Vec<_> =
             touched.into_iter().map(|file| (file, self.file_record(file))).collect();
         let have = self.durable_with(&batch.pieces);
@@ -276,18 +277,22 @@ impl Storage {
 
     fn on_sync_failed(&self, pieces: Vec<PieceIndex>, error: &io::Error) {
         let reason = format!("sync {}: {error}", self.root.path().display());
+        self.debt.set_failed();
         {
             let mut progress = self.progress.lock();
             self.withdraw(&mut progress, &pieces);
         }
         // The cache may still show what the disk does not have: a restart must not believe it.
         self.journal.lock().remove();
-        self.emit(StorageEvent::Disk(DiskEvent::Lost(pieces)));
+        if !pieces.is_empty() {
+            self.emit(StorageEvent::Disk(DiskEvent::Lost(pieces)));
+        }
         self.fail(reason, Fault::Disk, is_full(error));
     }
 
-    /// The data is safe, the record is not: they stay pending, and the torrent stops writing.
-    fn on_record_failed(&self, batch: Batch, error: &RecordError) {
+    /// The data is safe, the record is not: it is tried again. A full disk is waited for; anything
+    /// else ends writing.
+    fn on_record_failed(self: &Arc<Self>, batch: Batch, error: &RecordError) {
         {
             let mut progress = self.progress.lock();
             progress.pending.extend(batch.pieces);
@@ -296,7 +301,14 @@ impl Storage {
             progress.forgotten.extend(batch.forgotten);
             progress.lost |= batch.lost;
         }
-        self.fail(error.to_string(), Fault::Disk, error.is_full());
+        if !error.is_full() {
+            return self.fail(error.to_string(), Fault::Disk, false);
+        }
+        let (reason, fault) = (error.to_string(), Fault::Disk);
+        self.emit(StorageEvent::Failed { reason, fault, full: true });
+        if !*self.closed.read() {
+            self.request_checkpoint(false);
+        }
     }
 
     /// Which file it is at the moment; `None` when it is not there or not trusted.

@@ -220,9 +220,12 @@ impl<'a> Opener<'a> {
             if place != path {
                 continue;
             }
-            // A piece at the edge may be wrong because of the neighbour; it is compared when it comes.
+            // A piece at the edge may be wrong because of the neighbour, and one whose hash is not
+            // known yet cannot be judged: they are compared when they come.
             let judged = self.geometry.pieces_of(index).map(PieceIndex).filter(|piece| {
-                self.files_of(*piece).count() == 1 && unread.binary_search(piece).is_ok()
+                self.files_of(*piece).count() == 1
+                    && unread.binary_search(piece).is_ok()
+                    && self.args.info.expected(*piece, &self.args.layers).is_some()
             });
             let right = identity.size == self.args.info.files()[index.0 as usize].len
                 && judged.into_iter().all(|piece| good.binary_search(&piece).is_ok());
@@ -232,6 +235,10 @@ impl<'a> Opener<'a> {
             );
             if right && unchanged {
                 let adopted = SlotState::Whole(*identity);
+                if matches!(file.state, SlotState::Part(_)) {
+                    // Ours, and of no use any more; if it stays, that harms nobody.
+                    let _ = self.root.remove(&self.names[index.0 as usize].part);
+                }
                 files[index.0 as usize].adopt(adopted);
             } else if conflict.is_none() {
                 conflict = Some((self.root.path().join(path), "it has other content"));
@@ -242,7 +249,10 @@ impl<'a> Opener<'a> {
 
     /// All bytes of the piece are in the files that we serve from.
     fn is_own(&self, files: &[Surveyed], piece: PieceIndex) -> bool {
-        self.files_of(piece).all(|file| files[file.0 as usize].state != SlotState::Absent)
+        self.files_of(piece).all(|file| {
+            let file = &files[file.0 as usize];
+            file.state != SlotState::Absent && file.foreign.is_none()
+        })
     }
 
     fn check_room(&self, files: &[Surveyed]) -> Result<(), OpenError> {
@@ -293,35 +303,11 @@ impl<'a> Opener<'a> {
         checked: Vec<PieceIndex>,
         dirs: BTreeSet<PathBuf>,
     ) -> Result<Ready, OpenError> {
-        let fetch = self.is_fetch();
-        let was_finished = self.known.as_ref().is_some_and(|known| known.finished);
+        let progress = self.progress(files, have, checked, dirs);
         let geometry = self.geometry;
-        // A share is as durable as its owner made it; what we wrote ourselves is synced first.
-        let mut durable = have.clone();
-        let pending = if fetch { checked } else { Vec::new() };
-        for piece in &pending {
-            durable.remove(*piece);
-        }
-        let mut undurable = vec![0; files.len()];
-        let mut durable_bytes = 0;
-        for piece in (0..geometry.piece_count()).map(PieceIndex) {
-            for span in geometry.spans(geometry.whole(piece)) {
-                match durable.has(piece) {
-                    true => durable_bytes += u64::from(span.len),
-                    false => undurable[span.file.0 as usize] += 1,
-                }
-            }
-        }
-        let files_of = |piece| geometry.spans(geometry.whole(piece)).map(|span| span.file);
-        let dirty = pending.iter().flat_map(|piece| files_of(*piece)).collect();
-        let settle = (0..).map(FileIndex).zip(files).zip(&undurable);
-        let settle: BTreeSet<_> = settle
-            .filter(|((_, file), left)| matches!(file.state, SlotState::Part(_)) && **left == 0)
-            .map(|((index, _), _)| index)
-            .collect();
-        let missing = fetch && files.iter().any(|file| file.missing);
-        let finished =
-            have.is_full() && (!fetch || (was_finished && settle.is_empty() && !missing));
+        let durable =
+            progress.durable.iter().flat_map(|piece| geometry.spans(geometry.whole(piece)));
+        let durable = durable.map(|span| u64::from(span.len)).sum();
         let shared = &self.disk.shared;
         let slots = self.names.into_iter().zip(self.args.info.files()).zip(files);
         let slots = slots.map(|((names, file), found)| Slot {
@@ -330,42 +316,72 @@ impl<'a> Opener<'a> {
             state: Mutex::new(found.state),
             looked_ms: AtomicU64::new(shared.now_ms()),
         });
-        let progress = Progress {
-            have: have.clone(),
+        let storage = Arc::new(Storage {
+            id: shared.next_id(),
+            key: self.args.info.hashes().primary(),
+            info: self.args.info.clone(),
+            layers: RwLock::new(self.args.layers),
+            writable: matches!(self.args.content, Content::Fetch { .. }),
+            slots: slots.collect(),
+            progress: Mutex::new(progress),
+            journal: Mutex::new(self.journal),
+            checkpointing: Mutex::new(()),
+            closed: RwLock::new(false),
+            debt: Arc::new(SyncDebt::new(self.root.sync_covers())),
+            root: self.root,
+            failed: AtomicBool::new(false),
+            durable: AtomicU64::new(durable),
+            geometry,
+            shared: shared.clone(),
+            events: self.args.events,
+        });
+        storage.record_opened(self.known.as_ref())?;
+        Ok(Ready { storage })
+    }
+
+    fn progress(
+        &self,
+        files: &[Surveyed],
+        have: Bitfield,
+        checked: Vec<PieceIndex>,
+        dirs: BTreeSet<PathBuf>,
+    ) -> Progress {
+        let fetch = self.is_fetch();
+        // A share is as durable as its owner made it; what we wrote ourselves is synced first.
+        let pending = if fetch { checked } else { Vec::new() };
+        let mut durable = have.clone();
+        for piece in &pending {
+            durable.remove(*piece);
+        }
+        let mut undurable = vec![0; files.len()];
+        let missing = (0..self.geometry.piece_count()).map(PieceIndex);
+        for file in
+            missing.filter(|piece| !durable.has(*piece)).flat_map(|piece| self.files_of(piece))
+        {
+            undurable[file.0 as usize] += 1;
+        }
+        let part_is_whole = |index: &FileIndex| {
+            let index = index.0 as usize;
+            matches!(files[index].state, SlotState::Part(_)) && undurable[index] == 0
+        };
+        let settle: BTreeSet<_> =
+            (0..files.len() as u32).map(FileIndex).filter(part_is_whole).collect();
+        let was_finished = self.known.as_ref().is_some_and(|known| known.finished);
+        let named = settle.is_empty() && !files.iter().any(|file| file.missing);
+        Progress {
+            finished: have.is_full() && (!fetch || (was_finished && named)),
+            dirty: pending.iter().flat_map(|piece| self.files_of(*piece)).collect(),
+            have,
             durable,
             pending,
             pending_bytes: 0,
-            dirty,
             dirs,
             forgotten: BTreeSet::new(),
             settle,
             undurable,
             queued: false,
             lost: false,
-            finished,
-        };
-        let debt = Arc::new(SyncDebt::new(self.root.sync_covers()));
-        let storage = Arc::new(Storage {
-            id: shared.next_id(),
-            key: self.args.info.hashes().primary(),
-            info: self.args.info.clone(),
-            geometry,
-            layers: RwLock::new(self.args.layers),
-            root: self.root,
-            writable: fetch,
-            slots: slots.collect(),
-            progress: Mutex::new(progress),
-            journal: Mutex::new(self.journal),
-            checkpointing: Mutex::new(()),
-            closed: RwLock::new(false),
-            debt,
-            failed: AtomicBool::new(false),
-            durable: AtomicU64::new(durable_bytes),
-            shared: shared.clone(),
-            events: self.args.events,
-        });
-        storage.record_opened(self.known.as_ref())?;
-        Ok(Ready { storage })
+        }
     }
 }
 

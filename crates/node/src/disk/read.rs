@@ -67,6 +67,9 @@ impl Storage {
         let Some(file) = self.file_to_read(span.file, patience)? else { return Ok(false) };
         let complete = match patience {
             Patience::Blocking => read_blocking(&file, out, span.file_offset),
+            Patience::Cached if self.root.is_in_memory() => {
+                read_blocking(&file, out, span.file_offset)
+            }
             Patience::Cached => match platform::read_cached(&file, out, span.file_offset) {
                 Ok(Cached::Missing) => return Ok(false),
                 Ok(Cached::All) => Ok(true),
@@ -199,7 +202,7 @@ mod platform {
 
     use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-    use super::{Cached, read_blocking};
+    use super::Cached;
 
     /// Reads what the page cache has.
     pub(super) fn read_cached(file: &File, out: &mut [u8], offset: u64) -> io::Result<Cached> {
@@ -210,17 +213,8 @@ mod platform {
             Ok(0) => Ok(Cached::End),
             // Less: the rest is not in memory, or a signal came.
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(Cached::Missing),
-            // Memory file systems know no waiting; others that cannot tell are read by a worker.
-            Err(Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => {
-                const TMPFS: u64 = 0x0102_1994;
-                const RAMFS: u64 = 0x8584_58f6;
-                let kind = rustix::fs::fstatfs(file)?.f_type as u64;
-                if !matches!(kind, TMPFS | RAMFS) {
-                    return Ok(Cached::Missing);
-                }
-                let complete = read_blocking(file, out, offset)?;
-                Ok(if complete { Cached::All } else { Cached::End })
-            }
+            // A file system that cannot tell: it may have to wait.
+            Err(Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => Ok(Cached::Missing),
             Err(error) => Err(error.into()),
         }
     }

@@ -20,6 +20,7 @@ pub(super) struct Root {
     path: PathBuf,
     dev: u64,
     preallocates: bool,
+    in_memory: bool,
 }
 
 /// What stands at a path.
@@ -47,12 +48,18 @@ impl Root {
         let dir = rustix::fs::open(path, flags, Mode::empty())?;
         let dev = rustix::fs::fstat(&dir)?.st_dev;
         let preallocates = platform::preallocates(&dir);
-        Ok(Self { dir, path: path.to_owned(), dev, preallocates })
+        let in_memory = platform::is_in_memory(&dir);
+        Ok(Self { dir, path: path.to_owned(), dev, preallocates, in_memory })
     }
 
     /// The folder's path.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file system has no disk to wait for.
+    pub(super) const fn is_in_memory(&self) -> bool {
+        self.in_memory
     }
 
     /// Opens a file below the folder to read.
@@ -320,6 +327,12 @@ mod platform {
         rustix::fs::fstatfs(dir).is_ok_and(|stat| matches!(stat.f_type as u64, EXT | XFS))
     }
 
+    pub(super) fn is_in_memory(dir: impl AsFd) -> bool {
+        const TMPFS: u64 = 0x0102_1994;
+        const RAMFS: u64 = 0x8584_58f6;
+        rustix::fs::fstatfs(dir).is_ok_and(|stat| matches!(stat.f_type as u64, TMPFS | RAMFS))
+    }
+
     pub(super) fn preallocate(file: &File, len: u64) -> io::Result<()> {
         loop {
             match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
@@ -366,6 +379,10 @@ mod platform {
     }
 
     pub(super) fn preallocates(_: impl AsFd) -> bool {
+        false
+    }
+
+    pub(super) fn is_in_memory(_: impl AsFd) -> bool {
         false
     }
 

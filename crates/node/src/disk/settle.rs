@@ -42,12 +42,8 @@ impl Storage {
             let file = self.root.open_read(&slot.names.part).map_err(io)?;
             make_executable(&file).map_err(io)?;
         }
-        self.root.rename_new(&slot.names.part, &slot.names.own).map_err(|error| {
-            match error.kind() {
-                io::ErrorKind::AlreadyExists => SettleError::Taken(own()),
-                _ => io(error),
-            }
-        })?;
+        let named = self.root.rename_new(&slot.names.part, &slot.names.own);
+        named.map_err(|error| SettleError::of(own(), error))?;
         match self.root.find(&slot.names.own).map_err(io)? {
             Some(Found::File { identity, .. }) if identity.same_file(&known) => {
                 *state = SlotState::Whole(identity);
@@ -62,10 +58,7 @@ impl Storage {
         let mut dirs = Vec::new();
         for (file, slot) in self.info.files().iter().zip(&self.slots) {
             let path = &slot.names.own;
-            let io = |error: io::Error| match error.kind() {
-                io::ErrorKind::AlreadyExists => SettleError::Taken(self.root.path().join(path)),
-                _ => SettleError::Io(self.root.path().join(path), error),
-            };
+            let io = |error| SettleError::of(self.root.path().join(path), error);
             if file.symlink.is_none() && file.len > 0 {
                 continue;
             }
@@ -96,6 +89,13 @@ impl Storage {
 }
 
 impl SettleError {
+    fn of(path: PathBuf, error: io::Error) -> Self {
+        match error.kind() == io::ErrorKind::AlreadyExists {
+            true => Self::Taken(path),
+            false => Self::Io(path, error),
+        }
+    }
+
     /// What to tell people.
     pub(super) fn reason(&self) -> String {
         match self {

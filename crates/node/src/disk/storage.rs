@@ -147,9 +147,20 @@ impl Storage {
         }
     }
 
-    /// The piece layers of a magnet link came in: changed files can be checked again from now on.
-    pub fn set_layers(&self, layers: PieceLayers) {
+    /// The piece layers of a magnet link came in. Files that were there and could not be judged are
+    /// checked now; [`StorageEvent::Rechecked`] says what of them is right.
+    pub fn set_layers(self: &Arc<Self>, layers: PieceLayers) {
+        let every = (0..self.slots.len() as u32).map(FileIndex);
+        let first_piece = |file| self.geometry.pieces_of(file).next().map(PieceIndex);
+        let unjudged: Vec<_> = every
+            .filter(|file| matches!(*self.slot(*file).state.lock(), SlotState::Whole(_)))
+            .filter(|file| first_piece(*file).is_some_and(|piece| self.expected(piece).is_none()))
+            .collect();
         *self.layers.write() = layers;
+        for file in unjudged {
+            *self.slot(file).state.lock() = SlotState::Changed;
+            self.shared.recheck(self, file);
+        }
     }
 
     pub(super) fn expected(&self, piece: PieceIndex) -> Option<Expected> {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use proto::FileIndex;
 use proto::metainfo;
 use proto::metainfo::Info;
 
@@ -10,7 +11,6 @@ use super::root::{Found, Root};
 use super::storage::SlotState;
 use super::{FileIdentity, OpenError};
 use crate::record::{FileRecord, Progress};
-use proto::FileIndex;
 
 /// Why a file's bytes are believed without reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,8 +154,11 @@ impl Survey<'_> {
         }
         let mut surveyed = self.part(index, file, names)?;
         if let Some(identity) = own {
+            if surveyed.claim == Claim::Recorded {
+                let reason = "it appeared while the same file was being fetched";
+                return Err(self.conflict(&names.own, reason));
+            }
             // Judged first: if it is right, the other one is not needed.
-            surveyed.claim = Claim::None;
             surveyed.foreign = Some((names.own.clone(), identity));
         } else if surveyed.state == SlotState::Absent {
             surveyed.foreign = self.foreign_partial(&names.own)?;

@@ -126,3 +126,22 @@ fn too_little_room_is_said_before_anything_is_fetched() {
     );
     assert_eq!(tree(place.target.path()), Vec::<PathBuf>::new());
 }
+
+#[test]
+fn a_file_that_appears_beside_its_part_costs_nothing() {
+    let torrent = Torrent::single(file("f", 3 * PIECE as usize));
+    let place = Place::new();
+    let rig = place.lazy();
+    let mut open = rig.open(&torrent, &place.fetch());
+    rig.store(&mut open, &torrent, [0, 2]);
+    open.storage.close();
+    drop((open, rig));
+    let own = place.target.path().join("f");
+    std::fs::write(&own, b"something").unwrap();
+    let rig = place.lazy();
+    let error = rig.try_open(&torrent, &place.fetch()).err();
+    assert!(matches!(error, Some(OpenError::Conflict { .. })), "{error:?}");
+    std::fs::remove_file(&own).unwrap();
+    let open = rig.open(&torrent, &place.fetch());
+    assert_eq!((open.have.as_slice(), open.read), ([0, 2].as_slice(), 0));
+}

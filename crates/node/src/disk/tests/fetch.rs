@@ -137,7 +137,7 @@ fn five_thousand_files_keep_within_the_descriptors() {
         })
         .collect();
     let torrent = Torrent::folder(names.into_iter().map(|name| file(name, 1_500)).collect());
-    let place = Place::new();
+    let place = Place::in_memory();
     let rig = place.start(DiskConfig { open_files: Some(64), ..DiskConfig::default() });
     let mut open = rig.open(&torrent, &place.fetch());
     rig.store(&mut open, &torrent, 0..torrent.pieces());

@@ -174,6 +174,12 @@ impl Place {
         Self { state: tempfile::tempdir().unwrap(), target: tempfile::tempdir().unwrap() }
     }
 
+    /// In memory where there is such a folder: real disks take long to remove thousands of files.
+    pub(super) fn in_memory() -> Self {
+        let folder = || tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        Self { state: folder(), target: folder() }
+    }
+
     pub(super) fn fetch(&self) -> Content {
         Content::Fetch { folder: self.target.path().to_owned() }
     }

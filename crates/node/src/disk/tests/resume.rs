@@ -140,7 +140,10 @@ fn a_complete_part_gets_its_name_at_the_next_start() {
                 break;
             }
             StorageEvent::Finished => panic!("finished over a foreign file"),
-            _ => {}
+            StorageEvent::Disk(_)
+            | StorageEvent::Durable(_)
+            | StorageEvent::FileDone(_)
+            | StorageEvent::Rechecked { .. } => {}
         }
     }
     assert_eq!(std::fs::read(&own).unwrap(), b"somebody else's");

@@ -123,3 +123,45 @@ fn a_folder_that_refuses_is_named() {
     assert!(error.to_string().contains("below"), "{error}");
     assert_eq!(error.fault(), crate::api::Fault::Disk);
 }
+
+#[test]
+fn a_conflict_does_not_lose_what_else_was_written() {
+    let torrent = Torrent::folder(vec![file("a", PIECE as usize), file("b", 2 * PIECE as usize)]);
+    let place = Place::new();
+    let rig = place.lazy();
+    let mut open = rig.open(&torrent, &place.fetch());
+    rig.store(&mut open, &torrent, [0]);
+    std::fs::write(place.target.path().join("t/a"), b"taken").unwrap();
+    open.storage.finish();
+    loop {
+        if let StorageEvent::Failed { fault, .. } = open.next() {
+            assert_eq!(fault, crate::api::Fault::Conflict);
+            break;
+        }
+    }
+    open.storage.close();
+    assert_eq!(std::fs::read(place.target.path().join("t/a")).unwrap(), b"taken");
+    drop((open, rig));
+    std::fs::remove_file(place.target.path().join("t/a")).unwrap();
+    let rig = place.lazy();
+    let open = rig.open(&torrent, &place.fetch());
+    assert_eq!((open.have.as_slice(), open.read), ([0].as_slice(), 0));
+}
+
+#[test]
+fn a_cancelled_check_ends_at_once() {
+    let torrent = Torrent::single(file("f", 3 * PIECE as usize));
+    let place = Place::new();
+    let path = torrent.write_out(place.target.path());
+    let rig = place.lazy();
+    let (events, _inbox) = tokio::sync::mpsc::unbounded_channel();
+    let args = crate::disk::OpenArgs {
+        info: torrent.info.clone(),
+        layers: proto::metainfo::PieceLayers::default(),
+        content: &place.share(&path),
+        events,
+    };
+    let cancelled = std::sync::atomic::AtomicBool::new(true);
+    let opened = rig.disk.open(args, &|_| (), &cancelled);
+    assert!(matches!(opened, Err(OpenError::Cancelled)));
+}
