@@ -1,7 +1,14 @@
 //! Content and its hashes: checking pieces in memory, making torrents, checking files on disk.
 //!
 //! Everything here runs on the caller's threads or on scoped ones that end before the call returns.
-//! The hash functions themselves, many messages at once, are in the `digest` crate.
+//! The hash functions themselves, many messages at once, are in the `digest` crate; where files lie
+//! in a torrent is decided by `proto::metainfo::Layout`.
 
-mod tree;
+pub mod check;
+mod control;
+pub mod create;
+mod pipeline;
 pub mod verify;
+mod walk;
+
+pub use control::Control;

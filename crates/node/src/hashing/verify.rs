@@ -6,10 +6,8 @@
 
 use digest::Part;
 use proto::metainfo::{Expected, ExpectedV2};
-use proto::{BLOCK_LEN, Geometry, MerkleHash, PieceHash, PieceIndex};
+use proto::{BLOCK_LEN, Geometry, MerkleHash, PieceHash, PieceIndex, merkle};
 use swarm::BlockBuf;
-
-use super::tree;
 
 /// A piece to be judged.
 #[derive(Debug, Clone, Copy)]
@@ -81,10 +79,10 @@ pub fn verify_all(pieces: &[Piece<'_>]) -> Vec<Verdict> {
 
 fn judge(piece: &Piece<'_>, v1: Option<PieceHash>, leaves: Vec<MerkleHash>) -> Verdict {
     let v1 = piece.expected.v1.map(|expected| v1 == Some(expected));
-    let v2 = piece
-        .expected
-        .v2
-        .map(|expected| tree::node_over(&leaves, expected.leaf_count) == Some(expected.hash));
+    let v2 = piece.expected.v2.map(|expected| {
+        let width = u64::from(expected.leaf_count);
+        leaves.len() as u64 <= width && merkle::root(&leaves, width) == expected.hash
+    });
     match (v1, v2) {
         (Some(true), Some(true)) | (Some(true), None) | (None, Some(true)) => {
             Verdict::Good { leaves }
@@ -205,7 +203,7 @@ mod tests {
                 [(index * PIECE) as usize..content.len().min(((index + 1) * PIECE) as usize)];
             let mut padded = data.to_vec();
             padded.resize(PIECE as usize, 0);
-            let hash = proto::merkle::root(&proto::merkle::leaves(data), 4);
+            let hash = merkle::root(&merkle::leaves(data), 4);
             let v2 = ExpectedV2 { hash, data_len: data.len() as u32, leaf_count: 4 };
             Expected { v1: Some(PieceHash(digest::sha1(&padded))), v2: Some(v2) }
         });
@@ -237,7 +235,7 @@ mod tests {
             let (index, blocks) = (PieceIndex(i as u32), blocks[i].as_slice());
             Piece { geometry: &geometry, index, blocks, expected: expected[i] }
         });
-        let leaves = proto::merkle::leaves(&content);
+        let leaves = merkle::leaves(&content);
         let verdicts = verify_all(&pieces);
         assert_eq!(verdicts[0], Verdict::Good { leaves: leaves[..4].to_vec() });
         assert_eq!(verdicts[1], Verdict::Good { leaves: leaves[4..].to_vec() });
@@ -264,7 +262,7 @@ mod tests {
             expected: expected[1],
         };
         let Verdict::Bad { leaves } = verify(&piece) else { panic!("a wrong piece was kept") };
-        let right = proto::merkle::leaves(&content);
+        let right = merkle::leaves(&content);
         assert_eq!([0, 1, 2].map(|i| leaves[i] == right[4 + i]), [true, false, true]);
     }
 
