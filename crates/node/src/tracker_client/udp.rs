@@ -67,8 +67,9 @@ impl Connections {
             let Response::Scraped { scraped, .. } = self.ask(addr, bind, build).await? else {
                 return Err(TrackerError::Silent(addr));
             };
-            swarms.extend(scraped.swarms.into_iter().take(part.len()));
-            swarms.resize_with(swarms.len().next_multiple_of(part.len()), Default::default);
+            let end = swarms.len() + part.len();
+            swarms.extend(scraped.swarms);
+            swarms.resize_with(end, Default::default);
         }
         Ok(Scraped { swarms })
     }
