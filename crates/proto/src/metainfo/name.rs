@@ -79,18 +79,19 @@ fn is_one_to_nine(text: &str) -> bool {
     matches!(text.as_bytes(), [b'1'..=b'9'])
 }
 
-/// Refuses files of one path and files that are also folders, upper and lower case taken as equal:
-/// on some file systems they are.
+/// Refuses files of one path and files that are also folders. Names that differ in case only are two
+/// names: source trees have them, and where a file system takes them as one, the disk refuses the
+/// second rather than mixing both.
 pub(super) fn check_unique(files: &[File]) -> Result<(), MetainfoError> {
     let mut keys: Vec<(String, usize)> =
-        files.iter().enumerate().map(|(index, file)| (folded(&file.path), index)).collect();
+        files.iter().enumerate().map(|(index, file)| (joined(&file.path), index)).collect();
     keys.sort_unstable();
     // The joining byte sorts before all others, so what is inside `a` follows `a` at once.
     for pair in keys.windows(2) {
         let [(first, _), (second, index)] = pair else { continue };
         let Some(rest) = second.strip_prefix(first.as_str()) else { continue };
         let reason = match rest.as_bytes().first() {
-            None => "is there twice, if upper and lower case are taken as equal",
+            None => "is there twice",
             Some(0) => "is inside another file",
             Some(_) => continue,
         };
@@ -99,8 +100,8 @@ pub(super) fn check_unique(files: &[File]) -> Result<(), MetainfoError> {
     Ok(())
 }
 
-fn folded(path: &[String]) -> String {
-    path.join("\0").to_lowercase()
+fn joined(path: &[String]) -> String {
+    path.join("\0")
 }
 
 #[cfg(test)]

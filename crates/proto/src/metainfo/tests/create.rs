@@ -178,8 +178,8 @@ fn plans_that_could_not_be_read_back_are_refused() {
         refused("pieces: more than the limit of 2097152")
     );
     assert_eq!(
-        plan(vec![file("a", 1), file("A", 1)], 16_384, Format::V1),
-        refused("the path \"a\" is there twice, if upper and lower case are taken as equal")
+        plan(vec![file("a", 1), file("a", 1)], 16_384, Format::V1),
+        refused("the path \"a\" is there twice")
     );
     assert_eq!(
         plan(vec![file("a/../b", 1)], 16_384, Format::V1),
