@@ -1,9 +1,12 @@
 //! What each fuzz target does with its input: decode, then check what must hold of anything accepted.
 
 pub mod bencode;
+pub mod extension;
 pub mod magnet;
 pub mod merkle;
 pub mod metainfo;
+pub mod peer;
+pub mod tracker;
 
 /// A target's name, which is also its corpus' folder, and its body.
 pub type Target = (&'static str, fn(&[u8]));
@@ -11,7 +14,10 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target.
 pub const ALL: &[Target] = &[
     ("bencode", bencode::run),
+    ("extension", extension::run),
     ("magnet", magnet::run),
     ("merkle", merkle::run),
     ("metainfo", metainfo::run),
+    ("peer", peer::run),
+    ("tracker", tracker::run),
 ];

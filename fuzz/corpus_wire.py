@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the corpora of peer, extension and tracker. Same output every time.
+
+    fuzz/corpus_wire.py
+"""
+
+import struct
+import urllib.parse
+
+from corpus import bencode, write
+
+HASH = bytes(range(20))
+PEER_ID = b"-TE0001-abcdefghijkl"
+BLOCK = 16384
+
+
+def message(kind, payload=b""):
+    return struct.pack(">IB", 1 + len(payload), kind) + payload
+
+
+def words(*numbers):
+    return struct.pack(">%dI" % len(numbers), *numbers)
+
+
+def peer():
+    reserved = bytes([0, 0, 0, 0, 0, 0x10, 0, 0x05])
+    handshake = b"\x13BitTorrent protocol" + reserved + HASH + PEER_ID
+    block = words(1, 0) + bytes(100)
+    hash_range = bytes(32) + words(0, 0, 4, 2)
+    simple = [message(kind) for kind in (0, 1, 2, 3, 14, 15)]
+    numbered = [message(kind, words(7)) for kind in (4, 13, 17)]
+    requests = [message(kind, words(1, BLOCK, BLOCK)) for kind in (6, 8, 16)]
+    hashes = [message(21, hash_range), message(22, hash_range + bytes(128)), message(23, hash_range)]
+    every = simple + numbered + requests + hashes
+    every += [message(5, b"\xf0"), message(7, block), message(9, b"\x1a\xe1"), bytes(4)]
+    every += [message(20, b"\x00de"), message(99, b"odd")]
+    write("peer", "handshake", handshake)
+    write("peer", "every-message", handshake + b"".join(every))
+    write("peer", "no-handshake", b"".join(every))
+    write("peer", "cut", b"".join(every)[:-3])
+    write("peer", "huge-length", b"\xff\xff\xff\xff\x05")
+    write("peer", "huge-bitfield", struct.pack(">IB", 2**31, 5))
+    write("peer", "short-have", message(4, b"\x00"))
+
+
+def extension():
+    full = {
+        "m": {"ut_metadata": 1, "lt_donthave": 2, "upload_only": 3, "ut_pex": 4},
+        "metadata_size": 31235, "p": 6881, "reqq": 2000, "upload_only": 1,
+        "v": "Teem 0.1.0", "yourip": b"\x7f\x00\x00\x01",
+    }
+    write("extension", "handshake", bencode(full))
+    write("extension", "handshake-v6", bencode({**full, "yourip": bytes(15) + b"\x01"}))
+    write("extension", "handshake-odd", b"d1:mi3e13:metadata_sizei-1e1:vi2e6:yourip1:xe")
+    write("extension", "handshake-controls", bencode({"v": b"\x1b[31m\x00\xff"}))
+    write("extension", "request", bencode({"msg_type": 0, "piece": 3}))
+    write("extension", "data", bencode({"msg_type": 1, "piece": 0, "total_size": 5}) + b"bytes")
+    write("extension", "reject", bencode({"msg_type": 2, "piece": 3}))
+    write("extension", "unknown", bencode({"msg_type": 7, "piece": 3}))
+    write("extension", "dont-have", words(9))
+    write("extension", "upload-only", b"\x01")
+
+
+def udp():
+    magic = 0x41727101980
+    announce = struct.pack(">QII20s20sQQQIIIiH", 7, 1, 9, HASH, PEER_ID, 1, 2, 3, 2, 0, 5, -1, 6881)
+    write("tracker", "udp-connect", struct.pack(">QII", magic, 0, 9))
+    write("tracker", "udp-announce", announce)
+    write("tracker", "udp-announce-url", announce + b"\x02\x06/a?k=v\x00")
+    write("tracker", "udp-announce-cut-url", announce + b"\x02\xff/a")
+    write("tracker", "udp-announce-big", announce.replace(struct.pack(">Q", 2), b"\xff" * 8))
+    write("tracker", "udp-scrape", struct.pack(">QII", 7, 2, 9) + HASH * 3)
+    write("tracker", "udp-connected", struct.pack(">IIQ", 0, 9, 7))
+    peers = b"\x7f\x00\x00\x01\x1a\xe1" * 3
+    write("tracker", "udp-announced", struct.pack(">IIIII", 1, 9, 60, 1, 2) + peers)
+    write("tracker", "udp-scraped", struct.pack(">II", 2, 9) + words(1, 2, 3))
+    write("tracker", "udp-refused", struct.pack(">II", 3, 9) + b"no\x1b")
+
+
+def http():
+    escaped = urllib.parse.quote_from_bytes(HASH, safe="")
+    query = "info_hash=%s&peer_id=%s&port=6881&uploaded=1&downloaded=2&left=3" % (
+        escaped, PEER_ID.decode())
+    write("tracker", "http-announce", (query + "&compact=1&event=started&key=beef").encode())
+    write("tracker", "http-announce-long", (query + "&compact=0&numwant=-1&ipv6=%3A%3A1").encode())
+    write("tracker", "http-scrape", ("info_hash=%s&info_hash=%s" % (escaped, escaped)).encode())
+    write("tracker", "http-url", b"http://a/x/announce.php?k=v")
+    counts = {"complete": 1, "incomplete": 2, "interval": 60, "min interval": 30}
+    packed = {"peers": b"\x7f\x00\x00\x01\x1a\xe1", "peers6": bytes(15) + b"\x01\x1a\xe1"}
+    write("tracker", "http-announced", bencode(
+        {**counts, **packed, "external ip": b"\x01\x02\x03\x04", "warning message": "hm"}))
+    long = [{"ip": "127.0.0.1", "peer id": PEER_ID, "port": 6881}, {"ip": "a.b", "port": 1}]
+    write("tracker", "http-announced-long", bencode({**counts, "peers": long}))
+    write("tracker", "http-refused", bencode({"failure reason": "no", "retry in": 5}))
+    write("tracker", "http-refused-never", bencode({"failure reason": "no", "retry in": "never"}))
+    swarm = {"complete": 1, "downloaded": 2, "incomplete": 3}
+    write("tracker", "http-scraped", bencode({"files": {b"a" * 20: swarm}}))
+
+
+if __name__ == "__main__":
+    peer()
+    extension()
+    udp()
+    http()

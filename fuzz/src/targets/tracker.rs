@@ -1,0 +1,82 @@
+//! Tracker packets, queries and bodies: what was understood once is understood alike when written
+//! anew.
+
+use proto::InfoHash;
+use proto::tracker::http::{
+    announce_query, decode_announce, decode_announced, decode_scrape, decode_scraped,
+    encode_announced, encode_refused, scrape_query, scrape_url,
+};
+use proto::tracker::udp::{self, Family, Request, Response};
+
+/// Reads the input as everything that a tracker or its client reads.
+pub fn run(data: &[u8]) {
+    udp_request(data);
+    for family in [Family::V4, Family::V6] {
+        udp_response(data, family);
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        http_request(text);
+    }
+    http_reply(data);
+}
+
+fn udp_request(data: &[u8]) {
+    let Ok(request) = Request::decode(data) else { return };
+    let mut once = Vec::new();
+    request.encode(&mut once);
+    // Numbers above what trackers read are cut when written, so compare what is written.
+    let mut twice = Vec::new();
+    Request::decode(&once).expect("what we write is read").encode(&mut twice);
+    assert_eq!(once, twice);
+}
+
+fn udp_response(data: &[u8], family: Family) {
+    let Ok(response) = Response::decode(data, family) else { return };
+    let mut encoded = Vec::new();
+    match &response {
+        Response::Connected { transaction, connection } => {
+            udp::encode_connected(&mut encoded, *transaction, *connection);
+        }
+        Response::Announced { transaction, announced } => {
+            udp::encode_announced(&mut encoded, *transaction, announced, family);
+        }
+        Response::Scraped { transaction, scraped } => {
+            udp::encode_scraped(&mut encoded, *transaction, &scraped.swarms);
+        }
+        Response::Refused { transaction, refusal } => {
+            udp::encode_refused(&mut encoded, *transaction, &refusal.reason);
+        }
+    }
+    assert_eq!(Response::decode(&encoded, family), Ok(response));
+}
+
+fn http_request(text: &str) {
+    if let Ok(query) = decode_announce(text) {
+        let once = announce_query(&query.announce);
+        let again = decode_announce(&once).expect("what we write is read");
+        assert_eq!(announce_query(&again.announce), once);
+    }
+    if let Ok(info_hashes) = decode_scrape(text) {
+        assert_eq!(decode_scrape(&scrape_query(&info_hashes)), Ok(info_hashes));
+    }
+    if let Some(url) = scrape_url(text) {
+        assert_eq!(url.len() + 2, text.len(), "announce became scrape");
+    }
+}
+
+fn http_reply(data: &[u8]) {
+    match decode_announced(data) {
+        Ok(Ok(announced)) => {
+            let mut encoded = Vec::new();
+            encode_announced(&mut encoded, &announced, false, false);
+            assert_eq!(decode_announced(&encoded), Ok(Ok(announced)));
+        }
+        Ok(Err(refusal)) => {
+            let mut encoded = Vec::new();
+            encode_refused(&mut encoded, &refusal);
+            assert_eq!(decode_announced(&encoded), Ok(Err(refusal)));
+        }
+        Err(_) => {}
+    }
+    let _ = decode_scraped(data, &[InfoHash([b'a'; 20])]);
+}
