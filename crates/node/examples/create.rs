@@ -1,4 +1,4 @@
-//! Makes a torrent in memory and prints how long that took.
+//! Makes a torrent in memory, prints how long that took and the info hashes.
 //!
 //! `cargo run --release -p teem-node --example create -- PATH [v1|v2|hybrid] [PIECE_LENGTH]`
 #![allow(clippy::print_stdout)]
@@ -20,7 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(other) => return Err(format!("no such format: {other}").into()),
     };
     let piece_len = args.get(2).map(|len| len.parse()).transpose()?;
-    let recipe = Recipe { name: "speed".into(), format, piece_len, details: Details::default() };
+    let name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or("speed");
+    let recipe = Recipe { name: name.into(), format, piece_len, details: Details::default() };
     let control = Control::default();
     let start = Instant::now();
     let created = create(Path::new(path), recipe, &control)?;
@@ -35,5 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         info.geometry().piece_count(),
         info.piece_len()
     );
+    info.hashes().v1().inspect(|hash| println!("v1 {hash}"));
+    info.hashes().v2().inspect(|hash| println!("v2 {hash}"));
     Ok(())
 }
