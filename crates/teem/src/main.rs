@@ -1,2 +1,24 @@
-//! The `teem` program.
-fn main() {}
+//! The `teem` program: see `teem --help`.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod client;
+mod exit;
+mod fetching;
+mod hashing;
+mod lan;
+mod listen;
+mod locate;
+mod magnets;
+mod near;
+mod output;
+mod progress;
+mod seeding;
+mod signal;
+mod state;
+mod tracker_api;
+mod units;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

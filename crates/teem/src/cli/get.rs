@@ -1,0 +1,306 @@
+//! `teem get`: fetch by name, magnet link, info hash or torrent file, then seed in turn.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::builder::FalseyValueParser;
+use node::{Add, Content, Node, Source};
+use proto::magnet::Magnet;
+use proto::metainfo::Metainfo;
+use proto::{InfoHashV1, InfoHashV2, InfoHashes};
+
+use super::Context;
+use super::peer::PeerArgs;
+use crate::exit::{Failure, Status};
+use crate::fetching::{self, Until};
+use crate::locate::{self, Answer, TrackerArgs, Trackers};
+use crate::near;
+use crate::state::{StateArgs, StateDir};
+use crate::units::{parse_duration, parse_ratio};
+
+/// Fetch by name, magnet link, info hash or torrent file
+///
+/// What is in the folder already is used and never overwritten. Run again after any interruption, it
+/// goes on from what is there. When all is there it goes on seeding, unless told otherwise.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  teem get debian.iso
+  teem get debian.iso -o /srv/images --tracker nas:6969 -e
+  teem get 'magnet:?xt=urn:btih:…' --seed-ratio 1")]
+pub(super) struct Args {
+    /// A name in the catalogue, a magnet link, an info hash or a torrent file
+    #[arg(value_name = "NAME|MAGNET|INFOHASH|FILE.torrent")]
+    target: String,
+    /// Write into this folder
+    #[arg(short, long, env = "TEEM_OUTPUT", value_name = "DIR", default_value = ".")]
+    output: PathBuf,
+    #[command(flatten)]
+    tracker: TrackerArgs,
+    /// End when all is there and safe on disk
+    #[arg(short, long, env = "TEEM_EXIT", value_parser = FalseyValueParser::new())]
+    exit: bool,
+    /// When all is there, seed for this long (90s, 10m, 2h, 1d) and end
+    #[arg(long, env = "TEEM_SEED_FOR", value_name = "TIME", value_parser = parse_duration)]
+    seed_for: Option<Duration>,
+    /// When all is there, seed until this many times its size is sent and end
+    #[arg(long, env = "TEEM_SEED_RATIO", value_name = "R", value_parser = parse_ratio)]
+    seed_ratio: Option<f64>,
+    /// Give up after this long without any source; 0 to wait for ever
+    #[arg(
+        long, env = "TEEM_TIMEOUT", value_name = "TIME", default_value = "60",
+        value_parser = parse_duration
+    )]
+    timeout: Duration,
+    #[command(flatten)]
+    state: StateArgs,
+    #[command(flatten)]
+    peer: PeerArgs,
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let begun = std::time::Instant::now();
+    let target: Target = args.target.parse().map_err(|failure: Failure| failure)?;
+    let folder = writable(&args.output)?;
+    let state = args.state.open()?;
+    let Resolved { source, trackers, peers } =
+        resolve(target, &args.tracker, &state, context).await?;
+    let trackers = trackers.tiers_beside(&source);
+    let purpose = format!("get {} {}", args.target, folder.display());
+    let node = state.start_node(args.peer.config(), &purpose).await?;
+    let add = Add { source, content: Content::Fetch { folder }, trackers, peers };
+    let until = Until {
+        begun,
+        exit: args.exit,
+        seed_for: args.seed_for,
+        seed_ratio: args.seed_ratio,
+        timeout: (!args.timeout.is_zero()).then_some(args.timeout),
+    };
+    let ended = follow(&node, add, &until, context).await;
+    node.shutdown().await;
+    ended
+}
+
+async fn follow(node: &Node, add: Add, until: &Until, context: &Context) -> anyhow::Result<()> {
+    let torrent = context.interrupt.or(async { Ok(node.add(add).await?) }).await?;
+    fetching::follow(&torrent, until, context).await
+}
+
+/// What the person wants.
+#[derive(Debug, PartialEq, Eq)]
+enum Target {
+    Name(String),
+    Hash(InfoHashes),
+    Magnet(Box<Magnet>),
+    File(PathBuf),
+}
+
+impl FromStr for Target {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("magnet:")) {
+            let magnet = text.parse::<Magnet>();
+            return magnet.map(Box::new).map(Self::Magnet).map_err(|error| {
+                Failure::new(Status::Usage, format!("this magnet link cannot be used: {error}"))
+                    .hint("put it in quotes: the shell takes `&` for itself")
+            });
+        }
+        if text.contains("://") {
+            return Err(Failure::new(Status::Usage, "a URL cannot be fetched from")
+                .hint("download the .torrent file and give its path"));
+        }
+        let v1 = text.parse::<InfoHashV1>().ok();
+        let v2 = text.parse::<InfoHashV2>().ok();
+        if let Some(hashes) = InfoHashes::new(v1, v2) {
+            return Ok(Self::Hash(hashes));
+        }
+        let path = Path::new(text);
+        let torrent_file = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("torrent"));
+        if torrent_file && (path.is_file() || path.components().count() > 1) {
+            return Ok(Self::File(path.to_owned()));
+        }
+        Ok(Self::Name(text.to_owned()))
+    }
+}
+
+/// What to add to the node.
+struct Resolved {
+    source: Source,
+    /// To announce to, beside those of the source.
+    trackers: Trackers,
+    /// Known already.
+    peers: Vec<SocketAddr>,
+}
+
+async fn resolve(
+    target: Target,
+    args: &TrackerArgs,
+    state: &StateDir,
+    context: &Context,
+) -> anyhow::Result<Resolved> {
+    match target {
+        Target::Name(name) => {
+            let trackers = args.find(state, &context.output, &context.interrupt).await?;
+            match look_up(&name, &trackers, context).await? {
+                Some((metainfo, peers)) => {
+                    Ok(Resolved { source: Source::Metainfo(metainfo), trackers, peers })
+                }
+                None => Err(unknown(&name, &trackers, context).await.into()),
+            }
+        }
+        Target::Hash(hashes) => {
+            let magnet = Magnet {
+                hashes,
+                name: None,
+                trackers: Vec::new(),
+                peers: Vec::new(),
+                web_seeds: Vec::new(),
+            };
+            let mut trackers = args.named();
+            if trackers.announce.is_empty() || !trackers.catalogues.is_empty() {
+                trackers = args.find(state, &context.output, &context.interrupt).await?;
+                let text = match (hashes.v1(), hashes.v2()) {
+                    (Some(v1), _) => v1.to_string(),
+                    (None, v2) => v2.map(|v2| v2.to_string()).unwrap_or_default(),
+                };
+                if let Some((metainfo, peers)) = look_up(&text, &trackers, context).await? {
+                    is_what_was_asked(hashes, &metainfo)?;
+                    return Ok(Resolved { source: Source::Metainfo(metainfo), trackers, peers });
+                }
+            }
+            Ok(Resolved { source: Source::Magnet(magnet), trackers, peers: Vec::new() })
+        }
+        Target::Magnet(magnet) => {
+            let alone = magnet.trackers.is_empty() && magnet.peers.is_empty();
+            let trackers = named_or_found(alone, args, state, context).await?;
+            Ok(Resolved { source: Source::Magnet(*magnet), trackers, peers: Vec::new() })
+        }
+        Target::File(path) => {
+            let metainfo = super::torrent::read(&path)?;
+            let alone = metainfo.trackers.iter().all(Vec::is_empty);
+            let trackers = named_or_found(alone, args, state, context).await?;
+            let source = Source::Metainfo(Box::new(metainfo));
+            Ok(Resolved { source, trackers, peers: Vec::new() })
+        }
+    }
+}
+
+/// What brings its own trackers needs no other; what is alone needs one.
+async fn named_or_found(
+    alone: bool,
+    args: &TrackerArgs,
+    state: &StateDir,
+    context: &Context,
+) -> anyhow::Result<Trackers> {
+    let named = args.named();
+    if alone && named.catalogues.is_empty() && named.announce.is_empty() {
+        return args.find(state, &context.output, &context.interrupt).await;
+    }
+    Ok(named)
+}
+
+/// A name or a hash in the catalogues.
+async fn look_up(
+    name: &str,
+    trackers: &Trackers,
+    context: &Context,
+) -> anyhow::Result<Option<(Box<Metainfo>, Vec<SocketAddr>)>> {
+    let ask = async |client: crate::client::Client| client.torrent(name).await;
+    let answer = locate::ask_each(&trackers.catalogues, &context.output, ask);
+    match context.interrupt.or(answer).await? {
+        Answer::Found(torrent, endpoint) => {
+            let metainfo = Metainfo::decode(&torrent.bytes).with_context(|| {
+                format!("tracker {endpoint} sent a torrent that cannot be used")
+            })?;
+            Ok(Some((Box::new(metainfo), torrent.peers)))
+        }
+        Answer::Unknown => Ok(None),
+    }
+}
+
+/// A tracker is not believed: the hash decides.
+fn is_what_was_asked(asked: InfoHashes, metainfo: &Metainfo) -> Result<(), Failure> {
+    let hashes = metainfo.info.hashes();
+    let same_v1 = asked.v1().is_none_or(|v1| hashes.v1() == Some(v1));
+    let same_v2 = asked.v2().is_none_or(|v2| hashes.v2() == Some(v2));
+    if same_v1 && same_v2 {
+        return Ok(());
+    }
+    Err(Failure::new(Status::Verification, "the tracker sent another torrent than was asked for"))
+}
+
+/// No tracker has that name: says which are like it.
+async fn unknown(name: &str, trackers: &Trackers, context: &Context) -> Failure {
+    let mut names = Vec::new();
+    for endpoint in &trackers.catalogues {
+        let client = crate::client::Client::new(endpoint.clone());
+        let page = tokio::time::timeout(SUGGESTION_TIME, client.page("", None));
+        let wait = context.interrupt.or(async { Ok(page.await) });
+        if let Ok(Ok(Ok(page))) = wait.await {
+            names.extend(page.entries.into_iter().map(|entry| entry.name));
+        }
+    }
+    let failure = Failure::new(Status::NotFound, format!("the tracker knows no name {name:?}"));
+    match near::nearest(name, &names) {
+        Some(like) => failure.hint(format!("did you mean {like:?}? `teem ls` lists all names")),
+        None => failure.hint("`teem ls` lists the names that it has"),
+    }
+}
+
+/// The folder to write into, absolute; made if it is not there, refused if nothing can be written.
+fn writable(folder: &Path) -> anyhow::Result<PathBuf> {
+    let refused = |error: std::io::Error| {
+        let message = format!("cannot write to {}: {error}", folder.display());
+        Failure::new(Status::Disk, message)
+            .hint("choose a folder of yours with --output DIR, or change its permissions")
+    };
+    std::fs::create_dir_all(folder).map_err(refused)?;
+    let folder = std::fs::canonicalize(folder).map_err(refused)?;
+    let probe = folder.join(format!(".teem-{}.tmp", std::process::id()));
+    let made = std::fs::File::options().write(true).create_new(true).open(&probe);
+    made.map_err(refused)?;
+    std::fs::remove_file(&probe).map_err(refused)?;
+    Ok(folder)
+}
+
+/// A hint is not worth a longer wait.
+const SUGGESTION_TIME: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Option<Target> {
+        text.parse().ok()
+    }
+
+    #[test]
+    fn hashes_and_names_are_told_apart() {
+        let v1 = "0123456789abcdef0123456789abcdef01234567";
+        let hashes = InfoHashes::new(v1.parse().ok(), None).expect("one hash");
+        assert_eq!(parsed(v1), Some(Target::Hash(hashes)));
+        let v2 = "01".repeat(32);
+        let hashes = InfoHashes::new(None, v2.parse().ok()).expect("one hash");
+        assert_eq!(parsed(&v2), Some(Target::Hash(hashes)));
+        for name in ["debian.iso", "a b", "gone.torrent", &v1[1..]] {
+            assert_eq!(parsed(name), Some(Target::Name(name.to_owned())), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_path_to_a_torrent_file_is_never_taken_for_a_name() {
+        let path = "gone/x.torrent";
+        assert_eq!(parsed(path), Some(Target::File(path.into())));
+    }
+
+    #[test]
+    fn broken_links_and_urls_are_wrong_use() {
+        for text in ["magnet:?xt=urn:btih:123", "http://x/a.torrent"] {
+            let refused = text.parse::<Target>().map_err(anyhow::Error::from);
+            assert_eq!(refused.map_err(|error| crate::exit::status(&error)), Err(Status::Usage));
+        }
+    }
+}

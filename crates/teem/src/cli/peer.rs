@@ -1,0 +1,58 @@
+//! The flags of everything that talks to peers, and the node's configuration that they make.
+
+use node::NodeConfig;
+
+use crate::listen::{Listen, ListenAddr};
+
+/// The flags.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Peers")]
+pub(super) struct PeerArgs {
+    /// Accept peers at this address of this machine, ADDR or ADDR:PORT [default: all]
+    #[arg(long, env = "TEEM_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    listen: Vec<ListenAddr>,
+    /// Accept peers on this port; 0 for any free one [default: 6881 or the next free one]
+    #[arg(short, long, env = "TEEM_PORT", value_name = "N")]
+    port: Option<u16>,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// The limits among the flags.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Peers")]
+pub(super) struct LimitArgs {
+    /// Connect to this many peers at most
+    #[arg(
+        long, env = "TEEM_MAX_PEERS", value_name = "N", default_value_t = 100,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    max_peers: u16,
+    /// Serve this many peers at once, those of the local network not counted [default: by rate]
+    #[arg(long, env = "TEEM_UPLOAD_SLOTS", value_name = "N")]
+    upload_slots: Option<u16>,
+}
+
+impl PeerArgs {
+    /// The node that the flags ask for; its folder is still the default one.
+    pub(super) fn config(&self) -> NodeConfig {
+        self.limits.config(Listen::new(&self.listen, self.port, DEFAULT_PORT))
+    }
+}
+
+impl LimitArgs {
+    /// The node that listens there.
+    pub(super) fn config(&self, listen: Listen) -> NodeConfig {
+        NodeConfig {
+            bind: listen.source(),
+            next_free_port: !listen.port_given,
+            listen: listen.addrs,
+            max_peers_per_torrent: usize::from(self.max_peers),
+            upload_slots: self.upload_slots.map(usize::from),
+            ..NodeConfig::default()
+        }
+    }
+}
+
+/// The port that peers connect to.
+pub(super) const DEFAULT_PORT: u16 = 6881;

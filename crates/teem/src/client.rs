@@ -1,0 +1,257 @@
+//! The command line's side of the tracker's API, `/api/v1`.
+//!
+//! One connection a request, every wait and every reply bounded. What comes back is input from
+//! outside: it is decoded with the DTOs that the router writes, and a torrent file is checked before
+//! anybody uses it. Whether to ask again is the caller's decision.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use tokio::net::TcpStream;
+
+use crate::exit::{Failure, Status};
+use crate::locate::Endpoint;
+use crate::tracker_api::dto;
+
+/// Asks one tracker.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    endpoint: Endpoint,
+    connect_timeout: Duration,
+}
+
+/// A torrent file from the catalogue and peers that have it.
+#[derive(Debug)]
+pub(crate) struct Torrent {
+    /// The bytes of the torrent file.
+    pub(crate) bytes: Bytes,
+    /// Peers, so that a get needs no announce first.
+    pub(crate) peers: Vec<SocketAddr>,
+}
+
+/// Why a tracker gave no answer to use.
+#[derive(Debug)]
+pub(crate) enum ClientError {
+    /// Nobody answers there, or too late. Asking again may help.
+    Away(String),
+    /// It, or a proxy before it, wants to know who asks.
+    Unauthorised,
+    /// It understood and says no.
+    Refused(dto::Refusal),
+    /// What answers is no Teem tracker, or one of another time.
+    Foreign(String),
+}
+
+impl Client {
+    /// A client of the tracker at `endpoint`.
+    pub(crate) const fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, connect_timeout: CONNECT_TIMEOUT }
+    }
+
+    /// Waits for a connection no longer than `timeout`.
+    #[must_use]
+    pub(crate) const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How the tracker stands; also tells that it is one.
+    pub(crate) async fn status(&self) -> Result<dto::Status, ClientError> {
+        let reply = self.send(Method::GET, "/api/v1/status", Bytes::new()).await?;
+        json(&reply)
+    }
+
+    /// Puts a torrent file under a name.
+    pub(crate) async fn publish(
+        &self,
+        name: &str,
+        torrent: Bytes,
+    ) -> Result<dto::Published, ClientError> {
+        let path = format!("/api/v1/catalogue/{}", escape(name));
+        json(&self.send(Method::PUT, &path, torrent).await?)
+    }
+
+    /// The torrent file of a name or an info hash in hex; `None` when the tracker knows no such.
+    pub(crate) async fn torrent(&self, name: &str) -> Result<Option<Torrent>, ClientError> {
+        let path = format!("/api/v1/catalogue/{}/torrent", escape(name));
+        let reply = match self.send(Method::GET, &path, Bytes::new()).await {
+            Err(ClientError::Refused(refusal)) if refusal.code == dto::RefusalCode::NotFound => {
+                return Ok(None);
+            }
+            // A name that the tracker would not even store is a name that it does not have.
+            Err(ClientError::Refused(refusal)) if refusal.code == dto::RefusalCode::BadName => {
+                return Ok(None);
+            }
+            reply => reply?,
+        };
+        let peers = reply.headers.get(dto::PEERS_HEADER);
+        let peers = peers.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let peers = peers.split(',').filter_map(|addr| addr.trim().parse().ok());
+        Ok(Some(Torrent { bytes: reply.body, peers: peers.take(dto::PEERS_MAX).collect() }))
+    }
+
+    /// One page of names that contain `pattern`, after the name `after`.
+    pub(crate) async fn page(
+        &self,
+        pattern: &str,
+        after: Option<&str>,
+    ) -> Result<dto::Page, ClientError> {
+        let limit = dto::PAGE_LIMIT_MAX;
+        let mut path = format!("/api/v1/catalogue?q={}&limit={limit}", escape(pattern));
+        if let Some(after) = after {
+            path = format!("{path}&after={}", escape(after));
+        }
+        json(&self.send(Method::GET, &path, Bytes::new()).await?)
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Reply, ClientError> {
+        let exchange = tokio::time::timeout(REPLY_TIMEOUT, self.exchange(method, path, body));
+        let reply =
+            exchange.await.map_err(|_| ClientError::Away("no reply in time".to_owned()))??;
+        if reply.status.is_success() {
+            return Ok(reply);
+        }
+        if matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return Err(ClientError::Unauthorised);
+        }
+        match serde_json::from_slice(&reply.body) {
+            Ok(refusal) => Err(ClientError::Refused(refusal)),
+            Err(_) => Err(ClientError::Foreign(format!("it answers {}", reply.status))),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Reply, ClientError> {
+        let address = (self.endpoint.host(), self.endpoint.port());
+        let connect = tokio::time::timeout(self.connect_timeout, TcpStream::connect(address));
+        let stream = match connect.await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(ClientError::Away(error.to_string())),
+            Err(_) => return Err(ClientError::Away("no connection in time".to_owned())),
+        };
+        let _ = stream.set_nodelay(true);
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(blame)?;
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(hyper::header::HOST, self.endpoint.to_string())
+            .header(hyper::header::USER_AGENT, concat!("teem/", env!("CARGO_PKG_VERSION")))
+            .header(hyper::header::CONNECTION, "close")
+            .body(Full::new(body))
+            .map_err(|error| ClientError::Foreign(error.to_string()))?;
+        let receive = async {
+            let response = sender.send_request(request).await.map_err(blame)?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, REPLY_LEN_MAX).collect().await;
+            let body = body.map_err(|error| ClientError::Away(error.to_string()))?;
+            Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes() })
+        };
+        // The connection is driven here, beside the request, so that no task outlives the call; and it
+        // knows better than the request what went wrong.
+        let (mut receive, connection) = (std::pin::pin!(receive), std::pin::pin!(connection));
+        tokio::select! {
+            biased;
+            ended = connection => match ended {
+                Ok(()) => receive.await,
+                Err(error) => Err(blame(error)),
+            },
+            reply = &mut receive => reply,
+        }
+    }
+}
+
+impl ClientError {
+    /// As an error of the whole command.
+    pub(crate) fn at(self, endpoint: &Endpoint) -> Failure {
+        match self {
+            Self::Away(reason) => {
+                Failure::new(Status::NoPeers, format!("tracker {endpoint} is away: {reason}"))
+                    .hint("is it running? start one with `teem tracker`, or name another with --tracker HOST:PORT")
+            }
+            Self::Unauthorised => {
+                let message = format!("tracker {endpoint} does not allow this");
+                Failure::new(Status::Unauthorised, message)
+                    .hint("ask whoever runs it for access")
+            }
+            Self::Refused(refusal) => {
+                let failure =
+                    Failure::new(Status::Failed, format!("tracker {endpoint}: {}", refusal.error));
+                match refusal.code {
+                    dto::RefusalCode::NameTaken => {
+                        failure.hint("choose another name with --name NAME")
+                    }
+                    dto::RefusalCode::BadName
+                    | dto::RefusalCode::BadTorrent
+                    | dto::RefusalCode::BadRequest
+                    | dto::RefusalCode::NotFound
+                    | dto::RefusalCode::BadMethod
+                    | dto::RefusalCode::TooLarge
+                    | dto::RefusalCode::Full
+                    | dto::RefusalCode::Internal
+                    | dto::RefusalCode::Other => failure,
+                }
+            }
+            Self::Foreign(reason) => {
+                Failure::new(Status::Failed, format!("{endpoint} is not a Teem tracker: {reason}"))
+                    .hint("--tracker takes the HOST:PORT that `teem tracker` prints")
+            }
+        }
+    }
+}
+
+/// Whether a failed exchange is the network's fault or the other program's.
+fn blame(error: hyper::Error) -> ClientError {
+    let broken = error.is_incomplete_message() || error.is_canceled() || error.is_closed();
+    let source = std::error::Error::source(&error);
+    if broken || source.is_some_and(|source| source.is::<std::io::Error>()) {
+        ClientError::Away(error.to_string())
+    } else {
+        ClientError::Foreign("it does not speak HTTP".to_owned())
+    }
+}
+
+#[derive(Debug)]
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+fn json<T: DeserializeOwned>(reply: &Reply) -> Result<T, ClientError> {
+    serde_json::from_slice(&reply.body)
+        .map_err(|error| ClientError::Foreign(format!("its reply cannot be read: {error}")))
+}
+
+fn escape(text: &str) -> String {
+    utf8_percent_encode(text, UNRESERVED).to_string()
+}
+
+/// What RFC 3986 leaves unescaped in a path segment.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A tracker answers from memory; a torrent file of many megabytes may be on its way, though.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
+/// No torrent file of a sane piece length is larger.
+const REPLY_LEN_MAX: usize = 128 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_travel_as_one_path_segment() {
+        assert_eq!(escape("a b/ü?.bin"), "a%20b%2F%C3%BC%3F.bin");
+    }
+}

@@ -1,0 +1,281 @@
+//! Follows a torrent that is being fetched: shows how far it is, and decides when the command ends.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use node::{Snapshot, State, Torrent};
+use serde::Serialize;
+
+use crate::cli::Context;
+use crate::exit::{Failure, Status};
+use crate::progress::{Progress, Serving};
+use crate::units;
+
+/// When the command ends.
+#[derive(Debug)]
+pub(crate) struct Until {
+    /// When the command began, for the time it took.
+    pub(crate) begun: Instant,
+    /// As soon as all is there and safe on disk.
+    pub(crate) exit: bool,
+    /// After seeding for so long.
+    pub(crate) seed_for: Option<Duration>,
+    /// After sending so many times the size.
+    pub(crate) seed_ratio: Option<f64>,
+    /// With an error, after so long without any source.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Follows until the command is done, a signal comes, or it cannot go on.
+pub(crate) async fn follow(
+    torrent: &Torrent,
+    until: &Until,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let mut snapshots = torrent.snapshot();
+    let mut view = View::new(context, until);
+    // Wakes for time-outs while nothing changes.
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        if view.update(&snapshot)? == Next::End {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            () = context.interrupt.wait() => {
+                view.interrupted(&snapshot);
+                return Err(context.interrupt.failure().into());
+            }
+            changed = snapshots.changed() => {
+                if changed.is_err() {
+                    return Err(Failure::new(Status::Failed, "the torrent ended early").into());
+                }
+            }
+            _ = tick.tick() => {}
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    End,
+}
+
+struct View<'a> {
+    context: &'a Context,
+    until: &'a Until,
+    progress: Option<Progress>,
+    serving: Option<Serving>,
+    /// The last moment with a source.
+    source_seen: Instant,
+    downloaded: u64,
+    paused: Option<String>,
+    verified: bool,
+    finished: Option<Instant>,
+    reported: Instant,
+}
+
+impl<'a> View<'a> {
+    fn new(context: &'a Context, until: &'a Until) -> Self {
+        let now = Instant::now();
+        Self {
+            context,
+            until,
+            progress: None,
+            serving: None,
+            source_seen: now,
+            downloaded: 0,
+            paused: None,
+            verified: false,
+            finished: None,
+            reported: now,
+        }
+    }
+
+    fn update(&mut self, snapshot: &Snapshot) -> Result<Next, Failure> {
+        self.tell_pause(snapshot)?;
+        match &snapshot.state {
+            State::Metadata | State::Checking | State::Downloading => {
+                self.show_progress(snapshot);
+                self.require_source(snapshot)?;
+            }
+            State::Paused { .. } => self.source_seen = Instant::now(),
+            State::Seeding => self.all_verified(snapshot),
+            State::Failed { reason, fault } => return Err(Failure::of_torrent(*fault, reason)),
+            State::Stopped => {
+                return Err(Failure::new(Status::Failed, "the torrent was stopped"));
+            }
+        }
+        if snapshot.finished && self.finished.is_none() {
+            self.all_verified(snapshot);
+            self.finish(snapshot);
+        }
+        Ok(if self.is_over(snapshot) { Next::End } else { Next::GoOn })
+    }
+
+    fn show_progress(&mut self, snapshot: &Snapshot) {
+        let label = snapshot.name.as_deref().unwrap_or("torrent");
+        if snapshot.content_len > 0 && self.progress.is_none() {
+            let progress = Progress::new(&self.context.output, label, snapshot.content_len);
+            self.progress = Some(progress);
+        }
+        if let Some(progress) = &self.progress {
+            progress.set_snapshot(snapshot);
+        }
+        if self.reported.elapsed() >= REPORT_EVERY {
+            self.reported = Instant::now();
+            self.context.output.object("progress", &Report::new(snapshot));
+        }
+    }
+
+    /// Gives up when nobody who has anything was there for too long.
+    fn require_source(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
+        let unknown = snapshot.state == State::Metadata;
+        let has_any = |peer: &node::PeerView| unknown || peer.seeder || peer.pieces > 0;
+        let progressed = snapshot.downloaded > self.downloaded;
+        if progressed || snapshot.state == State::Checking || snapshot.peers.iter().any(has_any) {
+            self.downloaded = snapshot.downloaded;
+            self.source_seen = Instant::now();
+        }
+        let Some(timeout) = self.until.timeout else { return Ok(()) };
+        if self.source_seen.elapsed() < timeout {
+            return Ok(());
+        }
+        let name = snapshot.name.as_deref().unwrap_or("it");
+        let waited = units::duration(timeout);
+        let message = format!("no source of {name} for {waited}{}", tracker_trouble(snapshot));
+        Err(Failure::new(Status::NoPeers, message)
+            .hint("is anybody seeding it? what is here is kept; --timeout TIME waits longer"))
+    }
+
+    fn tell_pause(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
+        let State::Paused { reason } = &snapshot.state else {
+            if self.paused.take().is_some() {
+                self.context.output.note("going on");
+            }
+            return Ok(());
+        };
+        if self.until.exit {
+            return Err(Failure::disk(reason));
+        }
+        if self.paused.as_ref() != Some(reason) {
+            self.context.output.warn(&format!("paused: {reason}; it goes on when there is room"));
+            self.paused = Some(reason.clone());
+        }
+        Ok(())
+    }
+
+    fn all_verified(&mut self, snapshot: &Snapshot) {
+        if !std::mem::replace(&mut self.verified, true) {
+            self.progress = None;
+            self.context.output.object("verified", &Done::new(snapshot, self.until.begun));
+        }
+        if let Some(serving) = &self.serving {
+            serving.set(snapshot);
+        }
+    }
+
+    fn finish(&mut self, snapshot: &Snapshot) {
+        self.finished = Some(Instant::now());
+        let done = Done::new(snapshot, self.until.begun);
+        let checked = match (done.info_hash_v1.is_some(), done.info_hash_v2.is_some()) {
+            (_, true) => "SHA-256 ok",
+            (_, false) => "SHA-1 ok (a v1 torrent has no SHA-256)",
+        };
+        let path = &done.path;
+        let took = units::duration(Duration::from_secs_f64(done.seconds));
+        let size = units::size(done.bytes);
+        self.context.output.result(&format!("{path}  {size}  {took}  {checked}"));
+        self.context.output.object("done", &done);
+        if !self.until.exit {
+            let end = if self.until.seed_for.is_some() || self.until.seed_ratio.is_some() {
+                "seeding for a while"
+            } else {
+                "seeding until Ctrl-C; --exit ends at once"
+            };
+            self.context.output.note(end);
+            self.serving = Some(Serving::new(&self.context.output));
+        }
+    }
+
+    fn is_over(&self, snapshot: &Snapshot) -> bool {
+        let Some(finished) = self.finished else { return false };
+        let enough = |ratio: f64| snapshot.uploaded as f64 >= ratio * snapshot.content_len as f64;
+        self.until.exit
+            || self.until.seed_for.is_some_and(|time| finished.elapsed() >= time)
+            || self.until.seed_ratio.is_some_and(enough)
+    }
+
+    fn interrupted(&mut self, snapshot: &Snapshot) {
+        self.progress = None;
+        self.serving = None;
+        if self.finished.is_none() && snapshot.content_len > 0 {
+            let (here, all) = (units::size(snapshot.verified), units::size(snapshot.content_len));
+            self.context.output.note(&format!(
+                "{here} of {all} are here and kept; the same command goes on from there"
+            ));
+        }
+    }
+}
+
+/// The last error of the trackers, when none of them works.
+fn tracker_trouble(snapshot: &Snapshot) -> String {
+    if snapshot.trackers.iter().any(|tracker| tracker.working) {
+        return String::new();
+    }
+    let failed = snapshot.trackers.iter().find_map(|tracker| {
+        tracker.error.as_ref().map(|error| format!(" (tracker {}: {error})", tracker.url))
+    });
+    failed.unwrap_or_default()
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    name: Option<&'a str>,
+    bytes: u64,
+    verified: u64,
+    rate: u64,
+    eta: Option<u64>,
+    peers: usize,
+}
+
+impl<'a> Report<'a> {
+    fn new(snapshot: &'a Snapshot) -> Self {
+        Self {
+            name: snapshot.name.as_deref(),
+            bytes: snapshot.content_len,
+            verified: snapshot.verified,
+            rate: snapshot.down_rate,
+            eta: snapshot.eta.map(|eta| eta.as_secs()),
+            peers: snapshot.peers.len(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Done {
+    name: String,
+    path: String,
+    bytes: u64,
+    seconds: f64,
+    info_hash_v1: Option<String>,
+    info_hash_v2: Option<String>,
+}
+
+impl Done {
+    fn new(snapshot: &Snapshot, begun: Instant) -> Self {
+        Self {
+            name: snapshot.name.clone().unwrap_or_default(),
+            path: snapshot.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            bytes: snapshot.content_len,
+            seconds: (begun.elapsed().as_secs_f64() * 1e3).round() / 1e3,
+            info_hash_v1: snapshot.info_hashes.v1().map(|hash| hash.to_string()),
+            info_hash_v2: snapshot.info_hashes.v2().map(|hash| hash.to_string()),
+        }
+    }
+}
+
+const TICK: Duration = Duration::from_millis(250);
+const REPORT_EVERY: Duration = Duration::from_secs(1);

@@ -1,0 +1,361 @@
+//! Where the tracker is.
+//!
+//! In this order: `--tracker` and `TEEM_TRACKER`; this machine, at the default port; the LAN (DNS-SD).
+//! A tracker found on the LAN is named when used, remembered, and not silently replaced by another.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::client::{Client, ClientError};
+use crate::exit::{Failure, Status};
+use crate::listen;
+use crate::output::Output;
+use crate::state::StateDir;
+use crate::{lan, signal};
+
+/// Where a Teem tracker answers, over HTTP and UDP.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Endpoint {
+    host: String,
+    port: u16,
+}
+
+/// A tracker as `--tracker` names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TrackerRef {
+    /// One with a catalogue.
+    Teem(Endpoint),
+    /// Any BitTorrent tracker, by its announce URL: peers, but no names.
+    Announce(String),
+}
+
+/// The flags that say which tracker.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct TrackerArgs {
+    /// The tracker, as HOST:PORT or URL; repeat for more. An announce URL
+    /// (udp://HOST:PORT/announce) gives peers, but no names
+    #[arg(long, env = "TEEM_TRACKER", value_name = "HOST:PORT|URL", value_delimiter = ',')]
+    pub(crate) tracker: Vec<TrackerRef>,
+    /// Look for a tracker on the local network when none is named
+    #[arg(long, env = "TEEM_LAN", value_name = "on|off", default_value = "on")]
+    pub(crate) lan: lan::Lan,
+}
+
+/// The trackers to use.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trackers {
+    /// Those with a catalogue.
+    pub(crate) catalogues: Vec<Endpoint>,
+    /// The announce URLs of others.
+    pub(crate) announce: Vec<String>,
+}
+
+impl TrackerArgs {
+    /// The trackers that the command line or the environment names; nothing is looked for.
+    pub(crate) fn named(&self) -> Trackers {
+        let mut named = Trackers::default();
+        for tracker in &self.tracker {
+            match tracker {
+                TrackerRef::Teem(endpoint) => named.catalogues.push(endpoint.clone()),
+                TrackerRef::Announce(url) => named.announce.push(url.clone()),
+            }
+        }
+        named
+    }
+
+    /// Trackers with at least one catalogue, looked for when none is named.
+    pub(crate) async fn find(
+        &self,
+        state: &StateDir,
+        output: &Output,
+        interrupt: &signal::Interrupt,
+    ) -> anyhow::Result<Trackers> {
+        let mut trackers = self.named();
+        if trackers.catalogues.is_empty() {
+            if !trackers.announce.is_empty() {
+                let message = "names need a tracker with a catalogue, and an announce URL has none";
+                return Err(Failure::new(Status::Usage, message)
+                    .hint("give --tracker HOST:PORT of a Teem tracker")
+                    .into());
+            }
+            let found = interrupt.or(search(self.lan, state, output)).await?;
+            trackers.catalogues.push(found);
+        }
+        Ok(trackers)
+    }
+}
+
+impl Trackers {
+    /// The tiers to announce to. HTTP first: the catalogue has just answered over it, while UDP may
+    /// be filtered, which only a time-out tells.
+    pub(crate) fn tiers(&self) -> Vec<Vec<String>> {
+        let own = self.catalogues.iter().flat_map(Endpoint::tiers);
+        own.chain(self.announce.iter().map(|url| vec![url.clone()])).collect()
+    }
+}
+
+impl Trackers {
+    /// The tiers to announce to that `source` does not have by itself.
+    pub(crate) fn tiers_beside(&self, source: &node::Source) -> Vec<Vec<String>> {
+        let known = |url: &String| match source {
+            node::Source::Metainfo(metainfo) => {
+                metainfo.trackers.iter().flatten().any(|has| has == url)
+            }
+            node::Source::Magnet(magnet) => magnet.trackers.contains(url),
+        };
+        let mut tiers = self.tiers();
+        tiers.iter_mut().for_each(|tier| tier.retain(|url| !known(url)));
+        tiers.retain(|tier| !tier.is_empty());
+        tiers
+    }
+}
+
+impl Endpoint {
+    /// The tracker at an address.
+    pub(crate) fn new(ip: IpAddr, port: u16) -> Self {
+        Self { host: ip.to_string(), port }
+    }
+
+    /// Host name or address, IPv6 without brackets.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The one port of its HTTP and UDP servers.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The tiers that announce to it: HTTP, then UDP.
+    pub(crate) fn tiers(&self) -> [Vec<String>; 2] {
+        [vec![format!("http://{self}/announce")], vec![format!("udp://{self}/announce")]]
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl FromStr for TrackerRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.contains("://") { parse_url(text) } else { parse_host(text).map(Self::Teem) }
+    }
+}
+
+fn parse_url(text: &str) -> Result<TrackerRef, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let host = url.host().ok_or_else(|| "the URL has no host".to_owned())?;
+    match url.scheme() {
+        "http" if matches!(url.path(), "" | "/") && url.query().is_none() => {
+            let host = match host {
+                url::Host::Ipv6(ip) => ip.to_string(),
+                url::Host::Ipv4(ip) => ip.to_string(),
+                url::Host::Domain(name) => name.to_owned(),
+            };
+            Ok(TrackerRef::Teem(Endpoint { host, port: url.port().unwrap_or(80) }))
+        }
+        "udp" if url.port().is_none() => Err("a udp:// URL needs a port".to_owned()),
+        "http" | "udp" => Ok(TrackerRef::Announce(text.to_owned())),
+        _ => Err("a tracker URL begins with http:// or udp://".to_owned()),
+    }
+}
+
+fn parse_host(text: &str) -> Result<Endpoint, String> {
+    if let Ok(ip) = text.trim_matches(['[', ']']).parse::<Ipv6Addr>() {
+        return Ok(Endpoint { host: ip.to_string(), port: DEFAULT_PORT });
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().map_err(|_| "expected HOST:PORT".to_owned())?),
+        None => (text, DEFAULT_PORT),
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = match bare {
+        Some(ip) => {
+            ip.parse::<Ipv6Addr>().map_err(|_| "expected [IPv6]:PORT".to_owned())?.to_string()
+        }
+        None => host.to_owned(),
+    };
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+    if host.is_empty() || !host.bytes().all(known) || (bare.is_none() && host.contains(':')) {
+        return Err("expected HOST:PORT or a URL".to_owned());
+    }
+    if port == 0 {
+        return Err("a tracker to connect to has no port 0".to_owned());
+    }
+    Ok(Endpoint { host, port })
+}
+
+/// Looks on this machine and then on the LAN, a few times: the tracker may be starting just now.
+async fn search(lan: lan::Lan, state: &StateDir, output: &Output) -> anyhow::Result<Endpoint> {
+    for (round, pause) in PAUSES.iter().enumerate() {
+        if let Some(here) = on_this_machine().await {
+            return Ok(here);
+        }
+        if round == 0 {
+            let also = if lan == lan::Lan::On { " nor (yet) on the network" } else { "" };
+            output.note(&format!(
+                "no tracker on this machine (127.0.0.1:{DEFAULT_PORT}){also}; looking on"
+            ));
+        }
+        match lan {
+            lan::Lan::On => {
+                if let Some(found) = lan::find(state, output).await? {
+                    return Ok(found);
+                }
+            }
+            lan::Lan::Off => {}
+        }
+        tokio::time::sleep(*pause).await;
+    }
+    let places = match lan {
+        lan::Lan::On => "on this machine or on the local network",
+        lan::Lan::Off => "on this machine",
+    };
+    Err(Failure::new(Status::NoPeers, format!("no tracker found {places}"))
+        .hint("start one with `teem tracker` or `teem up`, or name one with --tracker HOST:PORT")
+        .into())
+}
+
+/// The tracker at this machine's default port; by the address that others can reach too, if it has
+/// one, since an announce from the loopback address would tell others nothing.
+async fn on_this_machine() -> Option<Endpoint> {
+    let local = Endpoint::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT);
+    let ask = |endpoint| async {
+        Client::new(endpoint).connect_timeout(LOCAL_CONNECT_TIMEOUT).status().await
+    };
+    let status = ask(local.clone()).await.ok()?;
+    if let Some(ip) = listen::default_route() {
+        let wide = Endpoint::new(ip, DEFAULT_PORT);
+        if ask(wide.clone()).await.is_ok_and(|same| same.name == status.name) {
+            return Some(wide);
+        }
+    }
+    Some(local)
+}
+
+/// Asks each tracker in turn, and those that are away again after 0.5, 1, 2, 4 s, until one has an
+/// answer. `Ok(None)` from `ask` means that this tracker knows of nothing.
+pub(crate) async fn ask_each<T, F>(
+    endpoints: &[Endpoint],
+    output: &Output,
+    ask: impl Fn(Client) -> F,
+) -> anyhow::Result<Answer<T>>
+where
+    F: Future<Output = Result<Option<T>, ClientError>>,
+{
+    let mut waiting = endpoints.to_vec();
+    let mut answered = false;
+    let mut away = None;
+    for (round, pause) in RETRIES.into_iter().enumerate() {
+        tokio::time::sleep(pause).await;
+        let mut still = Vec::new();
+        for endpoint in std::mem::take(&mut waiting) {
+            match ask(Client::new(endpoint.clone())).await {
+                Ok(Some(found)) => return Ok(Answer::Found(found, endpoint)),
+                Ok(None) => answered = true,
+                Err(ClientError::Away(reason)) => {
+                    if round == 0 {
+                        output.note(&format!(
+                            "tracker {endpoint} does not answer ({reason}); trying again"
+                        ));
+                    }
+                    away = Some((endpoint.clone(), reason));
+                    still.push(endpoint);
+                }
+                Err(error) => return Err(error.at(&endpoint).into()),
+            }
+        }
+        waiting = still;
+        if waiting.is_empty() {
+            break;
+        }
+    }
+    match away {
+        Some((endpoint, reason)) if !answered => {
+            Err(ClientError::Away(reason).at(&endpoint).into())
+        }
+        _ => Ok(Answer::Unknown),
+    }
+}
+
+/// What trackers know.
+#[derive(Debug)]
+pub(crate) enum Answer<T> {
+    /// This, says that tracker.
+    Found(T, Endpoint),
+    /// Nothing, say all that answer.
+    Unknown,
+}
+
+/// The tracker's port for UDP and HTTP.
+pub(crate) const DEFAULT_PORT: u16 = 6969;
+
+const LOCAL_CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+const RETRIES: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+/// Between rounds of a search; each round on the LAN takes two seconds more.
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(1), Duration::ZERO];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn teem(host: &str, port: u16) -> Result<TrackerRef, String> {
+        Ok(TrackerRef::Teem(Endpoint { host: host.to_owned(), port }))
+    }
+
+    #[test]
+    fn trackers_are_hosts_or_urls() {
+        let cases = [
+            ("nas", teem("nas", 6969)),
+            ("nas.lan:7000", teem("nas.lan", 7000)),
+            ("10.0.0.1:1", teem("10.0.0.1", 1)),
+            ("::1", teem("::1", 6969)),
+            ("[::1]", teem("::1", 6969)),
+            ("[fe80::2]:70", teem("fe80::2", 70)),
+            ("http://nas:6969", teem("nas", 6969)),
+            ("http://nas/", teem("nas", 80)),
+            ("http://[::1]:5", teem("::1", 5)),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse(), expected, "{text}");
+        }
+        for url in ["udp://t.example:80", "http://t.example/announce?key=1"] {
+            assert_eq!(url.parse(), Ok(TrackerRef::Announce(url.to_owned())));
+        }
+    }
+
+    #[test]
+    fn what_is_no_tracker_is_refused() {
+        let cases =
+            ["", ":6969", "a:b", "a:70000", "a b:1", "nas:0", "ftp://nas", "udp://nas", "[x]:1"];
+        for text in cases {
+            assert!(text.parse::<TrackerRef>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_endpoint_is_written_with_brackets() {
+        let endpoint = Endpoint::new(Ipv6Addr::LOCALHOST.into(), 6969);
+        assert_eq!(endpoint.to_string(), "[::1]:6969");
+        assert_eq!(endpoint.tiers()[1], ["udp://[::1]:6969/announce"]);
+    }
+}
