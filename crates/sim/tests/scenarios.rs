@@ -1,0 +1,38 @@
+//! Every scenario with a few fixed seeds.
+
+use sim::{Report, SCENARIOS, Scenario};
+
+fn play(name: &str, seed: u64) -> Report {
+    let scenario = Scenario::named(name).expect("the scenario exists");
+    match sim::run(scenario, seed) {
+        Ok(report) => report,
+        Err(violation) => panic!("{name}, seed {seed}: {violation}"),
+    }
+}
+
+#[test]
+fn every_scenario_ends_as_it_should() {
+    for scenario in SCENARIOS.iter().filter(|scenario| scenario.name != "crowd") {
+        for seed in [1, 2, 3] {
+            play(scenario.name, seed);
+        }
+    }
+}
+
+#[test]
+fn fifty_leechers_feed_each_other() {
+    let report = play("crowd", 1);
+    assert!(report.nodes.iter().all(|node| node.complete));
+    let by_seeder = report.nodes[0].uploaded as f64 / report.content_len as f64;
+    assert!(by_seeder < 25.0, "the seeder sent {by_seeder:.1} copies for 50");
+}
+
+#[test]
+fn same_seed_same_trace_and_another_seed_another() {
+    for name in ["leaving", "poisoner-v2", "cuts"] {
+        let (first, second, other) = (play(name, 7), play(name, 7), play(name, 8));
+        assert_eq!(first.trace, second.trace, "{name}");
+        assert_eq!((first.steps, first.ended_at), (second.steps, second.ended_at), "{name}");
+        assert_ne!(first.trace, other.trace, "{name}");
+    }
+}
