@@ -97,6 +97,12 @@ impl Outbox {
         self.runs.push_back(SendingRun { blocks, data, begin, next: 0, done: 0 });
     }
 
+    /// Takes a block out that is not begun; false when it is not there (any more).
+    pub(super) fn cancel(&mut self, block: Block) -> bool {
+        let waits = self.runs.iter().any(|run| run.blocks[run.next..].iter().any(|b| b.0 == block));
+        waits && !self.remove_blocks(|waiting| waiting != block).is_empty()
+    }
+
     /// Takes out the blocks that are not begun and not to be kept.
     pub(super) fn remove_blocks(&mut self, mut keep: impl FnMut(Block) -> bool) -> Vec<Block> {
         let mut removed = Vec::new();
@@ -127,9 +133,8 @@ impl Outbox {
     }
 
     /// Gives back a buffer that is not needed.
-    pub(super) fn put_spent(&mut self, mut data: Vec<u8>) {
+    pub(super) fn put_spent(&mut self, data: Vec<u8>) {
         if self.spent.len() < UPLOAD_RUNS {
-            data.clear();
             self.spent.push(data);
         }
     }

@@ -42,7 +42,8 @@ impl Session {
         run.blocks.into_iter().for_each(|block| self.refuse(block));
     }
 
-    /// An empty buffer of a run that was sent, for the next one.
+    /// The buffer of a run that was sent, for the next one. It keeps its length and its old bytes, so
+    /// that the next read of the same length finds nothing to clear.
     pub fn take_spent_buffer(&mut self) -> Option<Vec<u8>> {
         self.outbox.take_spent()
     }
@@ -66,8 +67,9 @@ impl Session {
     }
 
     pub(super) fn on_cancel(&mut self, block: Block) {
-        // What is being read or written comes all the same; BEP 6 wants one answer, not which.
-        if self.uploads.cancel(block) {
+        // What is being read, or has begun to be written, comes all the same; BEP 6 wants one answer,
+        // not which.
+        if self.uploads.cancel(block) || self.outbox.cancel(block) {
             self.refuse(block);
         }
     }
