@@ -1,5 +1,6 @@
 //! Fetching: which blocks are asked from a peer, and what becomes of pieces.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proto::{Block, MerkleHash, PieceIndex};
@@ -11,6 +12,7 @@ use crate::{Action, BlockBuf, DiskEvent, DiskJob, Notice, PeerCommand, PeerKey};
 impl Swarm {
     /// Asks a peer for as much as its window has room for.
     pub(super) fn fill(&mut self, key: PeerKey) {
+        let now = self.now;
         let may_fetch = self.config.fetch && !self.stopping && self.paused_until.is_none();
         let (Some(torrent), Some(peer)) = (&mut self.torrent, self.peers.get_mut(&key)) else {
             return;
@@ -28,7 +30,7 @@ impl Swarm {
         // v1 blames whole pieces, so peers rather have pieces of their own. With v2's hashes, which
         // blame blocks, they finish what is begun.
         let shares = torrent.info.hashes().v2().is_some();
-        torrent.open.ask(&geometry, key, shares, |piece| peer.gives(piece), room, &mut blocks);
+        torrent.open.ask(&geometry, now, key, shares, |piece| peer.gives(piece), room, &mut blocks);
         let piece_len = u64::from(geometry.nominal_piece_len());
         let open_max = (self.config.piece_budget / piece_len).max(OPEN_MIN) as usize;
         let mut pads = Vec::new();
@@ -49,17 +51,33 @@ impl Swarm {
                 continue;
             }
             let left = room - blocks.len();
-            torrent.open.ask(&geometry, key, shares, |piece| peer.gives(piece), left, &mut blocks);
+            torrent.open.ask(
+                &geometry,
+                now,
+                key,
+                shares,
+                |piece| peer.gives(piece),
+                left,
+                &mut blocks,
+            );
         }
         if !shares && blocks.len() < room {
             let left = room - blocks.len();
-            torrent.open.ask(&geometry, key, true, |piece| peer.gives(piece), left, &mut blocks);
+            torrent.open.ask(
+                &geometry,
+                now,
+                key,
+                true,
+                |piece| peer.gives(piece),
+                left,
+                &mut blocks,
+            );
         }
         let idle = blocks.is_empty() && peer.outstanding == 0;
         if idle && !peer.has.as_ref().is_some_and(|has| torrent.rarity.can_pick_from(has)) {
-            let room = room.min(END_GAME_BLOCKS);
-            torrent.open.ask_again(&geometry, key, |piece| peer.gives(piece), room, &mut blocks);
+            self.end_game(key, room, &mut blocks);
         }
+        let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.starved = blocks.len() < room;
         if !blocks.is_empty() {
             if peer.outstanding == 0 {
@@ -69,6 +87,21 @@ impl Swarm {
             self.command(key, PeerCommand::Request(blocks));
         }
         pads.into_iter().for_each(|piece| self.store(piece));
+    }
+
+    /// Gives an idle peer some of the blocks that others owe for long. Who has more to send before it
+    /// comes to them is told to leave them; only the last ones of all are asked for twice.
+    fn end_game(&mut self, key: PeerKey, room: usize, blocks: &mut Vec<Block>) {
+        let busy = self.peers.iter().filter(|(_, peer)| peer.outstanding > BUSY);
+        let busy: BTreeSet<_> = busy.map(|(key, _)| *key).collect();
+        let (Some(torrent), Some(peer)) = (&mut self.torrent, self.peers.get(&key)) else { return };
+        let geometry = torrent.geometry.clone();
+        let room = room.min(end_game_blocks(peer.down.per_second()));
+        let may = |piece| peer.gives(piece);
+        let left = torrent.open.ask_again(&geometry, self.now, key, may, &busy, room, blocks);
+        for (other, block) in left {
+            self.command(other, PeerCommand::Cancel(block));
+        }
     }
 
     /// A block that we asked for came.
@@ -268,8 +301,15 @@ impl Swarm {
 
 /// Two open pieces at least, or a torrent with huge pieces would never overlap fetching and checking.
 const OPEN_MIN: u64 = 2;
-/// Blocks asked from an idle peer although others owe them.
+/// Blocks asked from an idle peer although others owe them: what it sends in a quarter of a second,
+/// so that little is under way when the first copy comes.
+fn end_game_blocks(rate: u64) -> usize {
+    ((rate / 4 / u64::from(proto::BLOCK_LEN)) as usize).clamp(1, END_GAME_BLOCKS)
+}
+
 const END_GAME_BLOCKS: usize = 8;
+/// A peer that owes more blocks than this is busy.
+const BUSY: usize = 2;
 /// How long to wait for somebody to make room.
 const FULL_PAUSE: Duration = Duration::from_secs(5);
 /// How long to wait after another fault of the disk.

@@ -295,6 +295,8 @@ impl Swarm {
             self.ask_for_metadata();
         }
         self.fetch_hashes();
+        // The end game waits for time to pass.
+        self.refill = true;
     }
 
     fn stop(&mut self) {

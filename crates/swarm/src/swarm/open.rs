@@ -1,6 +1,7 @@
 //! Pieces that are being fetched: which blocks are missing, asked for, or here, and from whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use proto::{Block, Geometry, PieceIndex};
 use smallvec::SmallVec;
@@ -14,15 +15,15 @@ enum Slot {
     Pad,
     /// Asked from nobody.
     Missing,
-    /// Asked from these; more than one only in the end game.
-    Asked(SmallVec<[PeerKey; 1]>),
+    /// Asked from these; more than one only in the end game. And since when.
+    Asked(SmallVec<[PeerKey; 1]>, Instant),
     /// Here, and who sent it.
     Here(BlockBuf, PeerKey),
 }
 
 impl Slot {
     fn is_asked_from(&self, peer: PeerKey) -> bool {
-        matches!(self, Self::Asked(asked) if asked.contains(&peer))
+        matches!(self, Self::Asked(asked, _) if asked.contains(&peer))
     }
 }
 
@@ -101,6 +102,7 @@ impl OpenPieces {
     pub(crate) fn ask(
         &mut self,
         geometry: &Geometry,
+        now: Instant,
         peer: PeerKey,
         joins: bool,
         may: impl Fn(PieceIndex) -> bool,
@@ -126,7 +128,7 @@ impl OpenPieces {
                     break;
                 }
                 if matches!(slot, Slot::Missing) {
-                    *slot = Slot::Asked(SmallVec::from_elem(peer, 1));
+                    *slot = Slot::Asked(SmallVec::from_elem(peer, 1), now);
                     open.missing -= 1;
                     out.push(geometry.block(piece, number as u32));
                 }
@@ -138,15 +140,23 @@ impl OpenPieces {
     }
 
     /// End game: takes up to `room` blocks that others were asked for, fewest askers first, and those
-    /// last that were asked for first: they are likely to be on their way already.
+    /// last that were asked for first: they are likely to be on their way already. So is what was
+    /// asked for a moment ago. Gives back what is to be cancelled: blocks of peers that are `busy`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the same as for a first request, and who is busy"
+    )]
     pub(crate) fn ask_again(
         &mut self,
         geometry: &Geometry,
+        now: Instant,
         peer: PeerKey,
         may: impl Fn(PieceIndex) -> bool,
+        busy: &BTreeSet<PeerKey>,
         room: usize,
         out: &mut Vec<Block>,
-    ) {
+    ) -> Vec<(PeerKey, Block)> {
+        let mut left = Vec::new();
         for askers in 1..ASKERS_MAX {
             for piece in self.by_age.values().rev() {
                 let open = self.pieces.get_mut(piece).expect("listed pieces are open");
@@ -155,16 +165,30 @@ impl OpenPieces {
                 }
                 for (number, slot) in open.slots.iter_mut().enumerate().rev() {
                     if out.len() >= room {
-                        return;
+                        return left;
                     }
-                    let Slot::Asked(asked) = slot else { continue };
-                    if asked.len() == askers && !asked.contains(&peer) {
-                        asked.push(peer);
-                        out.push(geometry.block(*piece, number as u32));
+                    let Slot::Asked(asked, since) = slot else { continue };
+                    let due = now.duration_since(*since) >= ASK_AGAIN * askers as u32;
+                    if !due || asked.len() != askers || asked.contains(&peer) {
+                        continue;
+                    }
+                    let block = geometry.block(*piece, number as u32);
+                    out.push(block);
+                    asked.retain(|other| {
+                        let leaves = busy.contains(other);
+                        if leaves {
+                            left.push((*other, block));
+                        }
+                        !leaves
+                    });
+                    asked.push(peer);
+                    if asked.len() == 1 {
+                        *since = now;
                     }
                 }
             }
         }
+        left
     }
 
     /// A block came from `peer`.
@@ -173,7 +197,7 @@ impl OpenPieces {
         let slot = &mut open.slots[block.number() as usize];
         let also_asked = match slot {
             Slot::Pad | Slot::Here(..) => return Received::Surplus(data),
-            Slot::Asked(asked) => {
+            Slot::Asked(asked, _) => {
                 asked.retain(|asked| *asked != peer);
                 std::mem::take(asked)
             }
@@ -250,7 +274,7 @@ impl OpenPieces {
             .into_iter()
             .map(|slot| match slot {
                 Slot::Here(data, sender) => (Some(data), Some(sender)),
-                Slot::Pad | Slot::Missing | Slot::Asked(_) => (None, None),
+                Slot::Pad | Slot::Missing | Slot::Asked(..) => (None, None),
             })
             .unzip();
         Some(Whole { blocks, senders })
@@ -264,7 +288,7 @@ impl OpenPieces {
 }
 
 fn give_back(open: &mut OpenPiece, peer: PeerKey, number: usize) -> bool {
-    let Slot::Asked(asked) = &mut open.slots[number] else { return false };
+    let Slot::Asked(asked, _) = &mut open.slots[number] else { return false };
     let before = asked.len();
     asked.retain(|asked| *asked != peer);
     if before == asked.len() || !asked.is_empty() {
@@ -283,6 +307,8 @@ fn relist(unasked: &mut Vec<PieceIndex>, piece: PieceIndex) {
 
 /// Peers that a block is asked from at most, in the end game.
 const ASKERS_MAX: usize = 3;
+/// How long a block may take before the end game asks another peer too; twice that for a third.
+const ASK_AGAIN: Duration = Duration::from_millis(400);
 
 #[cfg(test)]
 mod tests {
@@ -303,7 +329,7 @@ mod tests {
 
     fn ask(open: &mut OpenPieces, geometry: &Geometry, peer: PeerKey, room: usize) -> Vec<Block> {
         let mut out = Vec::new();
-        open.ask(geometry, peer, true, |_| true, room, &mut out);
+        open.ask(geometry, crate::test_now(), peer, true, |_| true, room, &mut out);
         out
     }
 
@@ -330,7 +356,11 @@ mod tests {
         let (geometry, mut open) = two_pieces();
         let asked = ask(&mut open, &geometry, ANNA, 4);
         let mut again = Vec::new();
-        open.ask_again(&geometry, BERT, |_| true, 1, &mut again);
+        let now = crate::test_now();
+        let nobody = BTreeSet::new();
+        open.ask_again(&geometry, now, BERT, |_| true, &nobody, 1, &mut again);
+        assert!(again.is_empty(), "they may be on their way");
+        open.ask_again(&geometry, now + 2 * ASK_AGAIN, BERT, |_| true, &nobody, 1, &mut again);
         assert_eq!(again, asked[3..], "what comes last is asked for first");
         let received = open.receive(BERT, again[0], BlockBuf::new());
         let Received::Wanted { also_asked, whole: false } = received else {
@@ -347,7 +377,7 @@ mod tests {
         open.open(&geometry, PieceIndex(1), false);
         let own = |open: &mut OpenPieces, peer| {
             let mut out = Vec::new();
-            open.ask(&geometry, peer, false, |_| true, 2, &mut out);
+            open.ask(&geometry, crate::test_now(), peer, false, |_| true, 2, &mut out);
             out.iter().map(|block| block.piece.0).collect::<Vec<_>>()
         };
         assert_eq!((own(&mut open, ANNA), own(&mut open, BERT)), (vec![0, 0], vec![1, 1]));
@@ -376,6 +406,21 @@ mod tests {
         let asked = ask(&mut open, &geometry, ANNA, 1);
         open.give_back(ANNA, asked[0]);
         assert_eq!(ask(&mut open, &geometry, BERT, 9).len(), 4);
+    }
+
+    #[test]
+    fn a_busy_peer_is_relieved_of_what_another_can_send() {
+        let (geometry, mut open) = two_pieces();
+        let asked = ask(&mut open, &geometry, ANNA, 4);
+        let (mut again, later) = (Vec::new(), crate::test_now() + 2 * ASK_AGAIN);
+        let busy = BTreeSet::from([ANNA]);
+        let left = open.ask_again(&geometry, later, BERT, |_| true, &busy, 2, &mut again);
+        assert_eq!(again, [asked[3], asked[2]]);
+        assert_eq!(left, [(ANNA, asked[3]), (ANNA, asked[2])]);
+        // It comes all the same: then the other one need not send it.
+        let received = open.receive(ANNA, asked[3], BlockBuf::new());
+        let Received::Wanted { also_asked, .. } = received else { panic!("{received:?}") };
+        assert_eq!(also_asked[..], [BERT]);
     }
 
     #[test]
