@@ -18,6 +18,7 @@ pub(crate) type Blocks = Vec<Option<(PeerKey, MerkleHash)>>;
 #[derive(Debug, Default)]
 pub(crate) struct Suspicions {
     failed: BTreeMap<PieceIndex, Vec<Blocks>>,
+    suspects: BTreeSet<PeerKey>,
 }
 
 impl Suspicions {
@@ -29,6 +30,7 @@ impl Suspicions {
             let tries = self.failed.entry(piece).or_default();
             if tries.len() < TRIES_MAX {
                 tries.push(blocks);
+                self.suspects.extend(senders);
             }
         }
         sole
@@ -37,6 +39,11 @@ impl Suspicions {
     /// The piece failed before: fetch it from one peer alone and have its digests kept.
     pub(crate) fn is_suspect(&self, piece: PieceIndex) -> bool {
         self.failed.contains_key(&piece)
+    }
+
+    /// It sent blocks of a piece that failed and is not right yet.
+    pub(crate) fn is_suspected(&self, peer: PeerKey) -> bool {
+        self.suspects.contains(&peer)
     }
 
     /// Right digests of blocks are known, `None` where they are not: who sent something else, and
@@ -61,7 +68,10 @@ impl Suspicions {
 
     /// The piece is here and right.
     pub(crate) fn forget(&mut self, piece: PieceIndex) {
-        self.failed.remove(&piece);
+        if self.failed.remove(&piece).is_some() {
+            let left = self.failed.values().flatten().flatten().flatten();
+            self.suspects = left.map(|(sender, _)| *sender).collect();
+        }
     }
 
     /// Somebody sent a block of this piece's failed tries.

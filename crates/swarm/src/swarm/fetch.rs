@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use proto::{Block, MerkleHash, PieceIndex};
 
-use super::open::Received;
+use super::chance::Chance;
+use super::open::{Asking, Received};
+use super::peer::Peer;
+use super::rarity::Rarity;
 use super::{PieceSet, Swarm, view};
 use crate::{Action, BlockBuf, DiskEvent, DiskJob, Notice, PeerCommand, PeerKey};
 
@@ -27,53 +30,33 @@ impl Swarm {
         }
         let mut blocks = Vec::new();
         let geometry = torrent.geometry.clone();
-        // v1 blames whole pieces, so peers rather have pieces of their own. With v2's hashes, which
-        // blame blocks, they finish what is begun.
-        let shares = torrent.info.hashes().v2().is_some();
-        torrent.open.ask(&geometry, now, key, shares, |piece| peer.gives(piece), room, &mut blocks);
+        // v1 blames whole pieces, so peers rather have pieces of their own there, and suspects must.
+        // With v2's hashes, which blame blocks, they finish what is begun.
+        let v2 = torrent.info.hashes().v2().is_some();
+        let suspect = !v2 && self.suspicions.is_suspected(key);
+        let asking = |room| Asking { geometry: &geometry, now, peer: key, room };
+        torrent.open.ask(asking(room), v2, |piece| peer.gives(piece), &mut blocks);
         let piece_len = u64::from(geometry.nominal_piece_len());
-        let open_max = (self.config.piece_budget / piece_len).max(OPEN_MIN) as usize;
+        let budget = (self.config.piece_budget / piece_len).max(OPEN_MIN) as usize;
+        // A disk that refused is tried with one piece, or all would be fetched in vain.
+        let open_max = if self.disk_refused { 1 } else { budget };
         let mut pads = Vec::new();
         while blocks.len() < room && torrent.open.len() + torrent.verifying.len() < open_max {
-            let next = match (&peer.has, peer.chokes_us) {
-                (Some(has), false) => torrent.rarity.rarest(has, &mut self.chance),
-                (_, true) => peer
-                    .allowed_fast
-                    .iter()
-                    .copied()
-                    .find(|piece| peer.gives(*piece) && torrent.rarity.may_pick(*piece)),
-                (None, false) => None,
-            };
-            let Some(piece) = next else { break };
+            let Some(piece) = pick(&torrent.rarity, peer, &mut self.chance) else { break };
             torrent.rarity.withdraw(piece);
-            if torrent.open.open(&geometry, piece, self.suspicions.is_suspect(piece)) {
+            let on_parole = suspect || self.suspicions.is_suspect(piece);
+            if torrent.open.open(&geometry, piece, on_parole) {
                 pads.push(piece);
                 continue;
             }
-            let left = room - blocks.len();
-            torrent.open.ask(
-                &geometry,
-                now,
-                key,
-                shares,
-                |piece| peer.gives(piece),
-                left,
-                &mut blocks,
-            );
+            let left = asking(room - blocks.len());
+            torrent.open.ask(left, v2, |piece| peer.gives(piece), &mut blocks);
         }
-        if !shares && blocks.len() < room {
-            let left = room - blocks.len();
-            torrent.open.ask(
-                &geometry,
-                now,
-                key,
-                true,
-                |piece| peer.gives(piece),
-                left,
-                &mut blocks,
-            );
+        if !v2 && !suspect && blocks.len() < room {
+            let left = asking(room - blocks.len());
+            torrent.open.ask(left, true, |piece| peer.gives(piece), &mut blocks);
         }
-        let idle = blocks.is_empty() && peer.outstanding == 0;
+        let idle = blocks.is_empty() && peer.outstanding == 0 && !suspect;
         if idle && !peer.has.as_ref().is_some_and(|has| torrent.rarity.can_pick_from(has)) {
             self.end_game(key, room, &mut blocks);
         }
@@ -98,7 +81,8 @@ impl Swarm {
         let geometry = torrent.geometry.clone();
         let room = room.min(end_game_blocks(peer.down.per_second()));
         let may = |piece| peer.gives(piece);
-        let left = torrent.open.ask_again(&geometry, self.now, key, may, &busy, room, blocks);
+        let asking = Asking { geometry: &geometry, now: self.now, peer: key, room };
+        let left = torrent.open.ask_again(asking, may, &busy, blocks);
         for (other, block) in left {
             self.command(other, PeerCommand::Cancel(block));
         }
@@ -193,6 +177,7 @@ impl Swarm {
     fn on_stored(&mut self, piece: PieceIndex, digests: Option<&[Option<MerkleHash>]>) {
         let Some(torrent) = &mut self.torrent else { return };
         torrent.verifying.remove(&piece);
+        self.disk_refused = false;
         if !torrent.have.insert(piece) {
             return;
         }
@@ -241,6 +226,7 @@ impl Swarm {
         let blocks = pairs.map(|(sender, digest)| Some(((*sender)?, (*digest)?))).collect();
         let sole = self.suspicions.add(piece, blocks);
         self.fetch_leaves(piece);
+        self.quarantine(&senders);
         if let Some(liar) = sole {
             self.ban(liar, format!("sent the whole of piece {}, which is wrong", piece.0));
         }
@@ -248,6 +234,20 @@ impl Swarm {
             torrent.rarity.offer(piece);
         }
         self.refill = true;
+    }
+
+    /// v1 cannot tell which of a bad piece's senders lied: what they sent of pieces shared with others
+    /// is thrown away, and until that piece is right they fetch pieces of their own only.
+    fn quarantine(&mut self, senders: &[Option<PeerKey>]) {
+        let Some(torrent) = &mut self.torrent else { return };
+        if torrent.info.hashes().v2().is_some() {
+            return;
+        }
+        let senders: BTreeSet<_> = senders.iter().flatten().copied().collect();
+        for data in senders.into_iter().flat_map(|sender| torrent.open.distrust(sender, true)) {
+            self.wasted += data.as_slice().len() as u64;
+            self.actions.push(Action::Recycle(data));
+        }
     }
 
     /// The right digests of a piece that failed before are known.
@@ -268,7 +268,7 @@ impl Swarm {
         let Some(torrent) = &mut self.torrent else { return };
         torrent.verifying.remove(&piece);
         torrent.rarity.offer(piece);
-        let first = self.paused_until.is_none();
+        let first = !std::mem::replace(&mut self.disk_refused, true);
         let pause = if full { FULL_PAUSE } else { FAULT_PAUSE };
         self.paused_until = Some(self.now + pause);
         if first {
@@ -283,7 +283,7 @@ impl Swarm {
                 continue;
             }
             torrent.verified -= view::content_in(&torrent.geometry, piece);
-            torrent.complete = false;
+            let was_complete = std::mem::replace(&mut torrent.complete, false);
             torrent.rarity.offer(piece);
             let keys: Vec<_> = self.peers.keys().copied().collect();
             for key in keys {
@@ -292,11 +292,24 @@ impl Swarm {
                     peer.wanted += 1;
                 }
                 self.command(key, PeerCommand::Lost(piece));
+                if was_complete {
+                    self.command(key, PeerCommand::UploadOnly(false));
+                }
                 self.update_interest(key);
             }
         }
         self.refill = true;
     }
+}
+
+/// The next piece to open for a peer: the rarest, or one that it gives even while it chokes us.
+fn pick(rarity: &Rarity, peer: &Peer, chance: &mut Chance) -> Option<PieceIndex> {
+    let has = peer.has.as_ref()?;
+    if !peer.chokes_us {
+        return rarity.rarest(has, chance);
+    }
+    let mut granted = peer.allowed_fast.iter().copied();
+    granted.find(|piece| peer.gives(*piece) && rarity.may_pick(*piece))
 }
 
 /// Two open pieces at least, or a torrent with huge pieces would never overlap fetching and checking.

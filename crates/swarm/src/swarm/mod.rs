@@ -110,6 +110,8 @@ pub struct Swarm {
     refill: bool,
     /// The disk refuses: nothing is asked for until then.
     paused_until: Option<Instant>,
+    /// It refused the last piece that it was given.
+    disk_refused: bool,
     stopping: bool,
     tick_at: Instant,
     down: Rate,
@@ -141,6 +143,7 @@ impl Swarm {
             suspicions: Suspicions::default(),
             refill: false,
             paused_until: None,
+            disk_refused: false,
             stopping: false,
             tick_at: now,
             down: Rate::new(now),

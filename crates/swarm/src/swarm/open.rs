@@ -60,6 +60,15 @@ pub(crate) enum Received {
     Surplus(BlockBuf),
 }
 
+/// Who asks for blocks, when, and for how many at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) geometry: &'a Geometry,
+    pub(crate) now: Instant,
+    pub(crate) peer: PeerKey,
+    pub(crate) room: usize,
+}
+
 /// All open pieces.
 #[derive(Debug, Default)]
 pub(crate) struct OpenPieces {
@@ -101,14 +110,12 @@ impl OpenPieces {
     /// `joins`, only of pieces that nobody else was asked for before.
     pub(crate) fn ask(
         &mut self,
-        geometry: &Geometry,
-        now: Instant,
-        peer: PeerKey,
+        asking: Asking<'_>,
         joins: bool,
         may: impl Fn(PieceIndex) -> bool,
-        room: usize,
         out: &mut Vec<Block>,
     ) {
+        let Asking { geometry, now, peer, room } = asking;
         let end = out.len() + room;
         let mut at = 0;
         while at < self.unasked.len() && out.len() < end {
@@ -142,20 +149,14 @@ impl OpenPieces {
     /// End game: takes up to `room` blocks that others were asked for, fewest askers first, and those
     /// last that were asked for first: they are likely to be on their way already. So is what was
     /// asked for a moment ago. Gives back what is to be cancelled: blocks of peers that are `busy`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the same as for a first request, and who is busy"
-    )]
     pub(crate) fn ask_again(
         &mut self,
-        geometry: &Geometry,
-        now: Instant,
-        peer: PeerKey,
+        asking: Asking<'_>,
         may: impl Fn(PieceIndex) -> bool,
         busy: &BTreeSet<PeerKey>,
-        room: usize,
         out: &mut Vec<Block>,
     ) -> Vec<(PeerKey, Block)> {
+        let Asking { geometry, now, peer, room } = asking;
         let mut left = Vec::new();
         for askers in 1..ASKERS_MAX {
             for piece in self.by_age.values().rev() {
@@ -227,9 +228,13 @@ impl OpenPieces {
     }
 
     /// Throws away what a liar sent of pieces that are not whole.
-    pub(crate) fn distrust(&mut self, liar: PeerKey) -> Vec<BlockBuf> {
+    pub(crate) fn distrust(&mut self, liar: PeerKey, spare_own: bool) -> Vec<BlockBuf> {
         let mut thrown = Vec::new();
         for (piece, open) in &mut self.pieces {
+            // Of a piece that is its alone it will bear the blame alone.
+            if spare_own && open.sole == Some(liar) {
+                continue;
+            }
             for slot in &mut open.slots {
                 if !matches!(slot, Slot::Here(_, sender) if *sender == liar) {
                     continue;
@@ -327,9 +332,13 @@ mod tests {
         (geometry, open)
     }
 
+    fn asking(geometry: &Geometry, peer: PeerKey, room: usize) -> Asking<'_> {
+        Asking { geometry, now: crate::test_now(), peer, room }
+    }
+
     fn ask(open: &mut OpenPieces, geometry: &Geometry, peer: PeerKey, room: usize) -> Vec<Block> {
         let mut out = Vec::new();
-        open.ask(geometry, crate::test_now(), peer, true, |_| true, room, &mut out);
+        open.ask(asking(geometry, peer, room), true, |_| true, &mut out);
         out
     }
 
@@ -356,11 +365,12 @@ mod tests {
         let (geometry, mut open) = two_pieces();
         let asked = ask(&mut open, &geometry, ANNA, 4);
         let mut again = Vec::new();
-        let now = crate::test_now();
+        let now = asking(&geometry, BERT, 1);
         let nobody = BTreeSet::new();
-        open.ask_again(&geometry, now, BERT, |_| true, &nobody, 1, &mut again);
+        open.ask_again(now, |_| true, &nobody, &mut again);
         assert!(again.is_empty(), "they may be on their way");
-        open.ask_again(&geometry, now + 2 * ASK_AGAIN, BERT, |_| true, &nobody, 1, &mut again);
+        let later = Asking { now: now.now + 2 * ASK_AGAIN, ..now };
+        open.ask_again(later, |_| true, &nobody, &mut again);
         assert_eq!(again, asked[3..], "what comes last is asked for first");
         let received = open.receive(BERT, again[0], BlockBuf::new());
         let Received::Wanted { also_asked, whole: false } = received else {
@@ -377,7 +387,7 @@ mod tests {
         open.open(&geometry, PieceIndex(1), false);
         let own = |open: &mut OpenPieces, peer| {
             let mut out = Vec::new();
-            open.ask(&geometry, crate::test_now(), peer, false, |_| true, 2, &mut out);
+            open.ask(asking(&geometry, peer, 2), false, |_| true, &mut out);
             out.iter().map(|block| block.piece.0).collect::<Vec<_>>()
         };
         assert_eq!((own(&mut open, ANNA), own(&mut open, BERT)), (vec![0, 0], vec![1, 1]));
@@ -393,8 +403,8 @@ mod tests {
         let asked = ask(&mut open, &geometry, ANNA, 4);
         asked.iter().for_each(|block| drop(open.receive(ANNA, *block, BlockBuf::new())));
         open.receive(ANNA, asked[0], BlockBuf::new());
-        assert!(open.distrust(BERT).is_empty());
-        assert_eq!(open.distrust(ANNA).len(), 4);
+        assert!(open.distrust(BERT, false).is_empty());
+        assert_eq!(open.distrust(ANNA, false).len(), 4);
         assert_eq!(ask(&mut open, &geometry, BERT, 9), asked);
     }
 
@@ -412,9 +422,10 @@ mod tests {
     fn a_busy_peer_is_relieved_of_what_another_can_send() {
         let (geometry, mut open) = two_pieces();
         let asked = ask(&mut open, &geometry, ANNA, 4);
-        let (mut again, later) = (Vec::new(), crate::test_now() + 2 * ASK_AGAIN);
+        let mut again = Vec::new();
+        let later = Asking { now: crate::test_now() + 2 * ASK_AGAIN, ..asking(&geometry, BERT, 2) };
         let busy = BTreeSet::from([ANNA]);
-        let left = open.ask_again(&geometry, later, BERT, |_| true, &busy, 2, &mut again);
+        let left = open.ask_again(later, |_| true, &busy, &mut again);
         assert_eq!(again, [asked[3], asked[2]]);
         assert_eq!(left, [(ANNA, asked[3]), (ANNA, asked[2])]);
         // It comes all the same: then the other one need not send it.

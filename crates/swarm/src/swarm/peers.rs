@@ -156,7 +156,7 @@ impl Swarm {
         self.addresses.ban(addr, listening);
         self.actions.push(Action::Notice(Notice::Banned(addr, reason)));
         if let Some(torrent) = &mut self.torrent {
-            for data in torrent.open.distrust(key) {
+            for data in torrent.open.distrust(key, false) {
                 self.wasted += data.as_slice().len() as u64;
                 self.actions.push(Action::Recycle(data));
             }
@@ -235,6 +235,10 @@ impl Swarm {
         let peer =
             self.peers.get(&key).filter(|peer| peer.connected.direction == Direction::Incoming);
         if let Some(listening) = peer.and_then(Peer::listen_addr) {
+            // It comes from another port each time that it dials, and listens at one.
+            if self.addresses.is_banned(listening) {
+                return self.actions.push(Action::Disconnect(key, Goodbye::Banned));
+            }
             self.addresses.hold(self.now, listening);
         }
         self.ask_for_metadata();

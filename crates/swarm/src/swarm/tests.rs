@@ -1,1 +1,267 @@
+//! Whole swarms by script: events in, actions out.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proto::metainfo::{ContentHashes, Details, Format, Info, Layout, NewFile, PieceLayers, Shape};
+use proto::{BLOCK_LEN, Bitfield, Block, InfoHashes, PeerId, PieceHash, PieceIndex};
+
+use super::{Command, Config, Swarm};
+use crate::{
+    Action, BlockBuf, Connected, Direction, DiskEvent, DiskJob, Goodbye, Notice, PeerCommand,
+    PeerEvent, PeerInfo, PeerKey,
+};
+
+const PIECES: u32 = 4;
+const PIECE_LEN: u32 = 2 * BLOCK_LEN;
+
+/// A v1 torrent of zeros; nothing here is hashed.
+fn info() -> Arc<Info> {
+    let len = u64::from(PIECES * PIECE_LEN);
+    let file = NewFile { len, ..NewFile::default() };
+    let layout = Layout::plan("zeros", Shape::File, vec![file], PIECE_LEN, Format::V1).unwrap();
+    let v1_pieces = vec![PieceHash::default(); PIECES as usize];
+    let hashes = ContentHashes { v1_pieces, files: Vec::new() };
+    Arc::new(layout.build(hashes, Details::default()).unwrap().info)
+}
+
+/// A swarm, its clock, and what it said since it was last asked.
+struct Play {
+    now: Instant,
+    swarm: Swarm,
+}
+
+impl Play {
+    fn new(complete: bool) -> Self {
+        let (now, info) = (crate::test_now(), info());
+        let config = Config {
+            seed: 1,
+            peer_id: PeerId([5; 20]),
+            info_hashes: InfoHashes::new(info.hashes().v1(), None).unwrap(),
+            trackers: Vec::new(),
+            max_peers: 10,
+            upload_slots: Some(1),
+            piece_budget: 1 << 20,
+            fetch: true,
+        };
+        let mut swarm = Swarm::new(now, config);
+        let have = if complete { Bitfield::full(PIECES) } else { Bitfield::empty(PIECES) };
+        swarm.handle_opened(now, info, PieceLayers::default(), have);
+        Self { now, swarm }
+    }
+
+    fn connect(&mut self, host: u8, id: u8, direction: Direction) -> PeerKey {
+        let port = if direction == Direction::Outgoing { 6881 } else { 40_000 };
+        let connected = Connected {
+            addr: SocketAddr::from(([20, 0, host, 1], port)),
+            direction,
+            peer_id: PeerId([id; 20]),
+            info_hash: info().hashes().primary(),
+            v2: false,
+            fast: true,
+            extended: true,
+        };
+        self.swarm.handle_connected(self.now, connected)
+    }
+
+    fn seeder(&mut self, host: u8) -> PeerKey {
+        let key = self.connect(host, host, Direction::Outgoing);
+        self.tell(key, [PeerEvent::Has(Bitfield::full(PIECES)), PeerEvent::Unchoked]);
+        key
+    }
+
+    fn tell<const N: usize>(&mut self, key: PeerKey, events: [PeerEvent; N]) {
+        self.swarm.handle_peer(self.now, key, &mut Vec::from(events));
+    }
+
+    fn actions(&mut self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.swarm.poll_actions(&mut actions);
+        actions
+    }
+
+    /// The blocks that `key` is asked for.
+    fn requests(&mut self, key: PeerKey) -> Vec<Block> {
+        let asked = self.actions().into_iter().filter_map(|action| match action {
+            Action::Peer(to, PeerCommand::Request(blocks)) if to == key => Some(blocks),
+            _ => None,
+        });
+        asked.flatten().collect()
+    }
+
+    /// Sends blocks, and gives back the pieces that go to the disk.
+    fn send(&mut self, key: PeerKey, blocks: &[Block]) -> Vec<PieceIndex> {
+        for block in blocks {
+            let data = BlockBuf::copy_of(&vec![0; block.len as usize]);
+            self.tell(key, [PeerEvent::Block(*block, data)]);
+        }
+        let jobs = self.actions().into_iter().filter_map(|action| match action {
+            Action::Disk(DiskJob::Store { piece, .. }) => Some(piece),
+            _ => None,
+        });
+        jobs.collect()
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        while let Some(due) = self.swarm.poll_timeout().filter(|due| *due <= end) {
+            self.now = due.max(self.now);
+            self.swarm.handle_timeout(self.now);
+        }
+        self.now = end;
+    }
+}
+
+fn disconnects(actions: &[Action]) -> Vec<(PeerKey, Goodbye)> {
+    let ends = actions.iter().filter_map(|action| match action {
+        Action::Disconnect(key, goodbye) => Some((*key, *goodbye)),
+        _ => None,
+    });
+    ends.collect()
+}
+
+#[test]
+fn a_seeder_is_asked_for_everything_and_then_parted_from() {
+    let mut play = Play::new(false);
+    let seeder = play.seeder(1);
+    let blocks = play.requests(seeder);
+    assert_eq!(blocks.len() as u32, 2 * PIECES);
+    let pieces = play.send(seeder, &blocks);
+    assert_eq!(pieces.len() as u32, PIECES);
+    for piece in pieces {
+        play.swarm.handle_disk(play.now, DiskEvent::Stored { piece, digests: None });
+    }
+    let actions = play.actions();
+    assert!(actions.iter().any(|action| matches!(action, Action::Notice(Notice::Complete))));
+    assert_eq!(disconnects(&actions), [(seeder, Goodbye::Useless)]);
+    play.swarm.handle_disconnected(play.now, seeder, None);
+    play.wait(600);
+    let dials = play.actions().iter().filter(|action| matches!(action, Action::Dial(_))).count();
+    assert_eq!(dials, 0, "seeders have nothing for each other");
+}
+
+#[test]
+fn a_full_disk_is_tried_again_with_one_piece() {
+    let mut play = Play::new(false);
+    let seeder = play.seeder(1);
+    let blocks = play.requests(seeder);
+    for piece in play.send(seeder, &blocks) {
+        let reason = "full".to_owned();
+        play.swarm.handle_disk(play.now, DiskEvent::Failed { piece, reason, full: true });
+    }
+    let paused = |action: &Action| matches!(action, Action::Notice(Notice::Paused(_)));
+    assert_eq!(play.actions().iter().filter(|action| paused(action)).count(), 1);
+    play.wait(4);
+    assert!(play.requests(seeder).is_empty(), "it waits for room");
+    play.wait(3);
+    let again = play.requests(seeder);
+    assert_eq!(again.len(), 2, "one piece to see whether there is room");
+    for piece in play.send(seeder, &again) {
+        play.swarm.handle_disk(play.now, DiskEvent::Stored { piece, digests: None });
+    }
+    assert!(play.requests(seeder).len() > 2, "there is room: several pieces at once again");
+}
+
+#[test]
+fn a_silent_peers_blocks_go_to_another() {
+    let mut play = Play::new(false);
+    let silent = play.seeder(1);
+    assert_eq!(play.requests(silent).len() as u32, 2 * PIECES);
+    let other = play.seeder(2);
+    play.actions();
+    play.wait(2);
+    assert!(!play.requests(other).is_empty());
+}
+
+#[test]
+fn of_two_connections_to_one_peer_the_one_that_the_greater_id_dialled_stays() {
+    let mut play = Play::new(false);
+    let ours = play.connect(1, 9, Direction::Outgoing);
+    play.actions();
+    let theirs = play.connect(1, 9, Direction::Incoming);
+    assert_eq!(disconnects(&play.actions()), [(ours, Goodbye::Duplicate)]);
+    play.swarm.handle_disconnected(play.now, ours, None);
+    let ours = play.connect(1, 9, Direction::Outgoing);
+    assert_eq!(disconnects(&play.actions()), [(ours, Goodbye::Duplicate)]);
+    assert_ne!(ours, theirs);
+}
+
+#[test]
+fn a_banned_peer_is_known_by_where_it_listens() {
+    let mut play = Play::new(false);
+    let liar = play.connect(1, 1, Direction::Outgoing);
+    play.swarm.handle_disconnected(play.now, liar, Some("lied".into()));
+    let back = play.connect(1, 1, Direction::Incoming);
+    assert!(disconnects(&play.actions()).is_empty(), "another peer may be behind that address");
+    let info = PeerInfo { listen_port: Some(6881), ..PeerInfo::default() };
+    play.tell(back, [PeerEvent::Extended(info)]);
+    assert_eq!(disconnects(&play.actions()), [(back, Goodbye::Banned)]);
+}
+
+#[test]
+fn who_sent_a_bad_piece_alone_is_banned_and_its_other_blocks_are_asked_of_others() {
+    let mut play = Play::new(false);
+    let liar = play.seeder(1);
+    let blocks = play.requests(liar);
+    let honest = play.seeder(2);
+    let pieces = play.send(liar, &blocks[..3]);
+    assert_eq!(pieces, [blocks[0].piece]);
+    let digests = vec![Some(proto::MerkleHash::default()); 2];
+    let bad = DiskEvent::Bad { piece: pieces[0], digests, inconsistent: false };
+    play.swarm.handle_disk(play.now, bad);
+    assert_eq!(disconnects(&play.actions()), [(liar, Goodbye::Banned)]);
+    play.swarm.handle_disconnected(play.now, liar, None);
+    play.wait(2);
+    let mut again = play.requests(honest);
+    while again.len() < blocks.len() {
+        let more = again.clone();
+        play.send(honest, &more);
+        play.wait(1);
+        let next = play.requests(honest);
+        assert!(!next.is_empty(), "{} blocks were asked for again", again.len());
+        again.extend(next);
+    }
+}
+
+#[test]
+fn lost_pieces_are_told_and_wanted_again() {
+    let mut play = Play::new(true);
+    let peer = play.connect(1, 1, Direction::Incoming);
+    play.tell(peer, [PeerEvent::Has(Bitfield::empty(PIECES)), PeerEvent::Interested]);
+    play.tell(peer, [PeerEvent::Have(PieceIndex(2))]);
+    play.actions();
+    play.swarm.handle_disk(play.now, DiskEvent::Lost(vec![PieceIndex(2)]));
+    let actions = play.actions();
+    let told = |wanted: fn(&PeerCommand) -> bool| {
+        actions.iter().any(|action| matches!(action, Action::Peer(_, command) if wanted(command)))
+    };
+    assert!(told(|command| matches!(command, PeerCommand::Lost(PieceIndex(2)))));
+    assert!(told(|command| matches!(command, PeerCommand::UploadOnly(false))));
+    assert!(told(|command| matches!(command, PeerCommand::Interest(true))));
+}
+
+#[test]
+fn slots_are_given_at_once_and_no_more_than_there_are() {
+    let mut play = Play::new(true);
+    let mut unchoked = 0;
+    for host in 1..4 {
+        let peer = play.connect(host, host, Direction::Incoming);
+        play.tell(peer, [PeerEvent::Has(Bitfield::empty(PIECES)), PeerEvent::Interested]);
+        let given = |action: &Action| matches!(action, Action::Peer(_, PeerCommand::Choke(false)));
+        unchoked += play.actions().iter().filter(|action| given(action)).count();
+    }
+    assert_eq!(unchoked, 1);
+}
+
+#[test]
+fn stopping_ends_every_connection_and_refuses_new_ones() {
+    let mut play = Play::new(false);
+    let peer = play.seeder(1);
+    play.actions();
+    play.swarm.handle_command(play.now, Command::Stop);
+    assert_eq!(disconnects(&play.actions()), [(peer, Goodbye::Stopping)]);
+    let late = play.connect(2, 2, Direction::Incoming);
+    assert_eq!(disconnects(&play.actions()), [(late, Goodbye::Stopping)]);
+    assert_eq!(play.swarm.poll_timeout(), None);
+}
