@@ -49,6 +49,18 @@ impl HashFetch {
         self.refused.remove(&key);
     }
 
+    /// Who is silent counts as one who refuses, or it would be asked again for ever.
+    fn drop_overdue(&mut self, now: Instant) {
+        let Self { under_way, refused, .. } = self;
+        under_way.retain(|(peer, _), asked_at| {
+            let in_time = now.duration_since(*asked_at) < PATIENCE;
+            if !in_time {
+                *refused.entry(*peer).or_default() += 1;
+            }
+            in_time
+        });
+    }
+
     pub(crate) fn on_rejected(&mut self, key: PeerKey, range: HashRange) {
         self.under_way.remove(&(key, range));
         *self.refused.entry(key).or_default() += 1;
@@ -59,7 +71,7 @@ impl Swarm {
     /// Asks for piece layers that are missing.
     pub(super) fn fetch_hashes(&mut self) {
         let now = self.now;
-        self.hashes.under_way.retain(|_, asked_at| now.duration_since(*asked_at) < PATIENCE);
+        self.hashes.drop_overdue(now);
         let Some(torrent) = &self.torrent else { return };
         if !self.config.fetch || torrent.complete {
             return;
@@ -85,8 +97,13 @@ impl Swarm {
         let Some((file, number)) = torrent.file_at(piece) else { return };
         let Some((root, shape)) = torrent.shape(file) else { return };
         let ranges: Vec<_> = shape.leaf_requests(root, number).collect();
-        let innocent = self.hash_giver(|key| !self.suspicions.sent_by(piece, key));
-        let Some(peer) = innocent.or_else(|| self.hash_giver(|_| true)) else { return };
+        // Only who has the piece can read its leaves.
+        let has = |key: PeerKey| {
+            let has = self.peers.get(&key).and_then(|peer| peer.has.as_ref());
+            has.is_some_and(|has| has.has(piece))
+        };
+        let innocent = self.hash_giver(|key| has(key) && !self.suspicions.sent_by(piece, key));
+        let Some(peer) = innocent.or_else(|| self.hash_giver(has)) else { return };
         for range in ranges {
             self.request_hashes(peer, range);
         }

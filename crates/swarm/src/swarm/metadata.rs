@@ -14,8 +14,8 @@ use crate::PeerKey;
 pub(crate) struct MetadataFetch {
     hashes: InfoHashes,
     current: Option<Assembly>,
-    /// Peers that refused, stalled or gave something else.
-    failed: Vec<PeerKey>,
+    /// Peers that refused, stalled or gave something else, and until when they are left alone.
+    failed: Vec<(PeerKey, Option<Instant>)>,
 }
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl MetadataFetch {
 
     /// A peer has the dictionary and says how long it is.
     pub(crate) fn offer(&mut self, now: Instant, peer: PeerKey, len: u32) -> Progress {
-        let usable = (1..=METADATA_LEN_MAX).contains(&len) && !self.failed.contains(&peer);
+        let usable = (1..=METADATA_LEN_MAX).contains(&len) && !self.has_failed(now, peer);
         if self.current.is_some() || !usable {
             return Progress::Wait;
         }
@@ -73,7 +73,7 @@ impl MetadataFetch {
         let Some(part) = assembly.parts.get_mut(index as usize) else { return Progress::Wait };
         let expected = (assembly.len - index * PART_LEN).min(PART_LEN) as usize;
         if data.len() != expected {
-            return self.give_up(peer, true);
+            return self.give_up(peer, None);
         }
         *part = Some(data);
         assembly.deadline = now + PATIENCE;
@@ -88,17 +88,22 @@ impl MetadataFetch {
     }
 
     /// The peer refused a part or is gone.
-    pub(crate) fn on_refused(&mut self, peer: PeerKey) {
+    pub(crate) fn on_refused(&mut self, now: Instant, peer: PeerKey) {
         if self.current.as_ref().is_some_and(|current| current.from == peer) {
-            self.give_up(peer, false);
+            self.give_up(peer, Some(now + AGAIN));
         }
+    }
+
+    fn has_failed(&self, now: Instant, peer: PeerKey) -> bool {
+        let mut failed = self.failed.iter();
+        failed.any(|(failed, until)| *failed == peer && until.is_none_or(|until| now < until))
     }
 
     /// Gives up on a peer that stalls.
     pub(crate) fn tick(&mut self, now: Instant) {
         let stalled = self.current.as_ref().filter(|current| current.deadline <= now);
         if let Some(peer) = stalled.map(|current| current.from) {
-            self.give_up(peer, false);
+            self.give_up(peer, Some(now + AGAIN));
         }
     }
 
@@ -110,8 +115,7 @@ impl MetadataFetch {
             self.hashes.v2().map(|hash| digest::sha256(&raw) == hash.0),
         ];
         if right.contains(&Some(false)) {
-            self.failed.push(peer);
-            return Progress::Liar(peer);
+            return self.give_up(peer, None);
         }
         match Info::decode(&raw) {
             Ok(info) => Progress::Done(Box::new(info)),
@@ -119,13 +123,14 @@ impl MetadataFetch {
         }
     }
 
-    fn give_up(&mut self, peer: PeerKey, liar: bool) -> Progress {
+    /// Leaves a peer alone until then; for ever if it lied.
+    fn give_up(&mut self, peer: PeerKey, until: Option<Instant>) -> Progress {
         self.current = None;
         if self.failed.len() >= FAILED_MAX {
             self.failed.remove(0);
         }
-        self.failed.push(peer);
-        if liar { Progress::Liar(peer) } else { Progress::Wait }
+        self.failed.push((peer, until));
+        if until.is_none() { Progress::Liar(peer) } else { Progress::Wait }
     }
 }
 
@@ -137,6 +142,8 @@ pub(crate) const METADATA_LEN_MAX: u32 = 16 << 20;
 const PARTS_ASKED: u32 = 16;
 /// How long a peer may be silent before another one is asked.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a peer that refused or stalled is left alone.
+const AGAIN: Duration = Duration::from_secs(10);
 /// Failed peers remembered.
 const FAILED_MAX: usize = 256;
 
@@ -167,8 +174,21 @@ mod tests {
         let mut fetch = MetadataFetch::new(hashes);
         let now = crate::test_now();
         fetch.offer(now, PeerKey(1), 10);
-        fetch.tick(now + Duration::from_secs(6));
+        let now = now + Duration::from_secs(6);
+        fetch.tick(now);
+        assert!(matches!(fetch.offer(now, PeerKey(1), 10), Progress::Wait));
         assert!(matches!(fetch.offer(now, PeerKey(2), 10), Progress::Ask(..)));
+    }
+
+    #[test]
+    fn the_only_peer_is_asked_again_after_a_pause() {
+        let hashes = InfoHashes::new(Some(InfoHashV1([1; 20])), None).unwrap();
+        let mut fetch = MetadataFetch::new(hashes);
+        let now = crate::test_now();
+        fetch.offer(now, PeerKey(1), 10);
+        fetch.on_refused(now, PeerKey(1));
+        assert!(matches!(fetch.offer(now, PeerKey(1), 10), Progress::Wait));
+        assert!(matches!(fetch.offer(now + AGAIN, PeerKey(1), 10), Progress::Ask(..)));
     }
 
     #[test]

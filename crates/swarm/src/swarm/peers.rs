@@ -65,7 +65,7 @@ impl Swarm {
             self.refill = true;
         }
         if let Some(metadata) = &mut self.metadata {
-            metadata.on_refused(key);
+            metadata.on_refused(self.now, key);
             self.ask_for_metadata();
         }
         self.hashes.on_peer_gone(key);
@@ -113,7 +113,7 @@ impl Swarm {
             }
             PeerEvent::MetadataRejected(_) => {
                 if let Some(metadata) = &mut self.metadata {
-                    metadata.on_refused(key);
+                    metadata.on_refused(self.now, key);
                     self.ask_for_metadata();
                 }
             }

@@ -138,7 +138,7 @@ mod tests {
         #[test]
         fn picks_agree_with_a_plain_search(ops in prop::collection::vec((0u8..4, 0u32..24), 0..200)) {
             let mut rarity = Rarity::new(24);
-            let mut plain = vec![(0u16, false); 24];
+            let mut plain = [(0u16, false); 24];
             for (op, piece) in ops {
                 let entry = &mut plain[piece as usize];
                 let piece = PieceIndex(piece);

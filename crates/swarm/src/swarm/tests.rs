@@ -83,9 +83,9 @@ impl Play {
 
     /// The blocks that `key` is asked for.
     fn requests(&mut self, key: PeerKey) -> Vec<Block> {
-        let asked = self.actions().into_iter().filter_map(|action| match action {
-            Action::Peer(to, PeerCommand::Request(blocks)) if to == key => Some(blocks),
-            _ => None,
+        let asked = self.actions().into_iter().filter_map(|action| {
+            let Action::Peer(to, PeerCommand::Request(blocks)) = action else { return None };
+            (to == key).then_some(blocks)
         });
         asked.flatten().collect()
     }
@@ -96,9 +96,9 @@ impl Play {
             let data = BlockBuf::copy_of(&vec![0; block.len as usize]);
             self.tell(key, [PeerEvent::Block(*block, data)]);
         }
-        let jobs = self.actions().into_iter().filter_map(|action| match action {
-            Action::Disk(DiskJob::Store { piece, .. }) => Some(piece),
-            _ => None,
+        let jobs = self.actions().into_iter().filter_map(|action| {
+            let Action::Disk(DiskJob::Store { piece, .. }) = action else { return None };
+            Some(piece)
         });
         jobs.collect()
     }
@@ -114,9 +114,9 @@ impl Play {
 }
 
 fn disconnects(actions: &[Action]) -> Vec<(PeerKey, Goodbye)> {
-    let ends = actions.iter().filter_map(|action| match action {
-        Action::Disconnect(key, goodbye) => Some((*key, *goodbye)),
-        _ => None,
+    let ends = actions.iter().filter_map(|action| {
+        let Action::Disconnect(key, goodbye) = action else { return None };
+        Some((*key, *goodbye))
     });
     ends.collect()
 }
