@@ -87,8 +87,9 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds =
-            |at: Option<Duration>| at.map_or("-".into(), |at| format!("{:.2}", at.as_secs_f64()));
+        let seconds = |at: Option<Duration>| {
+            at.map_or_else(|| "-".into(), |at| format!("{:.2}", at.as_secs_f64()))
+        };
         writeln!(
             f,
             "{:>4} {:<10} {:>9} {:>11} {:>11} {:>9}",
@@ -105,7 +106,8 @@ impl fmt::Display for Report {
                 node.wasted
             )?;
         }
-        let copies = self.copies_by_seeder().map_or("-".into(), |copies| format!("{copies:.2}"));
+        let copies =
+            self.copies_by_seeder().map_or_else(|| "-".into(), |copies| format!("{copies:.2}"));
         writeln!(
             f,
             "content {} B; one copy out at {} s for {copies} copies; last finish {} s; wasted {} B; \

@@ -31,7 +31,7 @@ impl World {
         }
         for node in nodes {
             if let Err(what) = oracle::on_node(&self.nodes[node], &self.content) {
-                self.broken.get_or_insert(format!("peer {node}: {what}"));
+                self.violated(format!("peer {node}: {what}"));
             }
             self.wake_swarm(node);
         }
@@ -45,7 +45,7 @@ impl World {
         let (node, mut events) = (end.node, Vec::new());
         session.poll_events(&mut events);
         if let Err(what) = oracle::on_events(end, &events) {
-            self.broken.get_or_insert(format!("peer {node}: {what}"));
+            self.violated(format!("peer {node}: {what}"));
         }
         if !events.is_empty() {
             self.note_events(node, &events);
@@ -60,13 +60,11 @@ impl World {
     fn note_events(&mut self, node: usize, events: &[PeerEvent]) {
         for event in events {
             self.trace.note(self.now, node, "event", event);
-            match event {
-                PeerEvent::Block(_, data) => {
-                    self.trace.bytes(data.as_slice());
-                    self.nodes[node].buffers_held += 1;
-                }
-                PeerEvent::Sent(bytes) => self.nodes[node].sent += bytes,
-                _ => {}
+            if let PeerEvent::Block(_, data) = event {
+                self.trace.bytes(data.as_slice());
+                self.nodes[node].buffers_held += 1;
+            } else if let PeerEvent::Sent(bytes) = event {
+                self.nodes[node].sent += bytes;
             }
         }
     }
@@ -176,11 +174,10 @@ impl World {
         let mut actions = Vec::new();
         self.nodes[node].swarm.poll_actions(&mut actions);
         for action in actions {
-            match &action {
-                Action::Peer(key, PeerCommand::Torrent { .. }) => {
-                    self.trace.note(self.now, node, "torrent", key);
-                }
-                other => self.trace.note(self.now, node, "action", other),
+            if let Action::Peer(key, PeerCommand::Torrent { .. }) = &action {
+                self.trace.note(self.now, node, "torrent", key);
+            } else {
+                self.trace.note(self.now, node, "action", &action);
             }
             self.apply(node, action);
             self.touched.insert(node);
@@ -222,14 +219,14 @@ impl World {
     fn command(&mut self, node: usize, key: PeerKey, command: PeerCommand) {
         let now = self.instant();
         let Some((connection, side)) = self.nodes[node].ends.get(&key).copied() else { return };
-        let end = &mut self.connections[connection].0[side];
-        if let PeerCommand::Request(blocks) = &command {
-            end.owed.extend(blocks);
-        }
         if let PeerCommand::Have(piece) = &command
             && !self.nodes[node].disk.have().has(*piece)
         {
-            self.broken.get_or_insert(format!("peer {node} tells of piece {} it lacks", piece.0));
+            self.violated(format!("peer {node} tells of piece {} it lacks", piece.0));
+        }
+        let end = &mut self.connections[connection].0[side];
+        if let PeerCommand::Request(blocks) = &command {
+            end.owed.extend(blocks);
         }
         if let Some(session) = &mut end.session {
             session.handle_command(now, command);
@@ -249,13 +246,17 @@ impl World {
                 let ip = addr.ip();
                 let banned = self.nodes.iter().find(|node| node.addr.ip() == ip);
                 if banned.is_some_and(|node| node.spec.behaviour == Behaviour::Honest) {
-                    self.broken.get_or_insert(format!("peer {node} bans honest {addr}: {reason}"));
+                    self.violated(format!("peer {node} bans honest {addr}: {reason}"));
                 }
             }
             Notice::Inconsistent(_) | Notice::Unusable(_) => {
-                self.broken.get_or_insert(format!("peer {node}: {notice:?}"));
+                self.violated(format!("peer {node}: {notice:?}"));
             }
-            _ => {}
+            Notice::Complete
+            | Notice::LayersKnown(_)
+            | Notice::Paused(_)
+            | Notice::BadPiece(_)
+            | Notice::BadBlock(..) => {}
         }
         self.nodes[node].notices.push(notice);
     }
@@ -340,7 +341,7 @@ impl World {
         if let Some(Err(what)) =
             fault.as_ref().map(|fault| oracle::on_fault(&self.nodes[other], fault))
         {
-            self.broken.get_or_insert(format!("peer {node} of peer {other}: {what}"));
+            self.violated(format!("peer {node} of peer {other}: {what}"));
         }
         if self.nodes[node].alive {
             let hostile = fault.filter(PeerFault::is_hostile).map(|fault| fault.to_string());

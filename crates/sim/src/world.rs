@@ -323,6 +323,13 @@ impl World {
         }
     }
 
+    /// A rule is broken; the first one counts.
+    pub(crate) fn violated(&mut self, what: String) {
+        if self.broken.is_none() {
+            self.broken = Some(what);
+        }
+    }
+
     /// Now, as sessions and swarms see it.
     pub(crate) fn instant(&self) -> Instant {
         self.base + self.now
