@@ -32,6 +32,7 @@ mod tests;
 
 use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -75,7 +76,8 @@ impl Default for DiskConfig {
 /// The threads that check, write and sync, for all torrents of a process.
 pub struct Disk {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    workers: Mutex<Vec<JoinHandle<()>>>,
+    sync: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Disk {
@@ -88,14 +90,17 @@ impl Disk {
         let workers = config.workers.max(1);
         let disk = Self {
             shared: Arc::new(Shared::new(config, records, pool)),
-            threads: Mutex::default(),
+            workers: Mutex::default(),
+            sync: Mutex::default(),
         };
         for number in 0..workers {
             let shared = disk.shared.clone();
-            disk.spawn(format!("teem-disk-{number}"), move || worker::run(&shared))?;
+            let worker = spawn(format!("teem-disk-{number}"), move || worker::run(&shared))?;
+            disk.workers.lock().push(worker);
         }
         let shared = disk.shared.clone();
-        disk.spawn("teem-sync".into(), move || checkpoint::run(&shared))?;
+        let sync = spawn("teem-sync".into(), move || checkpoint::run(&shared))?;
+        disk.sync.lock().push(sync);
         Ok(disk)
     }
 
@@ -123,26 +128,26 @@ impl Disk {
         &self.shared.records
     }
 
-    fn spawn(&self, name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let thread = std::thread::Builder::new().name(name).spawn(body)?;
-        self.threads.lock().push(thread);
-        Ok(())
-    }
-
     /// Does what is queued, syncs and records all that was written, and ends the threads. Blocks.
     /// Close each storage before ([`Storage::close`]), so that its record says that it ended well.
     pub fn stop(&self) {
-        let threads = std::mem::take(&mut *self.threads.lock());
-        self.shared.jobs.stop();
-        let (sync, workers): (Vec<_>, Vec<_>) =
-            threads.into_iter().partition(|thread| thread.thread().name() == Some("teem-sync"));
-        join(workers);
+        self.stop_workers();
         self.shared.sync.stop();
-        join(sync);
+        join(std::mem::take(&mut *self.sync.lock()));
+    }
+
+    /// Does what is queued and ends the workers.
+    fn stop_workers(&self) {
+        self.shared.jobs.stop();
+        join(std::mem::take(&mut *self.workers.lock()));
     }
 }
 
-fn join(threads: Vec<std::thread::JoinHandle<()>>) {
+fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name).spawn(body)
+}
+
+fn join(threads: Vec<JoinHandle<()>>) {
     for thread in threads {
         if thread.join().is_err() {
             tracing::error!("a disk thread panicked");

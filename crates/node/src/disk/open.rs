@@ -421,7 +421,7 @@ impl Ready {
                     false => std::io::Error::other("copying stopped"),
                 },
             })?;
-            storage.on_written(&[piece]);
+            storage.on_written(&[piece], None);
             copied += storage.content_of(piece);
         }
         Ok(copied)

@@ -226,10 +226,8 @@ impl Storage {
             good.clear();
         }
         *slot.state.lock() = SlotState::Whole(after);
-        if !good.is_empty() {
-            self.on_written(&good);
-        }
-        self.emit(StorageEvent::Rechecked { file, good });
+        let event = StorageEvent::Rechecked { file, good: good.clone() };
+        self.on_written(&good, Some(event));
         self.request_checkpoint(false);
     }
 

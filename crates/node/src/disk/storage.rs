@@ -194,8 +194,8 @@ impl Storage {
         self.emit(StorageEvent::Failed { reason, fault, full });
     }
 
-    /// A piece is written: counts it and lets the sync thread know.
-    pub(super) fn on_written(self: &Arc<Self>, pieces: &[PieceIndex]) {
+    /// Pieces are written: counts them, tells so, and lets the sync thread know.
+    pub(super) fn on_written(self: &Arc<Self>, pieces: &[PieceIndex], event: Option<StorageEvent>) {
         let mut bytes = 0;
         let (urgent, first) = {
             let mut progress = self.progress.lock();
@@ -207,6 +207,10 @@ impl Storage {
                 }
             }
             progress.pending_bytes += bytes;
+            // Under the lock, so that it comes before what a checkpoint of these pieces has to say.
+            if let Some(event) = event {
+                self.emit(event);
+            }
             let urgent =
                 progress.pending_bytes >= self.shared.config.sync_bytes || progress.have.is_full();
             (urgent, !std::mem::replace(&mut progress.queued, true))

@@ -50,25 +50,28 @@ fn handle_stores(shared: &Shared, stores: Vec<Store>) {
         let event = match verdict {
             Verdict::Good { leaves } => match storage.write_piece(piece, &blocks) {
                 Ok(()) => {
-                    storage.on_written(&[piece]);
                     let digests = want_digests.then(|| block_digests(&blocks, leaves));
-                    DiskEvent::Stored { piece, digests }
+                    let stored = StorageEvent::Disk(DiskEvent::Stored { piece, digests });
+                    storage.on_written(&[piece], Some(stored));
+                    None
                 }
                 Err(failure) => {
-                    DiskEvent::Failed { piece, reason: failure.reason, full: failure.full }
+                    Some(DiskEvent::Failed { piece, reason: failure.reason, full: failure.full })
                 }
             },
             Verdict::Bad { leaves } => {
                 let digests = block_digests(&blocks, leaves);
-                DiskEvent::Bad { piece, digests, inconsistent: false }
+                Some(DiskEvent::Bad { piece, digests, inconsistent: false })
             }
             Verdict::Inconsistent { leaves } => {
                 let digests = block_digests(&blocks, leaves);
-                DiskEvent::Bad { piece, digests, inconsistent: true }
+                Some(DiskEvent::Bad { piece, digests, inconsistent: true })
             }
         };
         shared.pool.give(blocks.into_iter().flatten());
-        storage.emit(StorageEvent::Disk(event));
+        if let Some(event) = event {
+            storage.emit(StorageEvent::Disk(event));
+        }
     }
 }
 

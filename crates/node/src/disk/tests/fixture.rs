@@ -249,6 +249,7 @@ impl Rig {
 
     /// Ends like `kill -9`: nothing is synced or recorded any more.
     pub(super) fn crash(self) {
+        self.disk.stop_workers();
         self.disk.shared.sync.abandon();
         drop(self.disk);
     }

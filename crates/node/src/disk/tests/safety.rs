@@ -156,7 +156,7 @@ fn a_cancelled_check_ends_at_once() {
     let rig = place.lazy();
     let (events, _inbox) = tokio::sync::mpsc::unbounded_channel();
     let args = crate::disk::OpenArgs {
-        info: torrent.info.clone(),
+        info: torrent.info,
         layers: proto::metainfo::PieceLayers::default(),
         content: &place.share(&path),
         events,
