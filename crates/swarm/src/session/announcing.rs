@@ -63,7 +63,7 @@ impl Told {
         }
     }
 
-    fn push_news(&mut self, piece: PieceIndex) {
+    pub(super) fn push_news(&mut self, piece: PieceIndex) {
         if self.in_news.insert(piece) {
             self.news.push_back(piece);
         }
