@@ -19,6 +19,14 @@ fn every_scenario_ends_as_it_should() {
     }
 }
 
+/// Pieces that both had were never told, so who lost one did not know whom to ask.
+#[test]
+fn a_lost_piece_comes_back_from_who_had_it_before() {
+    for seed in [102, 105, 111] {
+        play("lost-piece", seed);
+    }
+}
+
 #[test]
 fn fifty_leechers_feed_each_other() {
     let report = play("crowd", 1);
