@@ -27,7 +27,7 @@ pub struct NodeReport {
     pub addr: SocketAddr,
     /// Connections that it has now.
     pub connections: usize,
-    /// Blocks that it was caught to send wrong, counted over all others.
+    /// Pieces that its full disk refused.
     pub refused_by_disk: u32,
 }
 
