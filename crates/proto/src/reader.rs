@@ -63,10 +63,6 @@ impl<'a> Reader<'a> {
 
     /// Refuses left-over bytes.
     pub const fn finish(self) -> Result<(), DecodeError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(DecodeError::Trailing { what: self.what })
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing { what: self.what }) }
     }
 }

@@ -25,9 +25,9 @@ use crate::state::StateDir;
 /// Whether the local network is used to find trackers and be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Lan {
-    /// It is.
+    /// Find and be found
     On,
-    /// Nothing is sent and nothing looked for.
+    /// Send nothing, look for nothing
     Off,
 }
 

@@ -4,7 +4,7 @@
 //! A tracker found on the LAN is named when used, remembered, and not silently replaced by another.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -204,10 +204,12 @@ async fn search(lan: lan::Lan, state: &StateDir, output: &Output) -> anyhow::Res
             return Ok(here);
         }
         if round == 0 {
-            let also = if lan == lan::Lan::On { " nor (yet) on the network" } else { "" };
-            output.note(&format!(
-                "no tracker on this machine (127.0.0.1:{DEFAULT_PORT}){also}; looking on"
-            ));
+            let next = match lan {
+                lan::Lan::On => "looking on the local network",
+                lan::Lan::Off => "trying again",
+            };
+            let here = format!("no tracker on this machine (127.0.0.1:{DEFAULT_PORT})");
+            output.note(&format!("{here}; {next}"));
         }
         match lan {
             lan::Lan::On => {
@@ -236,8 +238,9 @@ async fn on_this_machine() -> Option<Endpoint> {
         Client::new(endpoint).connect_timeout(LOCAL_CONNECT_TIMEOUT).status().await
     };
     let status = ask(local.clone()).await.ok()?;
-    if let Some(ip) = listen::default_route() {
-        let wide = Endpoint::new(ip, DEFAULT_PORT);
+    let everywhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), DEFAULT_PORT);
+    for addr in listen::reachable(&[everywhere]).into_iter().take(ADDRS_MAX) {
+        let wide = Endpoint::new(addr.ip(), DEFAULT_PORT);
         if ask(wide.clone()).await.is_ok_and(|same| same.name == status.name) {
             return Some(wide);
         }
@@ -302,6 +305,8 @@ pub(crate) enum Answer<T> {
 /// The tracker's port for UDP and HTTP.
 pub(crate) const DEFAULT_PORT: u16 = 6969;
 
+/// A machine may have a bridge for each of its containers.
+const ADDRS_MAX: usize = 4;
 const LOCAL_CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const RETRIES: [Duration; 5] = [
     Duration::ZERO,

@@ -6,6 +6,7 @@ mod client;
 mod exit;
 mod fetching;
 mod hashing;
+mod hosting;
 mod lan;
 mod listen;
 mod locate;

@@ -1,5 +1,6 @@
 //! How far something is: a bar on a terminal, else one line each ten per cent.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ pub(crate) struct Progress {
     total: AtomicU64,
     /// Tens of per cent told so far.
     told: AtomicU64,
+    /// What was there when the first snapshot of fetching came.
+    base: OnceLock<(Instant, u64)>,
 }
 
 impl Progress {
@@ -26,7 +29,7 @@ impl Progress {
     pub(crate) fn new(output: &Output, label: &str, total: u64) -> Self {
         let bar = output.has_bars().then(|| {
             let bar = output.bars().add(ProgressBar::new(total.max(1)));
-            bar.set_style(style("{prefix} [{wide_bar}] {msg}"));
+            bar.set_style(style("{prefix} [{bar:20}] {wide_msg}"));
             bar.set_prefix(shorten(label));
             bar
         });
@@ -41,6 +44,7 @@ impl Progress {
             begun: Instant::now(),
             total: AtomicU64::new(total),
             told: AtomicU64::new(0),
+            base: OnceLock::new(),
         }
     }
 
@@ -69,10 +73,22 @@ impl Progress {
             | node::State::Paused { .. }
             | node::State::Failed { .. }
             | node::State::Stopped => {
-                let pace = pace(snapshot.down_rate, snapshot.eta);
+                let pace = self.pace_of(snapshot);
                 self.show(snapshot.verified, total, &format!("{pace} · {}", peers(snapshot)));
             }
         }
+    }
+
+    /// The node's own figures; in the first moment, while it has none yet, the average so far.
+    fn pace_of(&self, snapshot: &Snapshot) -> String {
+        let (since, before) = *self.base.get_or_init(|| (Instant::now(), snapshot.verified));
+        let seconds = since.elapsed().as_secs_f64();
+        if snapshot.down_rate > 0 || seconds < 0.1 {
+            return pace(snapshot.down_rate, snapshot.eta);
+        }
+        let rate = (snapshot.verified.saturating_sub(before) as f64 / seconds) as u64;
+        let left = snapshot.content_len.saturating_sub(snapshot.verified);
+        pace(rate, left.checked_div(rate).map(Duration::from_secs))
     }
 
     /// Ends: the bar goes, lines stay.
@@ -94,8 +110,9 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_length(total.max(1));
             bar.set_position(done.min(total));
+            // The end of a line is cut on a narrow terminal: what matters most comes first.
             let (done, total) = (units::size(done), units::size(total));
-            bar.set_message(format!("{percent:>3} % · {done} of {total} · {pace}"));
+            bar.set_message(format!("{percent:>3} % · {pace} · {done} of {total}"));
             return;
         }
         let tens = (percent / 10) as u64;

@@ -1,6 +1,6 @@
 //! Puts content under a name in the catalogue and seeds it until the person ends it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,14 +86,14 @@ pub(crate) async fn publish(offer: &Offer, context: &Context) -> anyhow::Result<
     }
 }
 
-/// Starts a node that seeds the offer.
+/// Starts a node that will seed `path`.
 pub(crate) async fn start_node(
-    offer: &Offer,
+    path: &Path,
     config: NodeConfig,
     state: &StateDir,
     context: &Context,
 ) -> anyhow::Result<Node> {
-    let purpose = format!("share {} {}", offer.name, offer.path.display());
+    let purpose = format!("share {}", path.display());
     context.interrupt.or(async { Ok(state.start_node(config, &purpose).await?) }).await
 }
 
@@ -123,7 +123,7 @@ pub(crate) async fn seed(
 impl Ready {
     fn new(
         name: &str,
-        path: &std::path::Path,
+        path: &Path,
         metainfo: &Metainfo,
         tiers: &[Vec<String>],
         node: &Node,

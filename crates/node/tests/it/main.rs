@@ -1,4 +1,6 @@
 //! Whole nodes on loopback: real sockets, real files, no tracker.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod content;
 mod two_nodes;

@@ -10,13 +10,13 @@ use crate::units;
 
 /// List the names that the tracker has
 ///
-/// With a pattern, only names that contain it.
+/// With a pattern, only names that contain it, or fit it whole when it has `*` or `?`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  teem ls\n  teem ls debian --tracker nas:6969\n  teem ls --json | jq -r .name"
 )]
 pub(super) struct Args {
-    /// Show names that contain this
+    /// Show names that contain this, or fit it when it has * or ?
     #[arg(default_value = "")]
     pattern: String,
     #[command(flatten)]

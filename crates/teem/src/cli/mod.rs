@@ -8,6 +8,8 @@ mod ls;
 mod peer;
 mod share;
 mod torrent;
+mod tracker;
+mod up;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -84,6 +86,8 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Up(up::Args),
+    Tracker(tracker::Args),
     Share(share::Args),
     Get(get::Args),
     Ls(ls::Args),
@@ -144,6 +148,8 @@ fn execute(command: Command, output: &Output) -> anyhow::Result<()> {
         let interrupt = Interrupt::watch(output.clone()).context("listen for signals")?;
         let context = Context { output: output.clone(), interrupt };
         match command {
+            Command::Up(args) => up::run(args, &context).await,
+            Command::Tracker(args) => tracker::run(args, &context).await,
             Command::Share(args) => share::run(args, &context).await,
             Command::Get(args) => get::run(args, &context).await,
             Command::Ls(args) => ls::run(args, &context).await,

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use node::Node;
+
 use super::Context;
 use super::peer::PeerArgs;
 use crate::exit::{Failure, Status};
 use crate::hashing::{self, FormatArg, Recipe};
-use crate::locate::TrackerArgs;
+use crate::locate::{TrackerArgs, Trackers};
 use crate::seeding::{self, Offer};
 use crate::state::StateArgs;
 use crate::units::parse_piece_length;
@@ -67,21 +69,32 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let path = whole_path(&args.path)?;
     let (name, recipe) = args.recipe.recipe(&args.path)?;
     let state = args.state.open()?;
-    // Before the hashing: what is missing is better known at once.
+    // Before the hashing: what is missing or taken is better known at once.
     let trackers = args.tracker.find(&state, &context.output, &context.interrupt).await?;
+    let node = seeding::start_node(&path, args.peer.config(), &state, context).await?;
+    let ended = share(&node, path, name, recipe, trackers, context).await;
+    node.shutdown().await;
+    ended
+}
+
+async fn share(
+    node: &Node,
+    path: PathBuf,
+    name: String,
+    recipe: Recipe,
+    trackers: Trackers,
+    context: &Context,
+) -> anyhow::Result<()> {
     let made = hashing::create(&path, recipe, context).await?;
     let offer = Offer { name, path, made, trackers };
     seeding::publish(&offer, context).await?;
-    let node = seeding::start_node(&offer, args.peer.config(), &state, context).await?;
     let catalogue = offer.trackers.catalogues.first().cloned();
-    let ended = seeding::seed(&node, offer, context, |ready| {
+    seeding::seed(node, offer, context, |ready| {
         context.output.object("ready", ready);
         for line in catalogue.iter().flat_map(|catalogue| ready.lines(catalogue)) {
             context.output.result(&line);
         }
         context.output.note("seeding until Ctrl-C");
     })
-    .await;
-    node.shutdown().await;
-    ended
+    .await
 }

@@ -119,6 +119,15 @@ pub enum CatalogueError {
     Closed,
 }
 
+impl CatalogueError {
+    /// The database's disk is full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+    }
+}
+
 /// A name has other content than the one offered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(

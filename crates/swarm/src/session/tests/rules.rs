@@ -228,7 +228,7 @@ fn neighbouring_requests_are_one_run() {
     assert_eq!(said(now, &mut session), ["Block(0)", "Block(1)", "Block(2)", "Block(5)"]);
     let sent = format!("Sent({})", 4 * BLOCK_LEN);
     assert_eq!(events(&mut session), [sent, "Waiting(false)".to_owned()]);
-    assert_eq!(session.take_spent_buffer(), Some(vec![]));
+    assert!(session.take_spent_buffer().is_some(), "its buffer is used again");
 }
 
 #[test]

@@ -1,0 +1,60 @@
+//! `teem tracker`: the meeting point alone.
+
+use super::Context;
+use crate::hosting::{Hosted, Ready};
+use crate::lan::Lan;
+use crate::listen::{Listen, ListenAddr};
+use crate::locate;
+use crate::state::StateArgs;
+
+/// Run a tracker: the meeting point of peers, and the catalogue of names
+///
+/// UDP and HTTP announces, the catalogue and its API answer on one port. Every tracker that others
+/// can reach is found by its name on the local network.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  teem tracker
+  teem tracker --listen 127.0.0.1 --port 7000 --data ./state")]
+pub(super) struct Args {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+/// Where a tracker answers.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Tracker")]
+pub(super) struct ServerArgs {
+    /// Answer at this address of this machine, ADDR or ADDR:PORT [default: all]
+    #[arg(long, env = "TEEM_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    listen: Vec<ListenAddr>,
+    /// Answer on this port, UDP and HTTP; 0 for any free one [default: 6969]
+    #[arg(short, long, env = "TEEM_PORT", value_name = "N")]
+    port: Option<u16>,
+    /// Let others find this tracker on the local network
+    #[arg(long, env = "TEEM_LAN", value_name = "on|off", default_value = "on")]
+    pub(super) lan: Lan,
+}
+
+impl ServerArgs {
+    /// The addresses to listen on.
+    pub(super) fn listen(&self) -> Listen {
+        Listen::new(&self.listen, self.port, locate::DEFAULT_PORT)
+    }
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let state = args.state.open()?;
+    let hosted = Hosted::start(&args.server.listen(), args.server.lan, &state, context).await?;
+    tell(&hosted.ready(), context);
+    context.interrupt.wait().await;
+    hosted.stop().await;
+    Err(context.interrupt.failure().into())
+}
+
+fn tell(ready: &Ready, context: &Context) {
+    context.output.object("ready", ready);
+    context.output.result(&format!("tracker {} at {}", ready.name, ready.addresses.join(", ")));
+    context.output.note("running until Ctrl-C");
+}

@@ -1,0 +1,115 @@
+//! `teem up`: everything on one machine, now.
+
+use std::path::PathBuf;
+
+use super::Context;
+use super::peer::{self, LimitArgs};
+use super::share::{RecipeArgs, whole_path};
+use super::tracker::ServerArgs;
+use crate::hashing;
+use crate::hosting::{Hosted, Ready as Hosting};
+use crate::locate::Trackers;
+use crate::output::Output;
+use crate::seeding::{self, Offer, Ready, shell_quoted};
+use crate::state::StateArgs;
+
+/// Run a tracker and share a file or folder, all in one
+///
+/// Prints the line that another machine must type. Without a folder it is the tracker alone, ready
+/// for `teem share`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  teem up ./folder
+  teem up ./build --name nightly --port 7000")]
+pub(super) struct Args {
+    /// The file or folder to share
+    #[arg(value_name = "DIR")]
+    path: Option<PathBuf>,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    // A folder that is not there is better known before anything runs.
+    let path = args.path.as_deref().map(whole_path).transpose()?;
+    let state = args.state.open()?;
+    let lan = args.server.lan;
+    let hosted = Hosted::start(&args.server.listen(), lan, &state, context).await?;
+    let ended = match path {
+        Some(path) => share(args, path, &hosted, &state, context).await,
+        None => {
+            let ready = hosted.ready();
+            context.output.object("ready", &ready);
+            tell_addresses(&ready, &context.output);
+            context.output.note("nothing shared yet; `teem share PATH` adds a name");
+            context.interrupt.wait().await;
+            Err(context.interrupt.failure().into())
+        }
+    };
+    hosted.stop().await;
+    ended
+}
+
+async fn share(
+    args: Args,
+    path: PathBuf,
+    hosted: &Hosted,
+    state: &crate::state::StateDir,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let given = args.path.as_deref().unwrap_or(&path);
+    let (name, recipe) = args.recipe.recipe(given)?;
+    let made = hashing::create(&path, recipe, context).await?;
+    // Announced from the address that others can reach, not from loopback: the tracker hands out the
+    // address that an announce comes from.
+    let endpoint = hosted.endpoint();
+    let trackers = Trackers { catalogues: vec![endpoint.clone()], announce: Vec::new() };
+    let config = args.limits.config(args.server.listen().on_port(peer::DEFAULT_PORT));
+    let node = seeding::start_node(&path, config, state, context).await?;
+    let offer = Offer { name, path, made, trackers };
+    if let Err(error) = seeding::publish(&offer, context).await {
+        node.shutdown().await;
+        return Err(error);
+    }
+    let found_alone = hosted.is_advertised();
+    let ended = seeding::seed(&node, offer, context, |ready| {
+        let hosting = hosted.ready();
+        context.output.object("ready", &Both { ready, addresses: &hosting.addresses });
+        tell_addresses(&hosting, &context.output);
+        for line in ready.lines(&endpoint) {
+            context.output.result(&line);
+        }
+        if found_alone {
+            let name = shell_quoted(&ready.name);
+            context.output.note(&format!("on this network `teem get {name}` is enough"));
+        }
+        context.output.note("running until Ctrl-C");
+    })
+    .await;
+    node.shutdown().await;
+    ended
+}
+
+#[derive(Debug, serde::Serialize)]
+struct Both<'a> {
+    #[serde(flatten)]
+    ready: &'a Ready,
+    /// Where the tracker answers.
+    addresses: &'a [String],
+}
+
+fn tell_addresses(hosting: &Hosting, output: &Output) {
+    let mut addresses = hosting.addresses.iter();
+    if let Some(first) = addresses.next() {
+        output.result(&format!("tracker {} at {first}", hosting.name));
+    }
+    for other in addresses {
+        output.note(&format!("also at {other}"));
+    }
+}

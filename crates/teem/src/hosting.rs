@@ -1,0 +1,160 @@
+//! A tracker of this process: its servers, its API, and its entry on the local network.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use tracker::{Intervals, Protocol, Tracker, TrackerConfig};
+
+use crate::cli::Context;
+use crate::lan::{Advertisement, Lan};
+use crate::listen::{self, Listen};
+use crate::locate::Endpoint;
+use crate::state::{StateDir, write_whole};
+use crate::tracker_api;
+
+/// A running tracker.
+pub(crate) struct Hosted {
+    tracker: Tracker,
+    name: String,
+    listeners: Vec<Listener>,
+    advertisement: Option<Advertisement>,
+}
+
+/// What others need to know.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ready {
+    /// The tracker's own name.
+    pub(crate) name: String,
+    /// Where others reach it, the default route's address first: HOST:PORT of UDP and HTTP.
+    pub(crate) addresses: Vec<String>,
+    /// Every socket.
+    pub(crate) listeners: Vec<Listener>,
+}
+
+/// One socket.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Listener {
+    pub(crate) protocol: &'static str,
+    pub(crate) addr: SocketAddr,
+}
+
+impl Hosted {
+    /// Starts a tracker with its API, and advertises it unless only this machine can reach it.
+    pub(crate) async fn start(
+        listen: &Listen,
+        lan: Lan,
+        state: &StateDir,
+        context: &Context,
+    ) -> anyhow::Result<Self> {
+        let name = own_name(state)?;
+        let config = TrackerConfig {
+            name: name.clone(),
+            listen: listen.addrs.clone(),
+            data_dir: state.path().to_owned(),
+            intervals: Intervals::default(),
+        };
+        let tracker = Tracker::start(config, tracker_api::router).await?;
+        let listeners = tracker.listeners().iter().map(|listener| Listener {
+            protocol: match listener.protocol {
+                Protocol::Udp => "udp",
+                Protocol::Http => "http",
+            },
+            addr: listener.addr,
+        });
+        let listeners: Vec<Listener> = listeners.collect();
+        let addrs = http_addrs(&listeners);
+        let advertisement = match lan {
+            Lan::On if !listen::only_loopback(&addrs) => advertise(&name, &addrs, context),
+            Lan::On | Lan::Off => None,
+        };
+        Ok(Self { tracker, name, listeners, advertisement })
+    }
+
+    /// Ends it in good order.
+    pub(crate) async fn stop(self) {
+        // Nobody should find what is about to go.
+        let advertisement = self.advertisement;
+        let _ = tokio::task::spawn_blocking(move || drop(advertisement)).await;
+        self.tracker.stop().await;
+    }
+
+    /// Where others reach it best.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        let best = self.reachable().into_iter().next();
+        let any = || self.listeners.first().map(|listener| listener.addr);
+        let addr = best.or_else(any).unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
+        Endpoint::new(addr.ip(), addr.port())
+    }
+
+    /// Others find it by themselves.
+    pub(crate) const fn is_advertised(&self) -> bool {
+        self.advertisement.is_some()
+    }
+
+    /// What others need to know.
+    pub(crate) fn ready(&self) -> Ready {
+        Ready {
+            name: self.name.clone(),
+            addresses: self.reachable().iter().map(SocketAddr::to_string).collect(),
+            listeners: self.listeners.clone(),
+        }
+    }
+
+    fn reachable(&self) -> Vec<SocketAddr> {
+        listen::reachable(&http_addrs(&self.listeners))
+    }
+}
+
+/// An advertisement of the addresses that others can reach; a tracker without one is still a tracker.
+fn advertise(name: &str, addrs: &[SocketAddr], context: &Context) -> Option<Advertisement> {
+    let port = addrs.first()?.port();
+    let everywhere = addrs.iter().any(|addr| addr.ip().is_unspecified());
+    let ips = addrs.iter().map(SocketAddr::ip).filter(|ip| !ip.is_loopback());
+    let ips: Vec<_> = if everywhere { Vec::new() } else { ips.collect() };
+    match Advertisement::start(name, port, &ips) {
+        Ok(advertisement) => Some(advertisement),
+        Err(error) => {
+            let what = "others on the network will not find this tracker by themselves";
+            context.output.warn(&format!("{what}: {error:#}"));
+            None
+        }
+    }
+}
+
+fn http_addrs(listeners: &[Listener]) -> Vec<SocketAddr> {
+    let http = listeners.iter().filter(|listener| listener.protocol == "http");
+    http.map(|listener| listener.addr).collect()
+}
+
+/// The tracker's name on the network: this machine's, and a part by chance that stays the same as
+/// long as the data folder does. Clients know the tracker again by it.
+fn own_name(state: &StateDir) -> anyhow::Result<String> {
+    let file = state.path().join("tracker-name");
+    if let Ok(name) = std::fs::read_to_string(&file) {
+        let known = name.trim();
+        if !known.is_empty() && known.len() <= NAME_LEN_MAX {
+            return Ok(known.to_owned());
+        }
+    }
+    let host = host_name();
+    let name = format!("{host}-{:08x}", rand::random::<u32>());
+    write_whole(&file, name.as_bytes()).with_context(|| format!("write {}", file.display()))?;
+    Ok(name)
+}
+
+/// This machine's name as a DNS label.
+fn host_name() -> String {
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy();
+    let plain = host
+        .chars()
+        .take_while(|char| *char != '.')
+        .map(|char| if char.is_ascii_alphanumeric() { char.to_ascii_lowercase() } else { '-' });
+    let label: String = plain.take(HOST_LEN_MAX).collect();
+    if label.is_empty() { "teem".to_owned() } else { label }
+}
+
+/// A DNS label has 63 bytes at most.
+const NAME_LEN_MAX: usize = 63;
+const HOST_LEN_MAX: usize = 48;

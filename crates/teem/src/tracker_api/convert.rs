@@ -1,0 +1,53 @@
+//! From the tracker's values to the JSON's.
+
+use proto::InfoHash;
+use tracker::{Names, PeerView, Role, Shared};
+
+use super::dto;
+
+pub(super) fn entry(entry: &tracker::Entry, shared: &Shared) -> dto::Entry {
+    let counts = shared.swarms.scrape(&entry.hashes.primary()).unwrap_or_default();
+    let format = match (entry.hashes.v1(), entry.hashes.v2()) {
+        (Some(_), Some(_)) => dto::Format::Hybrid,
+        (None, Some(_)) => dto::Format::V2,
+        (Some(_) | None, None) => dto::Format::V1,
+    };
+    dto::Entry {
+        name: entry.name.clone(),
+        format,
+        info_hash_v1: entry.hashes.v1().map(|hash| hash.to_string()),
+        info_hash_v2: entry.hashes.v2().map(|hash| hash.to_string()),
+        size: entry.size,
+        files: entry.files,
+        piece_length: entry.piece_len,
+        published: entry.published,
+        seeders: counts.seeders,
+        leechers: counts.leechers,
+        completed: counts.completed,
+    }
+}
+
+/// Some of an entry's peers. The only hash of a torrent that is not a hybrid counts as what it is.
+pub(super) fn peers(entry: &tracker::Entry, shared: &Shared) -> Vec<dto::Peer> {
+    let hash: InfoHash = entry.hashes.primary();
+    let views = shared.swarms.peers(&hash, Some(Names::BOTH), dto::PEERS_MAX);
+    let is_v2_only = entry.hashes.v1().is_none();
+    let peer = |view: PeerView| {
+        let [first, second] = [Names::FIRST, Names::SECOND].map(|name| view.names.overlaps(name));
+        dto::Peer {
+            addr: view.addr,
+            seeder: view.role == Role::Seeder,
+            v1: first && !is_v2_only,
+            v2: second || is_v2_only,
+        }
+    };
+    views.into_iter().map(peer).collect()
+}
+
+pub(super) fn listeners(shared: &Shared) -> Vec<dto::Listener> {
+    let listener = |listener: &tracker::Listener| dto::Listener {
+        protocol: listener.protocol.to_string(),
+        addr: listener.addr,
+    };
+    shared.listeners.iter().map(listener).collect()
+}

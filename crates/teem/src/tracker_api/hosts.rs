@@ -1,0 +1,103 @@
+//! The tracker's own URLs, as the client that asks can reach it.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use axum::http::HeaderMap;
+use axum::http::header::HOST;
+use proto::metainfo::Metainfo;
+use tracker::Connection;
+
+/// The announce URLs of this tracker: HTTP on the host and port that the client used, UDP on the same
+/// host and the same port (or, where the client named none, the one that its connection came in on).
+pub(super) fn announce_urls(headers: &HeaderMap, connection: &Connection) -> [String; 2] {
+    let named = headers.get(HOST).and_then(|host| host.to_str().ok()).and_then(parse_host);
+    let (host, port) = named.unwrap_or_else(|| {
+        (shown(connection.local.ip().to_canonical()), Some(connection.local.port()))
+    });
+    let udp_port = port.unwrap_or_else(|| connection.local.port());
+    let http = match port {
+        Some(port) => format!("http://{host}:{port}/announce"),
+        None => format!("http://{host}/announce"),
+    };
+    [http, format!("udp://{host}:{udp_port}/announce")]
+}
+
+/// Puts the tracker's URLs in front, in a tier of their own.
+pub(super) fn put_first(metainfo: &mut Metainfo, urls: &[String]) {
+    let tiers = std::mem::take(&mut metainfo.trackers);
+    let others = tiers.into_iter().map(|tier| {
+        let is_other = |url: &String| !urls.contains(url) && !is_loopback(url);
+        tier.into_iter().filter(is_other).collect::<Vec<_>>()
+    });
+    metainfo.trackers =
+        std::iter::once(urls.to_vec()).chain(others.filter(|tier| !tier.is_empty())).collect();
+}
+
+/// Splits a `Host` header; `None` if it is anything but a name or an address with or without a port.
+fn parse_host(header: &str) -> Option<(String, Option<u16>)> {
+    if let Ok(addr) = header.parse::<SocketAddr>() {
+        return Some((shown(addr.ip()), Some(addr.port())));
+    }
+    if let Some(ip) = header.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return Some((shown(ip.parse::<Ipv6Addr>().ok()?.into()), None));
+    }
+    let (host, port) = match header.split_once(':') {
+        Some((host, port)) => (host, Some(port.parse().ok()?)),
+        None => (header, None),
+    };
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let is_name = (1..=253).contains(&host.len()) && host.bytes().all(is_fine);
+    is_name.then(|| (host.to_owned(), port))
+}
+
+fn shown(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+fn is_loopback(url: &str) -> bool {
+    let parsed = url::Url::parse(url).ok();
+    let Some(host) = parsed.as_ref().and_then(url::Url::host_str) else { return false };
+    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(host: Option<&'static str>, expected: [&str; 2]) {
+        let connection = Connection {
+            remote: "192.0.2.9:1234".parse().unwrap(),
+            local: "192.0.2.1:6969".parse().unwrap(),
+        };
+        let mut headers = HeaderMap::new();
+        if let Some(host) = host {
+            headers.insert(HOST, host.parse().unwrap());
+        }
+        assert_eq!(announce_urls(&headers, &connection), expected, "{host:?}");
+    }
+
+    #[test]
+    fn urls_name_the_host_that_the_client_used() {
+        let own = ["http://192.0.2.1:6969/announce", "udp://192.0.2.1:6969/announce"];
+        check(Some("nas:7000"), ["http://nas:7000/announce", "udp://nas:7000/announce"]);
+        check(Some("nas.lan"), ["http://nas.lan/announce", "udp://nas.lan:6969/announce"]);
+        check(Some("[::1]:70"), ["http://[::1]:70/announce", "udp://[::1]:70/announce"]);
+        check(Some("[::1]"), ["http://[::1]/announce", "udp://[::1]:6969/announce"]);
+        check(None, own);
+        for bad in ["", "a b", "nas:7000/x", "nas:x", "user@nas", "<b>", "nas:99999", "[::1"] {
+            check(Some(bad), own);
+        }
+    }
+
+    #[test]
+    fn loopback_urls_are_known() {
+        for url in ["http://127.0.0.1:1/announce", "udp://[::1]:6969", "http://localhost/a"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        assert!(!is_loopback("udp://192.0.2.1:6969/announce"));
+    }
+}

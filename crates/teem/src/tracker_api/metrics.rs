@@ -1,0 +1,45 @@
+//! `/metrics`: the counters in the text format of Prometheus.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tracker::{CatalogueError, Shared};
+
+/// All counters and gauges, a few lines each.
+pub(super) async fn render(shared: &Shared) -> Result<String, CatalogueError> {
+    let mut text = String::with_capacity(4_096);
+    let totals = shared.swarms.totals();
+    let (udp, http) = (&shared.udp, &shared.http);
+    let gauges = [
+        ("teem_uptime_seconds", "Time since the start.", shared.uptime().as_secs()),
+        ("teem_torrents", "Names in the catalogue.", shared.catalogue.count().await?),
+        ("teem_swarms", "Swarms with at least one peer.", totals.swarms as u64),
+        ("teem_peers", "Peers of all swarms.", totals.peers as u64),
+        ("teem_seeders", "Peers that have all of their content.", totals.seeders as u64),
+    ];
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let counters = [
+        ("teem_completed_total", "Downloads that ended.", totals.completed),
+        ("teem_unnoted_total", "Announces not noted, for lack of room.", totals.refused),
+        ("teem_udp_packets_total", "UDP packets received.", read(&udp.received)),
+        ("teem_udp_connects_total", "UDP connection ids handed out.", read(&udp.connects)),
+        ("teem_udp_announces_total", "UDP announces answered.", read(&udp.announces)),
+        ("teem_udp_scrapes_total", "UDP scrapes answered.", read(&udp.scrapes)),
+        ("teem_udp_bad_ids_total", "UDP requests without a good id.", read(&udp.bad_ids)),
+        ("teem_udp_malformed_total", "UDP packets that are no request.", read(&udp.malformed)),
+        ("teem_udp_unsent_total", "UDP answers that were not taken.", read(&udp.unsent)),
+        ("teem_http_connections_total", "HTTP connections accepted.", read(&http.connections)),
+        ("teem_http_turned_away_total", "HTTP connections too many.", read(&http.turned_away)),
+        ("teem_http_requests_total", "HTTP requests of any kind.", read(&http.requests)),
+        ("teem_http_announces_total", "HTTP announces answered.", read(&http.announces)),
+        ("teem_http_scrapes_total", "HTTP scrapes answered.", read(&http.scrapes)),
+        ("teem_http_refused_total", "HTTP announces and scrapes refused.", read(&http.refused)),
+    ];
+    for (kind, values) in [("gauge", &gauges[..]), ("counter", &counters[..])] {
+        for (name, help, value) in values {
+            // Writing to a string cannot fail.
+            _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+        }
+    }
+    Ok(text)
+}

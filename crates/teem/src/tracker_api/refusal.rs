@@ -1,0 +1,66 @@
+//! Refusals: a status, a code for programs and words for people.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use tracker::CatalogueError;
+
+use super::dto::{Refusal, RefusalCode};
+
+/// What a route answers instead.
+#[derive(Debug)]
+pub(super) struct Refused {
+    status: StatusCode,
+    body: Refusal,
+}
+
+impl Refused {
+    pub(super) fn new(status: StatusCode, code: RefusalCode, error: impl Into<String>) -> Self {
+        Self { status, body: Refusal { error: error.into(), code } }
+    }
+
+    pub(super) fn not_found(name: &str) -> Self {
+        let error = format!("nothing here is named \"{}\"; `teem ls` shows the names", shown(name));
+        Self::new(StatusCode::NOT_FOUND, RefusalCode::NotFound, error)
+    }
+}
+
+/// A text from a request, fit for a message.
+fn shown(text: &str) -> String {
+    let short: String = text.chars().take(255).collect();
+    short.escape_debug().to_string()
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.body)).into_response()
+    }
+}
+
+impl From<CatalogueError> for Refused {
+    fn from(error: CatalogueError) -> Self {
+        use CatalogueError as E;
+        let (status, code) = match &error {
+            E::Name(_) => (StatusCode::BAD_REQUEST, RefusalCode::BadName),
+            E::Metainfo(_) => (StatusCode::BAD_REQUEST, RefusalCode::BadTorrent),
+            E::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, RefusalCode::TooLarge),
+            E::NameTaken(_) => (StatusCode::CONFLICT, RefusalCode::NameTaken),
+            E::Full => (StatusCode::INSUFFICIENT_STORAGE, RefusalCode::Full),
+            E::Database(_) if error.is_disk_full() => {
+                (StatusCode::INSUFFICIENT_STORAGE, RefusalCode::Full)
+            }
+            E::Locked(_) | E::Unusable { .. } | E::Database(_) | E::Disk { .. } | E::Closed => {
+                tracing::error!(%error, "catalogue");
+                (StatusCode::INTERNAL_SERVER_ERROR, RefusalCode::Internal)
+            }
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<QueryRejection> for Refused {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, RefusalCode::BadRequest, rejection.body_text())
+    }
+}

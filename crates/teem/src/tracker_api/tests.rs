@@ -1,0 +1,272 @@
+//! The API and HTTP announces, against a running tracker and with requests written by hand.
+
+use std::net::SocketAddr;
+
+use proto::InfoHash;
+use proto::bencode::DictEncoder;
+use proto::magnet::Magnet;
+use proto::metainfo::Metainfo;
+use proto::tracker::http::{announce_query, decode_announced, decode_scraped, scrape_query};
+use proto::tracker::{Announce, AnnounceEvent, ClaimedAddrs};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tracker::{Intervals, Tracker, TrackerConfig};
+
+use super::dto::{EntryWithPeers, Page, Published, Refusal, RefusalCode, Status};
+
+struct Reply {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    fn json<T: serde::de::DeserializeOwned>(&self) -> T {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+struct Server {
+    tracker: Tracker,
+    addr: SocketAddr,
+}
+
+async fn start_at(folder: &TempDir, listen: &str) -> Server {
+    let config = TrackerConfig {
+        name: "here".to_owned(),
+        listen: vec![listen.parse().unwrap()],
+        data_dir: folder.path().to_owned(),
+        intervals: Intervals::default(),
+    };
+    let tracker = Tracker::start(config, super::router).await.unwrap();
+    let addr = tracker.listeners()[0].addr;
+    Server { tracker, addr }
+}
+
+async fn start(folder: &TempDir) -> Server {
+    start_at(folder, "127.0.0.1:0").await
+}
+
+impl Server {
+    async fn send(&self, method: &str, path: &str, body: &[u8]) -> Reply {
+        let len = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: nas:7000\r\nConnection: close\r\n\
+             Content-Length: {len}\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // A refusal may come before all of the body is sent.
+        _ = stream.write_all(body).await;
+        let mut bytes = Vec::new();
+        _ = stream.read_to_end(&mut bytes).await;
+        let end = bytes.windows(4).position(|part| part == b"\r\n\r\n").expect("a whole head");
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let status = head[9..12].parse().unwrap();
+        Reply { status, head, body: bytes[end + 4..].to_vec() }
+    }
+
+    async fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, b"").await
+    }
+
+    async fn announce(&self, info_hash: InfoHash, port: u16, left: u64, extra: &str) -> Reply {
+        let announce = Announce {
+            info_hash,
+            peer_id: proto::PeerId(*b"-TE0100-000000000000"),
+            port,
+            uploaded: 0,
+            downloaded: 0,
+            left,
+            event: AnnounceEvent::Started,
+            num_want: None,
+            key: None,
+            claimed: ClaimedAddrs::default(),
+        };
+        let query = announce_query(&announce).replace("&compact=1", extra);
+        self.get(&format!("/announce?{query}")).await
+    }
+}
+
+fn peers(reply: &Reply) -> Vec<SocketAddr> {
+    let announced = decode_announced(&reply.body).unwrap().unwrap();
+    let mut peers: Vec<_> = announced.peers.into_iter().map(|peer| peer.addr).collect();
+    peers.sort();
+    peers
+}
+
+fn torrent(fill: u8) -> Vec<u8> {
+    let mut info = DictEncoder::new();
+    info.bytes(b"name", b"content").int(b"length", 30_000);
+    info.int(b"piece length", 16_384).bytes(b"pieces", &[fill; 40]);
+    let mut root = DictEncoder::new();
+    root.bytes(b"announce", b"http://127.0.0.1:1/announce");
+    root.dict(b"info", &info);
+    root.finish()
+}
+
+fn hash_of(torrent: &[u8]) -> InfoHash {
+    Metainfo::decode(torrent).unwrap().info.hashes().primary()
+}
+
+#[tokio::test]
+async fn name_is_published_once_and_other_content_refused() {
+    let folder = TempDir::new().unwrap();
+    let server = start(&folder).await;
+    let path = "/api/v1/catalogue/team%2Fbig";
+    let reply = server.send("PUT", path, &torrent(1)).await;
+    assert_eq!(reply.status, 201);
+    let published: Published = reply.json();
+    assert!(published.created);
+    assert_eq!(published.entry.name, "team/big");
+    assert_eq!(published.trackers, ["http://nas:7000/announce", "udp://nas:7000/announce"]);
+    assert_eq!(server.send("PUT", path, &torrent(1)).await.status, 200);
+    let reply = server.send("PUT", path, &torrent(2)).await;
+    assert_eq!(reply.status, 409);
+    let refusal: Refusal = reply.json();
+    assert_eq!(refusal.code, RefusalCode::NameTaken);
+    for fill in [1, 2] {
+        assert!(refusal.error.contains(&hash_of(&torrent(fill)).to_string()), "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn bad_requests_are_refused_in_words() {
+    let folder = TempDir::new().unwrap();
+    let server = start(&folder).await;
+    let long = vec![b'x'; (16 << 20) + 1];
+    let hash_name = format!("/api/v1/catalogue/{}", "ab".repeat(20));
+    let cases: [(&str, &str, &[u8], u16, RefusalCode); 8] = [
+        ("PUT", "/api/v1/catalogue/x", b"nonsense", 400, RefusalCode::BadTorrent),
+        ("PUT", "/api/v1/catalogue/..%2Fx", &torrent(1), 400, RefusalCode::BadName),
+        ("PUT", &hash_name, &torrent(1), 400, RefusalCode::BadName),
+        ("PUT", "/api/v1/catalogue/x", &long, 413, RefusalCode::TooLarge),
+        ("GET", "/api/v1/catalogue/x", b"", 404, RefusalCode::NotFound),
+        ("GET", "/api/v1/catalogue?limit=-1", b"", 400, RefusalCode::BadRequest),
+        ("GET", "/elsewhere", b"", 404, RefusalCode::NotFound),
+        ("POST", "/api/v1/status", b"", 405, RefusalCode::BadMethod),
+    ];
+    for (method, path, body, status, code) in cases {
+        let reply = server.send(method, path, body).await;
+        assert_eq!(reply.status, status, "{method} {path}");
+        let refusal: Refusal = reply.json();
+        assert_eq!(refusal.code, code, "{method} {path}");
+        assert!(!refusal.error.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn entry_comes_with_its_peers_torrent_and_magnet() {
+    let folder = TempDir::new().unwrap();
+    let server = start(&folder).await;
+    let bytes = torrent(1);
+    let hash = hash_of(&bytes);
+    server.send("PUT", "/api/v1/catalogue/big", &bytes).await;
+    server.announce(hash, 7001, 0, "").await;
+    server.announce(hash, 7002, 5, "").await;
+    for name in ["big".to_owned(), hash.to_string()] {
+        let found: EntryWithPeers = server.get(&format!("/api/v1/catalogue/{name}")).await.json();
+        assert_eq!((found.entry.seeders, found.entry.leechers, found.peers.len()), (1, 1, 2));
+        assert!(found.peers.iter().all(|peer| peer.v1 && !peer.v2));
+    }
+    let reply = server.get("/api/v1/catalogue/big/torrent").await;
+    assert!(reply.head.contains("content-type: application/x-bittorrent"), "{}", reply.head);
+    assert!(reply.head.contains("127.0.0.1:7001") && reply.head.contains("127.0.0.1:7002"));
+    let metainfo = Metainfo::decode(&reply.body).unwrap();
+    assert_eq!(metainfo.info.hashes().primary(), hash);
+    let own = ["http://nas:7000/announce", "udp://nas:7000/announce"];
+    assert_eq!(metainfo.trackers, [own], "the one on loopback is left out");
+    let reply = server.get("/api/v1/catalogue/big/magnet").await;
+    let magnet: Magnet = reply.text().trim().parse().unwrap();
+    assert_eq!(
+        (magnet.hashes.primary(), magnet.trackers.as_slice()),
+        (hash, &own.map(String::from)[..])
+    );
+}
+
+#[tokio::test]
+async fn catalogue_is_searched_and_survives_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let server = start(&folder).await;
+    for (fill, name) in ["a.iso", "b.iso", "c.txt"].iter().enumerate() {
+        let path = format!("/api/v1/catalogue/{name}");
+        assert_eq!(server.send("PUT", &path, &torrent(fill as u8)).await.status, 201);
+    }
+    let page: Page = server.get("/api/v1/catalogue?q=ISO&limit=1").await.json();
+    assert_eq!((page.entries.len(), page.next.as_deref()), (1, Some("a.iso")));
+    let page: Page = server.get("/api/v1/catalogue?q=ISO&after=a.iso").await.json();
+    assert_eq!((page.entries[0].name.as_str(), page.next), ("b.iso", None));
+    server.tracker.stop().await;
+    let server = start(&folder).await;
+    let status: Status = server.get("/api/v1/status").await.json();
+    assert_eq!((status.name.as_str(), status.torrents, status.listeners.len()), ("here", 3, 2));
+    assert_eq!(server.get("/health").await.text(), "ok\n");
+    let metrics = server.get("/metrics").await;
+    assert!(metrics.text().contains("\nteem_torrents 3\n"), "{}", metrics.text());
+    server.tracker.stop().await;
+}
+
+#[tokio::test]
+async fn http_announces_in_both_forms_know_peers_by_address_and_port() {
+    let folder = TempDir::new().unwrap();
+    let server = start(&folder).await;
+    let hash = InfoHash([7; 20]);
+    for port in 1..=3 {
+        // An address that is claimed does not count.
+        server.announce(hash, port, 0, "&compact=1&ip=192.0.2.1").await;
+    }
+    let seeders: Vec<SocketAddr> = (1..=3).map(|port| ([127, 0, 0, 1], port).into()).collect();
+    for form in ["&compact=1", "&compact=0", ""] {
+        let reply = server.announce(hash, 4, 9, form).await;
+        assert_eq!(peers(&reply), seeders, "{form}");
+        let is_compact = !form.ends_with('0');
+        assert_eq!(reply.body.windows(7).any(|part| part == b"5:peers"), true);
+        assert_eq!(reply.body.windows(9).any(|part| part == b"5:peers18"), is_compact, "{form}");
+    }
+    assert!(peers(&server.announce(hash, 1, 0, "")).len() == 1, "a seeder gets the leecher");
+    let reply = server.get(&format!("/scrape?{}", scrape_query(&[hash]))).await;
+    assert!(decode_scraped(&reply.body, &[hash]).is_ok());
+    assert!(reply.body.windows(12).any(|part| part == b"8:completei3"), "three seeders");
+    for bad in ["/announce", "/announce?info_hash=x", "/scrape"] {
+        let reply = server.get(bad).await;
+        assert!(reply.body.starts_with(b"d14:failure reason"), "{bad}");
+    }
+    assert!(server.announce(hash, 0, 1, "").await.body.starts_with(b"d14:failure reason"));
+    assert_eq!(server.send("POST", "/announce", b"").await.status, 405);
+}
+
+#[tokio::test]
+async fn ipv6_peers_go_out_over_http() {
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let server = start_at(&folder, "[::1]:0").await;
+    let hash = InfoHash([7; 20]);
+    server.announce(hash, 1, 0, "").await;
+    for form in ["&compact=1", "&compact=0"] {
+        let expected: SocketAddr = "[::1]:1".parse().unwrap();
+        assert_eq!(peers(&server.announce(hash, 2, 9, form).await), [expected], "{form}");
+    }
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let folder = TempDir::new().unwrap();
+    let server = start(&folder).await;
+    let mut stream = TcpStream::connect(server.addr).await.unwrap();
+    let request = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+    let last = "GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(format!("{request}{request}{last}").as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let statuses: Vec<&str> =
+        text.match_indices("HTTP/1.1 ").map(|(at, _)| &text[at + 9..at + 12]).collect();
+    assert_eq!(statuses, ["200", "200", "404"]);
+}
