@@ -14,3 +14,6 @@ mod refusal;
 mod routes;
 
 pub(crate) use routes::router;
+
+#[cfg(test)]
+mod tests;
