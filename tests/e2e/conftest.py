@@ -61,9 +61,9 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def teem(tmp_path, address):
+def teem(folder, address):
     """Starts `teem` processes."""
-    logs = tmp_path / "run"
+    logs = folder / "run"
     logs.mkdir()
     runner = teem_module.Runner(logs, address)
     yield runner
@@ -81,12 +81,12 @@ def namespace():
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(folder):
     """Mounts small file systems in memory; gives a function from size in MiB to a folder."""
     mounted = []
 
     def mount(mib):
-        path = tmp_path / f"disk{len(mounted)}"
+        path = folder / f"disk{len(mounted)}"
         path.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "teem-test", path], check=True)
         mounted.append(path)
