@@ -143,7 +143,10 @@ class Aria2Peer:
                 f"--interface={self.address}",
                 f"--listen-port={PEER_PORT}",
                 "--no-conf=true",
-                "--enable-dht=false",
+                # It speaks to UDP trackers through the socket of its DHT only; nobody else is told of it.
+                "--enable-dht=true",
+                f"--dht-listen-port={PEER_PORT + 1}",
+                f"--dht-file-path={self.logs}/aria2-{self.address}.dht",
                 "--enable-dht6=false",
                 "--bt-enable-lpd=false",
                 "--enable-peer-exchange=false",
