@@ -157,7 +157,9 @@ impl Shard {
         let want = announce.num_want.map_or(NUMWANT_DEFAULT, |want| want as usize);
         let wish = Wish {
             asker: found.map(|found| (peer, found.position)),
-            asker_role: role,
+            // A client that begins with a magnet link does not know its size yet, and some (aria2)
+            // then say that nothing is left: the first answer names seeders too.
+            asker_role: if announce.event == AnnounceEvent::Started { Role::Leecher } else { role },
             names: visit.route.names,
             families: visit.families,
             want: want.min(visit.peers_max).min(NUMWANT_MAX),

@@ -296,7 +296,7 @@ mod tests {
             uploaded: 0,
             downloaded: 0,
             left,
-            event: AnnounceEvent::Started,
+            event: AnnounceEvent::None,
             num_want: None,
             key: None,
             claimed: ClaimedAddrs::default(),

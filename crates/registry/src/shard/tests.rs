@@ -86,11 +86,22 @@ fn peers_of_one_address_differ_by_port() {
 #[test]
 fn seeders_are_not_given_to_seeders_nor_anyone_to_itself() {
     let mut shard = shard();
+    let again = |shard: &mut Shard, peer, left| {
+        let announce = announce(hash(1), left, AnnounceEvent::None);
+        addrs(&send(shard, 0, addr(peer), &announce, 9))
+    };
+    assert_eq!(again(&mut shard, 1, 0), [].into());
+    assert_eq!(again(&mut shard, 2, 7), [addr(1)].into());
+    assert_eq!(again(&mut shard, 4, 0), [addr(2)].into());
+    assert_eq!(again(&mut shard, 2, 7), [addr(1), addr(4)].into());
+    assert_eq!(again(&mut shard, 2, 0), [].into(), "it became a seeder");
+}
+
+#[test]
+fn a_client_that_starts_without_knowing_its_size_gets_seeders() {
+    let mut shard = shard();
     join(&mut shard, 0, 1, 0);
-    join(&mut shard, 0, 2, 7);
-    assert_eq!(addrs(&join(&mut shard, 0, 4, 0)), [addr(2)].into());
-    assert_eq!(addrs(&join(&mut shard, 0, 2, 7)), [addr(1), addr(4)].into());
-    assert_eq!(addrs(&join(&mut shard, 0, 2, 0)), [].into(), "it became a seeder");
+    assert_eq!(addrs(&join(&mut shard, 0, 2, 0)), [addr(1)].into());
 }
 
 #[test]

@@ -17,9 +17,9 @@ pub enum PeerFault {
     /// Bytes that are no message, or one that breaks its format or a limit.
     #[error("the peer sent a broken message: {0}")]
     Malformed(#[from] DecodeError),
-    /// A second bitfield, have-all or have-none.
-    #[error("the peer sent its bitfield twice")]
-    RepeatedBitfield,
+    /// Have-all or have-none after it had said what it has.
+    #[error("the peer said twice that it has all or nothing")]
+    RepeatedSet,
     /// A piece that the torrent does not have.
     #[error("the peer named piece {0}, which does not exist")]
     NoSuchPiece(u32),
@@ -56,7 +56,7 @@ impl PeerFault {
         match self {
             Self::Timeout
             | Self::NotReading
-            | Self::RepeatedBitfield
+            | Self::RepeatedSet
             | Self::UnsolicitedBlock
             | Self::UnsolicitedReject
             | Self::NotFast

@@ -82,6 +82,11 @@ impl Remote {
 }
 
 impl Early {
+    /// Forgets what was said before.
+    pub(super) fn replace(&mut self, set: EarlySet) {
+        *self = Self { set: Some(set), changes: Vec::new() };
+    }
+
     /// Keeps a change for later, as far as there is room.
     pub(super) fn push(&mut self, piece: PieceIndex, had: bool) {
         if self.changes.len() < EARLY_HAVES {

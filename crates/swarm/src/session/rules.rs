@@ -130,17 +130,26 @@ impl Session {
     }
 
     /// All that the peer has, at once.
+    ///
+    /// BEP 3 has the bitfield as the first message only, but aria2 sends it again where many haves
+    /// would be longer; it pays for our work by its length. Have-all and have-none are five bytes,
+    /// so they come once (BEP 6).
     fn on_set(&mut self, set: EarlySet) -> Result<(), PeerFault> {
-        if std::mem::replace(&mut self.remote.has_told, true) {
-            return Err(PeerFault::RepeatedBitfield);
+        let again = std::mem::replace(&mut self.remote.has_told, true);
+        if again && !matches!(set, EarlySet::Bits(_)) {
+            return Err(PeerFault::RepeatedSet);
         }
         let Some(torrent) = &self.torrent else {
-            self.remote.early.set = Some(set);
+            self.remote.early.replace(set);
             return Ok(());
         };
         let has = decode_set(set, torrent.geometry.piece_count())?;
-        self.events.push(PeerEvent::Has(has.clone()));
-        self.remote.has = Some(has);
+        let before = self.remote.has.replace(has.clone());
+        for lost in before.iter().flat_map(Bitfield::iter).filter(|piece| !has.has(*piece)) {
+            // As after a word that it lost the piece: it was not told that we have it.
+            self.told.push_news(lost);
+        }
+        self.events.push(PeerEvent::Has(has));
         Ok(())
     }
 

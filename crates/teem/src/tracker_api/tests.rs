@@ -84,7 +84,7 @@ impl Server {
             uploaded: 0,
             downloaded: 0,
             left,
-            event: AnnounceEvent::Started,
+            event: AnnounceEvent::None,
             num_want: None,
             key: None,
             claimed: ClaimedAddrs::default(),

@@ -170,7 +170,7 @@ fn the_pieces_are_told_once_and_exist() {
     let now = test_now();
     let mut session = opened(now, Kind::Fast, empty());
     assert_eq!(hear(now, &mut session, Message::HaveNone), Ok(vec!["Has(Bitfield(0/8))".into()]));
-    assert_eq!(hear(now, &mut session, Message::HaveAll), Err(PeerFault::RepeatedBitfield));
+    assert_eq!(hear(now, &mut session, Message::HaveAll), Err(PeerFault::RepeatedSet));
     let have = Message::Have(PieceIndex(7));
     assert_eq!(hear(now, &mut session, have), Ok(vec!["Have(PieceIndex(7))".into()]));
     assert_eq!(hear(now, &mut session, have), Ok(vec![]), "it said so before");
@@ -178,6 +178,29 @@ fn the_pieces_are_told_once_and_exist() {
     assert_eq!(none, Err(PeerFault::NoSuchPiece(8)));
     let mut other = opened(now, Kind::Plain, empty());
     assert!(hear(now, &mut other, Message::Bitfield(&[1, 0])).is_err());
+}
+
+#[test]
+fn a_later_bitfield_takes_the_place_of_the_first() {
+    let now = test_now();
+    for kind in [Kind::Plain, Kind::Fast] {
+        let mut session = opened(now, kind, empty());
+        for (bits, count) in [(0b1000_0001, 2), (0b1111_0000, 4)] {
+            let heard = hear(now, &mut session, Message::Bitfield(&[bits]));
+            assert_eq!(heard, Ok(vec![format!("Has(Bitfield({count}/8))")]));
+        }
+        let have = Message::Have(PieceIndex(7));
+        assert_eq!(hear(now, &mut session, have), Ok(vec!["Have(PieceIndex(7))".into()]));
+    }
+    // Before the torrent is known the last one counts, and the haves after it.
+    let mut early = Session::new(now, config(Kind::Plain));
+    hear(now, &mut early, Message::Bitfield(&[0xff])).unwrap();
+    hear(now, &mut early, Message::Have(PieceIndex(0))).unwrap();
+    hear(now, &mut early, Message::Bitfield(&[0b0000_0001])).unwrap();
+    hear(now, &mut early, Message::Have(PieceIndex(2))).unwrap();
+    early.handle_command(now, torrent(empty()));
+    let has = early.remote.has.as_ref().unwrap();
+    assert_eq!(has.iter().collect::<Vec<_>>(), [PieceIndex(2), PieceIndex(7)]);
 }
 
 #[test]
