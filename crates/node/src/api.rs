@@ -168,6 +168,8 @@ pub struct PeerView {
     pub client: Option<String>,
     /// Pieces it has.
     pub pieces: u32,
+    /// Pieces it has that we lack.
+    pub wanted: u32,
     /// It has all.
     pub seeder: bool,
     /// Payload bytes received from it.

@@ -573,6 +573,7 @@ impl From<swarm::PeerStats> for PeerView {
             addr: peer.addr,
             client: peer.client,
             pieces: peer.pieces,
+            wanted: peer.wanted,
             seeder: peer.seeder,
             downloaded: peer.downloaded,
             uploaded: peer.uploaded,

@@ -130,12 +130,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Gives up when nobody who has anything was there for too long.
+    /// Gives up when nobody who has what is missing was there for too long.
     fn require_source(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
         let unknown = snapshot.state == State::Metadata;
-        let has_any = |peer: &node::PeerView| unknown || peer.seeder || peer.pieces > 0;
+        let is_source = |peer: &node::PeerView| unknown || peer.wanted > 0;
         let progressed = snapshot.downloaded > self.downloaded;
-        if progressed || snapshot.state == State::Checking || snapshot.peers.iter().any(has_any) {
+        if progressed || snapshot.state == State::Checking || snapshot.peers.iter().any(is_source) {
             self.downloaded = snapshot.downloaded;
             self.source_seen = Instant::now();
         }

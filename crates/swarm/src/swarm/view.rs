@@ -41,6 +41,8 @@ pub struct PeerStats {
     pub client: Option<String>,
     /// Pieces it has.
     pub pieces: u32,
+    /// Pieces it has that we lack.
+    pub wanted: u32,
     /// It has all.
     pub seeder: bool,
     /// Payload bytes received from it.
@@ -93,6 +95,7 @@ impl Swarm {
             addr: peer.connected.addr,
             client: peer.info.client.clone(),
             pieces: peer.has.as_ref().map_or(0, proto::Bitfield::count),
+            wanted: peer.wanted,
             seeder: peer.is_seeder(),
             downloaded: peer.down.total(),
             uploaded: peer.up.total(),
