@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -14,6 +15,8 @@ use tokio_util::task::LocalPoolHandle;
 use crate::api::{Add, NodeConfig, NodeError, Snapshot, Source, State};
 use crate::disk::{BlockPool, Disk, DiskConfig};
 use crate::handshake::Offer;
+use crate::hashing;
+use crate::hashing::create::{Created, Recipe};
 use crate::listen;
 use crate::opening::Opening;
 use crate::record::Records;
@@ -109,6 +112,15 @@ impl Node {
         &self.inner.listening
     }
 
+    /// The torrent of what is at `path`, if it was shared by an earlier run, under the same recipe, and
+    /// nothing has changed since: it need not be hashed again.
+    pub async fn recall(&self, path: PathBuf, recipe: Recipe) -> Option<Created> {
+        let records = self.inner.records.clone();
+        let recall = move || hashing::recall(&records, &path, &recipe);
+        // Whatever is wrong with the content is said by those who hash it.
+        tokio::task::spawn_blocking(recall).await.ok()?.ok()?
+    }
+
     /// Adds a torrent and starts it.
     #[expect(clippy::unused_async, reason = "adding may come to wait for the disk")]
     pub async fn add(&self, add: Add) -> Result<Torrent, NodeError> {
@@ -144,6 +156,7 @@ impl Node {
     }
 
     /// Stops every torrent in good order: trackers are told, what is written is synced and recorded.
+    /// Then another process may have the state folder.
     pub async fn shutdown(self) {
         self.inner.closing.cancel();
         let torrents = std::mem::take(&mut *self.inner.handles.lock());
@@ -154,6 +167,14 @@ impl Node {
         for stop in stops {
             // A torrent whose task failed has nothing left to save.
             let _ = stop.await;
+        }
+        let inner = self.inner;
+        let release = move || {
+            inner.disk.stop();
+            inner.records.release();
+        };
+        if tokio::task::spawn_blocking(release).await.is_err() {
+            tracing::error!("the disk threads did not end well");
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use node::Fresh;
 use node::hashing::{Control, check, create};
+use node::{Fresh, Node};
 use proto::metainfo::{Details, Format, Metainfo};
 use serde::Serialize;
 
@@ -36,7 +36,7 @@ impl From<FormatArg> for Format {
 }
 
 /// What a new torrent should be like.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Recipe {
     /// Its name: one path component.
     pub(crate) name: String,
@@ -86,23 +86,51 @@ pub(crate) fn name_of(path: &Path, asked: Option<&str>) -> anyhow::Result<String
     }
 }
 
+impl From<Recipe> for create::Recipe {
+    fn from(recipe: Recipe) -> Self {
+        Self {
+            name: recipe.name,
+            format: recipe.format.into(),
+            piece_len: recipe.piece_length,
+            details: Details::default(),
+        }
+    }
+}
+
+/// The torrent of what is at `path`: as the node knows it from an earlier run if nothing has changed,
+/// else hashed.
+pub(crate) async fn recall_or_create(
+    node: &Node,
+    path: &Path,
+    recipe: Recipe,
+    context: &Context,
+) -> anyhow::Result<Made> {
+    let known = node.recall(path.to_owned(), recipe.clone().into());
+    match context.interrupt.or(async { Ok(known.await) }).await? {
+        Some(known) => {
+            context.output.note(&format!("{} is as it was: not hashed again", recipe.name));
+            Ok(Made::new(known, context))
+        }
+        None => create(path, recipe, context).await,
+    }
+}
+
 /// Hashes what is at `path`.
 pub(crate) async fn create(path: &Path, recipe: Recipe, context: &Context) -> anyhow::Result<Made> {
     let progress = format!("hashing {}", recipe.name);
-    let recipe = create::Recipe {
-        name: recipe.name,
-        format: recipe.format.into(),
-        piece_len: recipe.piece_length,
-        details: Details::default(),
-    };
     let path = path.to_owned();
-    let job = move |control: &Control| create::create(&path, recipe, control);
-    let made = in_background(&progress, job, context).await??;
-    for left_out in &made.skipped {
-        let path = left_out.display();
-        context.output.warn(&format!("{path} is no file, folder or link and is left out"));
+    let job = move |control: &Control| create::create(&path, recipe.into(), control);
+    Ok(Made::new(in_background(&progress, job, context).await??, context))
+}
+
+impl Made {
+    fn new(created: create::Created, context: &Context) -> Self {
+        for left_out in &created.skipped {
+            let path = left_out.display();
+            context.output.warn(&format!("{path} is no file, folder or link and is left out"));
+        }
+        Self { metainfo: created.metainfo, fresh: created.fresh }
     }
-    Ok(Made { metainfo: made.metainfo, fresh: made.fresh })
 }
 
 /// Compares what is at `path` with a torrent.

@@ -111,16 +111,8 @@ impl CreateError {
 
 /// Hashes what is at `path`. Takes long; `control` shows how far it is and can end it.
 pub fn create(path: &Path, recipe: Recipe, control: &Control) -> Result<Created, CreateError> {
-    let Walked { shape, root, found, skipped } = walk(path)?;
-    if found.is_empty() {
-        return Err(CreateError::Empty { path: path.to_owned() });
-    }
-    control.set_total(found.iter().map(|found| found.file.len).sum());
-    let lens: Vec<u64> = found.iter().map(|found| found.file.len).collect();
-    let piece_len = recipe.piece_len.unwrap_or_else(|| piece_len_for(&lens, recipe.format));
-    let (files, identities): (Vec<_>, Vec<_>) =
-        found.into_iter().map(|found| (found.file, found.identity)).unzip();
-    let layout = Layout::plan(&recipe.name, shape, files, piece_len, recipe.format)?;
+    let Plan { shape, root, layout, identities, skipped } = Plan::of(path, &recipe)?;
+    control.set_total(layout.files().iter().map(|file| file.len).sum());
     let content = Content { root, shape, layout: &layout, identities, fault: Mutex::new(None) };
     let geometry = layout.geometry();
     let wanted = Wanted { v1: recipe.format.has_v1(), v2: recipe.format.has_v2() };
@@ -135,6 +127,31 @@ pub fn create(path: &Path, recipe: Recipe, control: &Control) -> Result<Created,
     let hashes = collect(&layout, &pieces);
     let metainfo = layout.build(hashes, recipe.details)?;
     Ok(Created { metainfo, fresh, skipped })
+}
+
+/// What is at a path, and the torrent that it will be.
+pub(super) struct Plan {
+    shape: Shape,
+    root: PathBuf,
+    pub(super) layout: Layout,
+    /// One a file of the layout; `None` for links.
+    pub(super) identities: Vec<Option<FileIdentity>>,
+    pub(super) skipped: Vec<PathBuf>,
+}
+
+impl Plan {
+    pub(super) fn of(path: &Path, recipe: &Recipe) -> Result<Self, CreateError> {
+        let Walked { shape, root, found, skipped } = walk(path)?;
+        if found.is_empty() {
+            return Err(CreateError::Empty { path: path.to_owned() });
+        }
+        let lens: Vec<u64> = found.iter().map(|found| found.file.len).collect();
+        let piece_len = recipe.piece_len.unwrap_or_else(|| piece_len_for(&lens, recipe.format));
+        let (files, identities): (Vec<_>, Vec<_>) =
+            found.into_iter().map(|found| (found.file, found.identity)).unzip();
+        let layout = Layout::plan(&recipe.name, shape, files, piece_len, recipe.format)?;
+        Ok(Self { shape, root, layout, identities, skipped })
+    }
 }
 
 /// Sorts the pieces' hashes into what the torrent needs.

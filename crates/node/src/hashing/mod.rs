@@ -8,7 +8,9 @@ pub mod check;
 mod control;
 pub mod create;
 mod pipeline;
+mod recall;
 pub mod verify;
 mod walk;
 
 pub use control::Control;
+pub(crate) use recall::recall;

@@ -29,7 +29,7 @@ use lock::FolderLock;
 pub struct Records {
     db: Mutex<Connection>,
     dir: PathBuf,
-    _lock: FolderLock,
+    lock: Mutex<Option<FolderLock>>,
 }
 
 /// A torrent as it was added.
@@ -150,7 +150,12 @@ impl Records {
         std::fs::create_dir_all(data_dir).map_err(io)?;
         let lock = FolderLock::take(data_dir)?;
         let db = schema::open(&data_dir.join("node.db"))?;
-        Ok(Self { db: Mutex::new(db), dir: data_dir.to_owned(), _lock: lock })
+        Ok(Self { db: Mutex::new(db), dir: data_dir.to_owned(), lock: Mutex::new(Some(lock)) })
+    }
+
+    /// Gives the folder up to another process. Whoever writes must have ended.
+    pub fn release(&self) {
+        self.lock.lock().take();
     }
 
     /// The folder.
@@ -173,10 +178,7 @@ impl Records {
             let path = PathBuf::from(OsStr::from_bytes(&path));
             Ok(TorrentRecord {
                 key: InfoHash(row.get(0)?),
-                source: match row.get::<_, i64>(1)? {
-                    schema::METAINFO => SavedSource::Metainfo(source),
-                    _ => SavedSource::Magnet(String::from_utf8_lossy(&source).into_owned()),
-                },
+                source: SavedSource::from_columns(row.get(1)?, source),
                 content: match row.get::<_, i64>(3)? {
                     schema::FETCH => SavedContent::Fetch(path),
                     _ => SavedContent::Share(path),
@@ -188,16 +190,24 @@ impl Records {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// What was saved of the torrents whose bytes are there, the latest first.
+    pub fn sources_of(&self, content: &SavedContent) -> Result<Vec<SavedSource>, RecordError> {
+        let (kind, path) = content.columns();
+        let db = self.db.lock();
+        let mut statement = db.prepare(
+            "SELECT source_kind, source FROM torrents WHERE content_kind = ?1 AND path = ?2
+             ORDER BY rowid DESC",
+        )?;
+        let rows = statement.query_map(params![kind, path], |row| {
+            Ok(SavedSource::from_columns(row.get(0)?, row.get(1)?))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Remembers a torrent, or what changed of it. What is durable of it stays as it is.
     pub fn save(&self, torrent: &TorrentRecord) -> Result<(), RecordError> {
-        let (source_kind, source) = match &torrent.source {
-            SavedSource::Metainfo(bytes) => (schema::METAINFO, bytes.as_slice()),
-            SavedSource::Magnet(link) => (schema::MAGNET, link.as_bytes()),
-        };
-        let (content_kind, path) = match &torrent.content {
-            SavedContent::Fetch(path) => (schema::FETCH, path),
-            SavedContent::Share(path) => (schema::SHARE, path),
-        };
+        let (source_kind, source) = torrent.source.columns();
+        let (content_kind, path) = torrent.content.columns();
         self.db.lock().execute(
             "INSERT INTO torrents (key, source_kind, source, content_kind, path, trackers)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -208,7 +218,7 @@ impl Records {
                 source_kind,
                 source,
                 content_kind,
-                path.as_os_str().as_bytes(),
+                path,
                 tiers_to(&torrent.trackers),
             ],
         )?;
@@ -307,6 +317,31 @@ impl Records {
         }
         transaction.commit()?;
         Ok(())
+    }
+}
+
+impl SavedSource {
+    fn columns(&self) -> (i64, &[u8]) {
+        match self {
+            Self::Metainfo(bytes) => (schema::METAINFO, bytes),
+            Self::Magnet(link) => (schema::MAGNET, link.as_bytes()),
+        }
+    }
+
+    fn from_columns(kind: i64, source: Vec<u8>) -> Self {
+        match kind {
+            schema::METAINFO => Self::Metainfo(source),
+            _ => Self::Magnet(String::from_utf8_lossy(&source).into_owned()),
+        }
+    }
+}
+
+impl SavedContent {
+    fn columns(&self) -> (i64, &[u8]) {
+        match self {
+            Self::Fetch(path) => (schema::FETCH, path.as_os_str().as_bytes()),
+            Self::Share(path) => (schema::SHARE, path.as_os_str().as_bytes()),
+        }
     }
 }
 

@@ -10,13 +10,13 @@ use tempfile::TempDir;
 
 use crate::content::{folder, noise};
 
-async fn start(data_dir: &Path) -> Node {
+pub(crate) async fn start(data_dir: &Path) -> Node {
     let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     let config = NodeConfig { data_dir: data_dir.to_path_buf(), listen, ..NodeConfig::default() };
     Node::start(config).await.unwrap()
 }
 
-async fn share(node: &Node, metainfo: &Metainfo, path: &Path) -> Torrent {
+pub(crate) async fn share(node: &Node, metainfo: &Metainfo, path: &Path) -> Torrent {
     let content = Content::Share { path: path.to_path_buf(), fresh: None };
     let source = Source::Metainfo(Box::new(metainfo.clone()));
     let torrent = node.add(Add { source, content, trackers: vec![], peers: vec![] }).await.unwrap();

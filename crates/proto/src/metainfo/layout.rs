@@ -8,7 +8,7 @@
 use super::limits::{
     FILE_COUNT_MAX, PIECE_COUNT_MAX, PIECE_LEN_MAX, PIECE_LEN_MIN, V1_PIECE_LEN_MIN,
 };
-use super::{File, MetainfoError, decode, name};
+use super::{File, Info, MetainfoError, decode, name};
 use crate::merkle::TreeShape;
 use crate::{FileIndex, Geometry};
 
@@ -135,6 +135,18 @@ impl Layout {
     #[must_use]
     pub const fn format(&self) -> Format {
         self.format
+    }
+
+    /// A torrent has this very layout: only its hashes are its own.
+    #[must_use]
+    pub fn is_of(&self, info: &Info) -> bool {
+        let bare = |file: &File| File { root: None, hidden: false, ..file.clone() };
+        info.name == self.name
+            && info.single_file == (self.shape == Shape::File)
+            && info.format() == self.format
+            && (info.piece_len, info.end) == (self.piece_len, self.end)
+            && info.files.len() == self.files.len()
+            && info.files.iter().zip(&self.files).all(|(theirs, ours)| bare(theirs) == bare(ours))
     }
 
     /// How the content is cut into pieces. The SHA-1 of a piece covers its gaps as zeros.

@@ -85,7 +85,7 @@ async fn share(
     trackers: Trackers,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let made = hashing::create(&path, recipe, context).await?;
+    let made = hashing::recall_or_create(node, &path, recipe, context).await?;
     let offer = Offer { name, path, made, trackers };
     seeding::publish(&offer, context).await?;
     let catalogue = offer.trackers.catalogues.first().cloned();

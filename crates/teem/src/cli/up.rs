@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use node::Node;
+
 use super::Context;
 use super::peer::{self, LimitArgs};
 use super::share::{RecipeArgs, whole_path};
 use super::tracker::ServerArgs;
-use crate::hashing;
+use crate::hashing::{self, Recipe};
 use crate::hosting::{Hosted, Ready as Hosting};
 use crate::locate::Trackers;
 use crate::output::Output;
@@ -65,20 +67,28 @@ async fn share(
 ) -> anyhow::Result<()> {
     let given = args.path.as_deref().unwrap_or(&path);
     let (name, recipe) = args.recipe.recipe(given)?;
-    let made = hashing::create(&path, recipe, context).await?;
     // Announced from the address that others can reach, not from loopback: the tracker hands out the
     // address that an announce comes from.
-    let endpoint = hosted.endpoint();
-    let trackers = Trackers { catalogues: vec![endpoint.clone()], announce: Vec::new() };
+    let trackers = Trackers { catalogues: vec![hosted.endpoint()], announce: Vec::new() };
     let config = args.limits.config(args.server.listen().on_port(peer::DEFAULT_PORT));
     let node = seeding::start_node(&path, config, state, context).await?;
+    let ended = seed(&node, (name, path, recipe), trackers, hosted, context).await;
+    node.shutdown().await;
+    ended
+}
+
+async fn seed(
+    node: &Node,
+    (name, path, recipe): (String, PathBuf, Recipe),
+    trackers: Trackers,
+    hosted: &Hosted,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let made = hashing::recall_or_create(node, &path, recipe, context).await?;
     let offer = Offer { name, path, made, trackers };
-    if let Err(error) = seeding::publish(&offer, context).await {
-        node.shutdown().await;
-        return Err(error);
-    }
-    let found_alone = hosted.is_advertised();
-    let ended = seeding::seed(&node, offer, context, |ready| {
+    seeding::publish(&offer, context).await?;
+    let (endpoint, found_alone) = (hosted.endpoint(), hosted.is_advertised());
+    seeding::seed(node, offer, context, |ready| {
         let hosting = hosted.ready();
         context.output.object("ready", &Both { ready, addresses: &hosting.addresses });
         tell_addresses(&hosting, &context.output);
@@ -91,9 +101,7 @@ async fn share(
         }
         context.output.note("running until Ctrl-C");
     })
-    .await;
-    node.shutdown().await;
-    ended
+    .await
 }
 
 #[derive(Debug, serde::Serialize)]
