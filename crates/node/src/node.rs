@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::LocalPoolHandle;
 
-use crate::api::{Add, NodeConfig, NodeError, Snapshot, Source, State};
+use crate::api::{Add, Content, NodeConfig, NodeError, Snapshot, Source, State};
 use crate::disk::{BlockPool, Disk, DiskConfig};
 use crate::handshake::Offer;
 use crate::hashing;
@@ -137,7 +137,8 @@ impl Node {
         trackers.splice(0..0, add.trackers);
         let (inputs, from_outside) = mpsc::unbounded_channel();
         self.inner.register_new(hashes, &inputs)?;
-        let config = self.inner.swarm_config(hashes, trackers.clone(), &add.content);
+        let fetch = matches!(add.content, Content::Fetch { .. });
+        let config = self.inner.swarm_config(hashes, trackers.clone(), fetch, metainfo.is_some());
         let (publish, snapshot) = watch::channel(Arc::new(Snapshot::empty(hashes)));
         let (tell_metainfo, known) = watch::channel(None);
         let wiring =
@@ -258,7 +259,8 @@ impl Inner {
         &self,
         info_hashes: InfoHashes,
         trackers: Vec<Vec<String>>,
-        content: &crate::api::Content,
+        fetch: bool,
+        metadata_known: bool,
     ) -> swarm::Config {
         swarm::Config {
             seed: rand::random(),
@@ -268,7 +270,8 @@ impl Inner {
             max_peers: self.config.max_peers_per_torrent,
             upload_slots: self.config.upload_slots,
             piece_budget: self.config.piece_budget,
-            fetch: matches!(content, crate::api::Content::Fetch { .. }),
+            fetch,
+            metadata_known,
         }
     }
 }

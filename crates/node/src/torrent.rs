@@ -425,11 +425,6 @@ impl TorrentTask {
 
     /// A magnet link's info dictionary came.
     fn on_metadata(&mut self, info: &Arc<Info>) {
-        // The swarm learns a known torrent's only when its files are open; while they are checked, a
-        // peer may be faster. Opened twice, there would be two storages for the same files.
-        if self.metainfo.is_some() {
-            return;
-        }
         self.hashes = info.hashes();
         self.node.register(info.hashes(), &self.to_self);
         let metainfo = Metainfo {

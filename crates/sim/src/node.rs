@@ -63,6 +63,7 @@ impl Node {
             upload_slots: spec.upload_slots,
             piece_budget: spec.piece_budget,
             fetch: true,
+            metadata_known: spec.start == Start::Torrent,
         };
         let (up, down, latency) = (spec.up, spec.down, spec.latency);
         let (up_free_at, down_free_at) = (Duration::ZERO, Duration::ZERO);

@@ -63,6 +63,8 @@ pub struct Config {
     pub piece_budget: u64,
     /// Missing pieces are fetched. If not, we only serve what is there.
     pub fetch: bool,
+    /// The info dictionary is known, though the torrent may not be open yet: no peer is asked for it.
+    pub metadata_known: bool,
 }
 
 /// What people ask of a torrent.
@@ -132,7 +134,7 @@ impl Swarm {
             chance,
             now,
             torrent: None,
-            metadata: Some(MetadataFetch::new(config.info_hashes)),
+            metadata: (!config.metadata_known).then(|| MetadataFetch::new(config.info_hashes)),
             hashes: HashFetch::default(),
             peers: BTreeMap::new(),
             next_key: 1,

@@ -34,6 +34,14 @@ struct Play {
 
 impl Play {
     fn new(complete: bool) -> Self {
+        let mut play = Self::unopened(true);
+        let have = if complete { Bitfield::full(PIECES) } else { Bitfield::empty(PIECES) };
+        play.swarm.handle_opened(play.now, info(), PieceLayers::default(), have);
+        play
+    }
+
+    /// Its files are not open yet.
+    fn unopened(metadata_known: bool) -> Self {
         let (now, info) = (crate::test_now(), info());
         let config = Config {
             seed: 1,
@@ -44,11 +52,9 @@ impl Play {
             upload_slots: Some(1),
             piece_budget: 1 << 20,
             fetch: true,
+            metadata_known,
         };
-        let mut swarm = Swarm::new(now, config);
-        let have = if complete { Bitfield::full(PIECES) } else { Bitfield::empty(PIECES) };
-        swarm.handle_opened(now, info, PieceLayers::default(), have);
-        Self { now, swarm }
+        Self { now, swarm: Swarm::new(now, config) }
     }
 
     fn connect(&mut self, host: u8, id: u8, direction: Direction) -> PeerKey {
@@ -264,4 +270,19 @@ fn stopping_ends_every_connection_and_refuses_new_ones() {
     let late = play.connect(2, 2, Direction::Incoming);
     assert_eq!(disconnects(&play.actions()), [(late, Goodbye::Stopping)]);
     assert_eq!(play.swarm.poll_timeout(), None);
+}
+
+#[test]
+fn known_metadata_is_not_asked_for_while_the_files_are_opened() {
+    for known in [false, true] {
+        let mut play = Play::unopened(known);
+        let key = play.connect(1, 1, Direction::Outgoing);
+        let info = PeerInfo { metadata_len: Some(100), ..PeerInfo::default() };
+        play.tell(key, [PeerEvent::Extended(info)]);
+        let asked = play
+            .actions()
+            .into_iter()
+            .any(|action| matches!(action, Action::Peer(_, PeerCommand::RequestMetadata(0))));
+        assert_eq!(asked, !known);
+    }
 }
