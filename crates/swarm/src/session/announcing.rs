@@ -198,12 +198,16 @@ impl Session {
     }
 
     /// Lets the peer fetch a few pieces before it is unchoked (BEP 6), twice in case some get lost.
+    ///
+    /// It is a start for those who must give to be given. A seeder asks for nothing in return, and
+    /// since peers of one network get the same few pieces, it would send those to everybody before it
+    /// has sent the others to anybody.
     fn grant_fast(&mut self) {
         let (Some(torrent), IpAddr::V4(ip)) = (&self.torrent, self.config.connected.addr.ip())
         else {
             return;
         };
-        if !self.config.connected.fast || torrent.have.count() == 0 {
+        if !self.config.connected.fast || torrent.have.count() == 0 || torrent.have.is_full() {
             return;
         }
         let pieces = torrent.geometry.piece_count();
