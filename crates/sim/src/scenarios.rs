@@ -106,9 +106,9 @@ fn pair(_: u64) -> Plan {
 fn crowd(_: u64) -> Plan {
     let expect = |report: &Report| {
         let copies = report.copies_by_seeder().unwrap_or(f64::MAX);
-        ensure(copies < 4.5, || format!("the seeder sent {copies:.2} copies to get one out"))?;
+        ensure(copies < 2.6, || format!("the seeder sent {copies:.2} copies to get one out"))?;
         let waste = report.wasted() as f64 / (report.content_len as f64 * 50.0);
-        ensure(waste < 0.4, || format!("{:.1} % wasted", waste * 100.0))
+        ensure(waste < 0.1, || format!("{:.1} % wasted", waste * 100.0))
     };
     Plan { expect, ..plan(one_file(Format::Hybrid, 128 * 1024, 64), with_leechers(1, 50)) }
 }

@@ -57,7 +57,7 @@ impl Swarm {
             torrent.open.ask(left, true, |piece| peer.gives(piece), &mut blocks);
         }
         let idle = blocks.is_empty() && peer.outstanding == 0 && !suspect;
-        if idle && !peer.has.as_ref().is_some_and(|has| torrent.rarity.can_pick_from(has)) {
+        if idle {
             self.end_game(key, room, &mut blocks);
         }
         let Some(peer) = self.peers.get_mut(&key) else { return };
@@ -72,17 +72,23 @@ impl Swarm {
         pads.into_iter().for_each(|piece| self.store(piece));
     }
 
-    /// Gives an idle peer some of the blocks that others owe for long. Who has more to send before it
-    /// comes to them is told to leave them; only the last ones of all are asked for twice.
+    /// Gives an idle peer some of the blocks that others owe for long. Who has much to send before it
+    /// comes to them is told to leave them; blocks are asked for twice only when none is left that was
+    /// not asked for.
     fn end_game(&mut self, key: PeerKey, room: usize, blocks: &mut Vec<Block>) {
         let busy = self.peers.iter().filter(|(_, peer)| peer.outstanding > BUSY);
         let busy: BTreeSet<_> = busy.map(|(key, _)| *key).collect();
         let (Some(torrent), Some(peer)) = (&mut self.torrent, self.peers.get(&key)) else { return };
         let geometry = torrent.geometry.clone();
+        let twice = torrent.rarity.is_empty() && !torrent.open.has_unasked();
+        // v1 blames whole pieces: few of them should have several senders.
+        if !twice && torrent.info.hashes().v2().is_none() {
+            return;
+        }
         let room = room.min(end_game_blocks(peer.down.per_second()));
         let may = |piece| peer.gives(piece);
         let asking = Asking { geometry: &geometry, now: self.now, peer: key, room };
-        let left = torrent.open.ask_again(asking, may, &busy, blocks);
+        let left = torrent.open.ask_again(asking, may, &busy, twice, blocks);
         for (other, block) in left {
             self.command(other, PeerCommand::Cancel(block));
         }
@@ -321,8 +327,8 @@ fn end_game_blocks(rate: u64) -> usize {
 }
 
 const END_GAME_BLOCKS: usize = 8;
-/// A peer that owes more blocks than this is busy.
-const BUSY: usize = 2;
+/// A peer that owes more blocks than this, a first window, is busy.
+const BUSY: usize = 32;
 /// How long to wait for somebody to make room.
 const FULL_PAUSE: Duration = Duration::from_secs(5);
 /// How long to wait after another fault of the disk.

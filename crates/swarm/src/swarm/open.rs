@@ -148,12 +148,14 @@ impl OpenPieces {
 
     /// End game: takes up to `room` blocks that others were asked for, fewest askers first, and those
     /// last that were asked for first: they are likely to be on their way already. So is what was
-    /// asked for a moment ago. Gives back what is to be cancelled: blocks of peers that are `busy`.
+    /// asked for a moment ago. Unless blocks may be asked for `twice`, only those of peers that are
+    /// `busy`. Gives back what is to be cancelled: the blocks of busy peers.
     pub(crate) fn ask_again(
         &mut self,
         asking: Asking<'_>,
         may: impl Fn(PieceIndex) -> bool,
         busy: &BTreeSet<PeerKey>,
+        twice: bool,
         out: &mut Vec<Block>,
     ) -> Vec<(PeerKey, Block)> {
         let Asking { geometry, now, peer, room } = asking;
@@ -171,6 +173,9 @@ impl OpenPieces {
                     let Slot::Asked(asked, since) = slot else { continue };
                     let due = now.duration_since(*since) >= ASK_AGAIN * askers as u32;
                     if !due || asked.len() != askers || asked.contains(&peer) {
+                        continue;
+                    }
+                    if !twice && asked.iter().any(|other| !busy.contains(other)) {
                         continue;
                     }
                     let block = geometry.block(*piece, number as u32);
@@ -286,7 +291,6 @@ impl OpenPieces {
     }
 
     /// Some open piece has a block that nobody was asked for.
-    #[cfg(test)]
     pub(crate) fn has_unasked(&self) -> bool {
         !self.unasked.is_empty()
     }
@@ -367,10 +371,12 @@ mod tests {
         let mut again = Vec::new();
         let now = asking(&geometry, BERT, 1);
         let nobody = BTreeSet::new();
-        open.ask_again(now, |_| true, &nobody, &mut again);
+        open.ask_again(now, |_| true, &nobody, true, &mut again);
         assert!(again.is_empty(), "they may be on their way");
         let later = Asking { now: now.now + 2 * ASK_AGAIN, ..now };
-        open.ask_again(later, |_| true, &nobody, &mut again);
+        open.ask_again(later, |_| true, &nobody, false, &mut again);
+        assert!(again.is_empty(), "nobody is busy");
+        open.ask_again(later, |_| true, &nobody, true, &mut again);
         assert_eq!(again, asked[3..], "what comes last is asked for first");
         let received = open.receive(BERT, again[0], BlockBuf::new());
         let Received::Wanted { also_asked, whole: false } = received else {
@@ -425,7 +431,7 @@ mod tests {
         let mut again = Vec::new();
         let later = Asking { now: crate::test_now() + 2 * ASK_AGAIN, ..asking(&geometry, BERT, 2) };
         let busy = BTreeSet::from([ANNA]);
-        let left = open.ask_again(later, |_| true, &busy, &mut again);
+        let left = open.ask_again(later, |_| true, &busy, false, &mut again);
         assert_eq!(again, [asked[3], asked[2]]);
         assert_eq!(left, [(ANNA, asked[3]), (ANNA, asked[2])]);
         // It comes all the same: then the other one need not send it.

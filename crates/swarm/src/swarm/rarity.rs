@@ -49,9 +49,9 @@ impl Rarity {
         self.places.get(piece.as_usize()).is_some_and(|place| *place != ABSENT)
     }
 
-    /// Some piece among those in `of` may be picked.
-    pub(crate) fn can_pick_from(&self, of: &Bitfield) -> bool {
-        self.buckets.iter().flatten().any(|piece| of.has(*piece))
+    /// No piece may be picked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buckets.iter().all(Vec::is_empty)
     }
 
     /// One more peer that is no seeder has `piece`.
