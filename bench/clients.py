@@ -153,6 +153,54 @@ class Aria2:
         return child.first_write_at
 
 
+class Rqbit:
+    """rqbit, v1 only, built by cargo (scripts/bench does it)."""
+
+    name = "rqbit"
+    formats = ("v1",)
+    settled = "ended"
+    common = ("--disable-dht", "--disable-lsd", "--disable-upnp-port-forward", "--listen-port", "6881", "-v", "info")
+
+    def __init__(self):
+        target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+        self.binary = target / "peers" / "bin" / "rqbit"
+
+    def available(self):
+        return None if self.binary.exists() else f"{self.binary} is missing: scripts/bench builds it"
+
+    def prepare(self, job):
+        """Nothing: a leecher is told its peer."""
+
+    def _run(self, job, role, ip, folder, *args):
+        argv = [self.binary, *self.common, "--listen-ip", ip, "download", "--disable-http-api", "-o", folder, *args]
+        env = {"PATH": os.environ["PATH"], "HOME": str(job.logs), "NO_COLOR": "1"}
+        return Child(f"{self.name}-{role}", [*argv, job.torrent], job.logs, env)
+
+    def seed(self, job):
+        """Starts a seeder and waits until it has checked the content."""
+        child = self._run(job, "seed", SEEDER, job.content.parent, "--overwrite")
+        child.wait_line(lambda line: "Initial check results" in line, PATIENCE_SECS, "checked seeder")
+        return child
+
+    def leech(self, job, number):
+        """Starts a leecher that ends when it is done."""
+        peer = ("--initial-peers", f"{SEEDER}:6881")
+        return self._run(job, f"leech{number}", address(number), job.target(number), "--exit-on-finish", *peer)
+
+    def verified(self, child):
+        """The moment at which it said that the download is finished."""
+        return child.wait_line(lambda line: "finished downloading" in line, PATIENCE_SECS, "finished download")[0]
+
+    def settle(self, child):
+        """The moment of its end."""
+        child.wait_end(PATIENCE_SECS)
+        return child.ended_at
+
+    def first(self, child):
+        """The moment of the first writes."""
+        return child.first_write_at
+
+
 class Teem:
     """This project. The leecher finds the content by name."""
 
@@ -265,4 +313,4 @@ def kind(line):
         return None
 
 
-CLIENTS = {client.name: client for client in (Teem, Libtorrent, Aria2, Pipeline)}
+CLIENTS = {client.name: client for client in (Teem, Libtorrent, Aria2, Rqbit, Pipeline)}

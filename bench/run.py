@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The benchmark: Teem beside libtorrent, aria2 and a bare pipeline, on this machine, over loopback.
+"""The benchmark: Teem beside libtorrent, aria2, rqbit and a bare pipeline, on this machine, over loopback.
 
     scripts/bench                  everything, about an hour
     scripts/bench --quick          256 MiB, one run each: does it work?
