@@ -13,23 +13,31 @@ import teem as teem_module
 _hosts = itertools.count(2)
 
 
-def pytest_collection_modifyitems(items):
-    """Skips what needs root when there is none."""
-    if os.geteuid() == 0:
-        return
-    for item in items:
-        if "root" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="needs root"))
+_passed = pytest.StashKey[bool]()
+"""Whether a test has passed so far; absent while nobody knows."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Fails what needs root when there is none."""
+    if "root" in item.keywords and os.geteuid() != 0:
+        pytest.fail("needs root: run as root or through sudo", pytrace=False)
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Adds the ends of all logs to a failure, and keeps the folder's path in it."""
+    """Adds the ends of all logs to a failure, and where its folder is."""
     outcome = yield
     report = outcome.get_result()
-    runner = item.funcargs.get("teem") if hasattr(item, "funcargs") else None
-    if report.when == "call" and report.failed and runner is not None:
-        for process in runner.started:
+    if report.when != "call":
+        return
+    item.stash[_passed] = not report.failed
+    if not report.failed:
+        return
+    if "folder" in item.funcargs:
+        report.sections.append(("folder, kept", str(item.funcargs["folder"])))
+    if "teem" in item.funcargs:
+        for process in item.funcargs["teem"].started:
             report.sections.append((f"{process.name} (ended: {process.returncode})", process.tail(15)))
 
 
@@ -54,14 +62,15 @@ def address():
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A folder of the test's own, emptied when the test passes (contents are large)."""
+def folder(request, tmp_path):
+    """A folder of the test's own, removed when the test passes (contents are large)."""
     yield tmp_path
-    shutil.rmtree(tmp_path, ignore_errors=True)
+    if request.node.stash.get(_passed, False):
+        shutil.rmtree(tmp_path, ignore_errors=True)
 
 
 @pytest.fixture
-def teem(folder, address):
+def teem(request, folder, address):
     """Starts `teem` processes."""
     logs = folder / "run"
     logs.mkdir()
@@ -69,7 +78,9 @@ def teem(folder, address):
     yield runner
     runner.cleanup()
     panics = [process.name for process in runner.started if "panicked at" in process.stderr()]
-    assert not panics, f"panicked: {panics}"
+    if panics:
+        request.node.stash[_passed] = False
+        pytest.fail(f"panicked: {panics}; the logs are in {logs}")
 
 
 @pytest.fixture

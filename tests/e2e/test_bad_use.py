@@ -46,18 +46,12 @@ def test_a_tracker_that_comes_late_is_found(teem, folder):
     share.ready(30)
 
 
-def test_no_tracker_anywhere_is_6_with_a_hint(teem, folder, namespace_or_skip):
-    get = teem("get", "name", "-o", folder / "out", "-e", "--data", teem.state("get"), namespace=namespace_or_skip)
+@pytest.mark.root
+def test_no_tracker_anywhere_is_6_with_a_hint(teem, folder, namespace):
+    # In a namespace of its own surely nothing listens at the default port.
+    get = teem("get", "name", "-o", folder / "out", "-e", "--data", teem.state("get"), namespace=namespace.name)
     assert get.wait(60) == EXIT_NO_PEERS, get.tail()
     says(get, "hint:", "--tracker")
-
-
-@pytest.fixture
-def namespace_or_skip(request):
-    """A namespace where surely nothing listens at the default port."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    return request.getfixturevalue("namespace").name
 
 
 def test_nobody_seeding_is_6_after_the_time_out(teem, folder):
