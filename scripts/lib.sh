@@ -1,7 +1,9 @@
 # Shared by the scripts; sourced from the root of the checkout.
 
 TARGET_DIR=${CARGO_TARGET_DIR:-target}
-PACKAGES="build-essential python3 python3-venv iproute2 aria2 transmission-daemon transmission-cli mktorrent"
+PACKAGES="build-essential python3 python3-venv iproute2 aria2 mktorrent"
+
+. scripts/transmission.sh
 
 say() {
     printf '\n== %s\n' "$*"
@@ -25,14 +27,18 @@ need_packages() {
     fi
     missing=$(missing_packages)
     [ -z "$missing" ] && return
-    say "installing $missing"
     as_root apt-get update -q
-    # RUNLEVEL=1 keeps packages from starting their services.
     # shellcheck disable=SC2086 # one word a package
-    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -q -y --no-install-recommends $missing
+    install_packages $missing
 }
 
-# A Python with pytest and libtorrent at the versions that the tests were written with.
+install_packages() {
+    say "installing $*"
+    # RUNLEVEL=1 keeps packages from starting their services.
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -q -y --no-install-recommends "$@"
+}
+
+# A Python with pytest, libtorrent and aria2 at the versions that the tests were written with.
 need_python() {
     wanted=tests/e2e/requirements.txt
     cmp -s "$wanted" .venv/installed.txt && return
@@ -49,5 +55,6 @@ need_rust() {
 need_tools() {
     need_rust
     need_packages
+    need_transmission
     need_python
 }

@@ -4,13 +4,16 @@
 waits for all of it, `close()` ends it. Each peer has an address of its own.
 """
 
+import functools
 import json
+import os
+import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import libtorrent as lt
+from aria2c import ARIA2C
 
 from proc import Process, wait_for
 
@@ -40,9 +43,7 @@ def make_torrent(path, out, format="hybrid", piece_length=0, trackers=()):
     path = Path(path)
     flags = {"v1": lt.create_torrent.v1_only, "v2": lt.create_torrent.v2_only, "hybrid": 0}[format]
     flags |= lt.create_torrent.symlinks
-    files = lt.file_storage()
-    lt.add_files(files, str(path), flags=flags)
-    torrent = lt.create_torrent(files, piece_length, flags)
+    torrent = lt.create_torrent(lt.list_files(str(path), flags=flags), piece_length, flags)
     for url in trackers:
         torrent.add_tracker(url)
     lt.set_piece_hashes(torrent, str(path.parent))
@@ -128,7 +129,7 @@ class LibtorrentPeer:
 
 
 class Aria2Peer:
-    """aria2, v1 only."""
+    """aria2, v1 only; 1.37, since 1.36 takes a wrong info hash from a hybrid torrent file (its issue 1903)."""
 
     def __init__(self, address, logs):
         self.address = address
@@ -136,10 +137,11 @@ class Aria2Peer:
         self.process = None
 
     def _run(self, torrent, folder, *more):
+        assert os.access(ARIA2C, os.X_OK), f"{ARIA2C} is missing: remove .venv and run scripts/setup.sh"
         self.process = Process(
             f"aria2-{self.address}",
             [
-                "aria2c",
+                ARIA2C,
                 f"--interface={self.address}",
                 f"--listen-port={PEER_PORT}",
                 "--no-conf=true",
@@ -190,7 +192,7 @@ class Aria2Peer:
 
 
 class TransmissionPeer:
-    """Transmission, v1 only. It ignores peers on 127/8, so it wants a namespace with other addresses."""
+    """Transmission 4, v1 only. It ignores peers on 127/8, so it wants a namespace with other addresses."""
 
     RPC_PORT = 9091
 
@@ -226,7 +228,7 @@ class TransmissionPeer:
         (self.home / "settings.json").write_text(json.dumps(settings))
         self.process = Process(
             f"transmission-{self.address}",
-            ["transmission-daemon", "--foreground", "--config-dir", self.home, "--log-info"],
+            [transmission("daemon"), "--foreground", "--config-dir", self.home, "--log-info"],
             self.logs,
             namespace=self.namespace.name,
         )
@@ -237,7 +239,7 @@ class TransmissionPeer:
 
     def _remote(self, *args):
         return self.namespace.run(
-            "transmission-remote", f"{self.address}:{self.RPC_PORT}", *args, capture_output=True, text=True
+            transmission("remote"), f"{self.address}:{self.RPC_PORT}", *args, capture_output=True, text=True
         )
 
     def seed(self, torrent, folder, trackers=(), timeout=60):
@@ -274,17 +276,11 @@ class TransmissionPeer:
             self.process.kill()
 
 
-def installed(program):
-    """Whether a program is there."""
-    return shutil.which(program) is not None
-
-
-def transmission_show(torrent):
-    """Transmission's own reading of a torrent file, or none when it refuses it."""
-    result = subprocess.run(["transmission-show", str(torrent)], capture_output=True, text=True)
-    return result.stdout if result.returncode == 0 else None
-
-
-def idle(seconds):
-    """Lets time pass where the absence of something is the point."""
-    time.sleep(seconds)
+@functools.cache
+def transmission(program):
+    """The path of one of Transmission's programs: what scripts/transmission.sh unpacked, or else the system's."""
+    unpacked = Path(__file__).resolve().parents[2] / ".peers" / "transmission" / "bin" / f"transmission-{program}"
+    path = unpacked if unpacked.exists() else shutil.which(unpacked.name)
+    version = subprocess.run([path, "--version"], stderr=subprocess.PIPE, text=True).stderr if path else ""
+    assert re.match(r"\S+ ([4-9]|\d\d+)\.", version), f"{unpacked.name} 4 is missing: run scripts/setup.sh ({version!r})"
+    return str(path)

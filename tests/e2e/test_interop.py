@@ -4,7 +4,7 @@ import pytest
 
 import catalogue
 from content import MIB, assert_same, random_file, tree
-from peers import Aria2Peer, LibtorrentPeer, TransmissionPeer, lt, make_torrent, transmission_show
+from peers import Aria2Peer, LibtorrentPeer, TransmissionPeer, lt, make_torrent
 from teem import EXIT_DONE, EXIT_VERIFY
 
 FORMATS = ("v1", "hybrid", "v2")
@@ -218,12 +218,6 @@ def test_aria2_serves_a_hybrid_tree_that_it_has_fetched(teem, folder, cleanup, s
 # Transmission ----------------------------------------------------------------------------------------
 
 
-def need_transmission(torrent):
-    """Skips when this Transmission cannot even read such a file: 3.00 refuses all hybrids (its issue 1339)."""
-    if transmission_show(torrent) is None:
-        pytest.skip("this Transmission refuses the torrent file")
-
-
 @pytest.mark.root
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("format", V1_FORMATS)
@@ -231,7 +225,6 @@ def test_transmission_fetches_from_teem(teem, folder, cleanup, namespace, small_
     announce = f"{protocol}://10.99.0.1:6969/announce"
     torrent = folder / "made.torrent"
     make_torrent(small_tree, torrent, format, PIECE_LENGTH, [announce])
-    need_transmission(torrent)
     teem.tracker(ip="10.99.0.1", namespace=namespace.name)
     # The content is there: `get` finds it and goes on as a seeder.
     seeder = teem.get(torrent, small_tree.parent, ip="10.99.0.2", namespace=namespace.name, exit=False)
@@ -251,7 +244,6 @@ def test_teem_fetches_from_transmission(teem, folder, cleanup, namespace, format
     announce = f"{protocol}://10.99.0.1:6969/announce"
     torrent = folder / "made.torrent"
     make_torrent(source, torrent, format, PIECE_LENGTH, [announce])
-    need_transmission(torrent)
     teem.tracker(ip="10.99.0.1", namespace=namespace.name)
     peer = TransmissionPeer("10.99.0.3", teem.folder, namespace)
     cleanup(peer)
@@ -259,6 +251,22 @@ def test_teem_fetches_from_transmission(teem, folder, cleanup, namespace, format
     get = teem.get(torrent, folder / "out", ip="10.99.0.4", namespace=namespace.name)
     assert get.wait(120) == EXIT_DONE, get.tail() + peer.info()
     assert_same(folder / "out" / "file.bin", source)
+
+
+@pytest.mark.root
+def test_transmission_serves_a_hybrid_tree_that_it_has_fetched(teem, folder, cleanup, namespace, small_tree):
+    torrent = folder / "made.torrent"
+    make_torrent(small_tree, torrent, "hybrid", PIECE_LENGTH, ["http://10.99.0.1:6969/announce"])
+    teem.tracker(ip="10.99.0.1", namespace=namespace.name)
+    seeder = teem.get(torrent, small_tree.parent, ip="10.99.0.2", namespace=namespace.name, exit=False)
+    seeder.done(30)
+    peer = TransmissionPeer("10.99.0.3", teem.folder, namespace)
+    cleanup(peer)
+    peer.leech(torrent, folder / "theirs").wait_done(120)
+    seeder.kill()
+    get = teem.get(torrent, folder / "ours", ip="10.99.0.4", namespace=namespace.name)
+    assert get.wait(120) == EXIT_DONE, get.tail() + peer.info()
+    assert_same(folder / "ours" / "tree", small_tree)
 
 
 def with_tracker(torrent, announce):
