@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::header::{CONNECTION, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT};
-use hyper::{Method, Request, StatusCode};
+use hyper::header::{CONNECTION, HOST, LOCATION, USER_AGENT};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -23,6 +23,8 @@ pub struct Limits {
     pub body_len_max: usize,
     /// Time for everything together, redirects included.
     pub deadline: Duration,
+    /// Time for a connection to one address; a host may have more.
+    pub connect_timeout: Duration,
     /// Most redirects followed; only GET follows any.
     pub redirects_max: usize,
     /// Local address of the connection; the system chooses when `None`.
@@ -36,6 +38,7 @@ impl Default for Limits {
         Self {
             body_len_max: 1 << 20,
             deadline: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
             redirects_max: 3,
             bind: None,
             addr: None,
@@ -48,6 +51,8 @@ impl Default for Limits {
 pub struct Response {
     /// The status.
     pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
     /// All of the body.
     pub body: Bytes,
 }
@@ -75,7 +80,7 @@ pub enum HttpError {
     /// The server broke off or does not speak HTTP.
     #[error("the server's reply cannot be read: {0}")]
     Protocol(#[from] hyper::Error),
-    /// A header of the request has characters that cannot be sent.
+    /// The request has characters that cannot be sent.
     #[error("the request cannot be sent: {0}")]
     Request(#[from] hyper::http::Error),
     /// The body is too long.
@@ -96,11 +101,10 @@ pub enum HttpError {
 pub async fn request(
     method: Method,
     url: &Url,
-    headers: &[(HeaderName, HeaderValue)],
     body: Bytes,
     limits: &Limits,
 ) -> Result<Response, HttpError> {
-    let exchange = follow(method, url.clone(), headers, body, limits);
+    let exchange = follow(method, url.clone(), body, limits);
     match timeout(limits.deadline, exchange).await {
         Ok(result) => result,
         Err(_) => Err(HttpError::Timeout(limits.deadline)),
@@ -109,27 +113,7 @@ pub async fn request(
 
 /// Fetches a URL.
 pub async fn get(url: &Url, limits: &Limits) -> Result<Response, HttpError> {
-    request(Method::GET, url, &[], Bytes::new(), limits).await
-}
-
-/// Posts a body.
-pub async fn post(
-    url: &Url,
-    headers: &[(HeaderName, HeaderValue)],
-    body: Bytes,
-    limits: &Limits,
-) -> Result<Response, HttpError> {
-    request(Method::POST, url, headers, body, limits).await
-}
-
-/// Puts a body.
-pub async fn put(
-    url: &Url,
-    headers: &[(HeaderName, HeaderValue)],
-    body: Bytes,
-    limits: &Limits,
-) -> Result<Response, HttpError> {
-    request(Method::PUT, url, headers, body, limits).await
+    request(Method::GET, url, Bytes::new(), limits).await
 }
 
 /// The addresses of a URL's host, of the family of `bind` if that is given.
@@ -157,7 +141,6 @@ pub(crate) async fn resolve(
 async fn follow(
     method: Method,
     mut url: Url,
-    headers: &[(HeaderName, HeaderValue)],
     body: Bytes,
     limits: &Limits,
 ) -> Result<Response, HttpError> {
@@ -166,11 +149,12 @@ async fn follow(
         if url.scheme() != "http" {
             return Err(HttpError::Url(url.to_string()));
         }
-        let stream = connect(&url, addr.take(), limits.bind).await?;
-        let (response, location) =
-            exchange(stream, build(&method, &url, headers, body.clone())?, limits).await?;
-        let next = location.filter(|_| method == Method::GET && response.status.is_redirection());
-        match next.and_then(|location| url.join(&location).ok()) {
+        let stream = connect(&url, addr.take(), limits).await?;
+        let response = exchange(stream, build(&method, &url, body.clone())?, limits).await?;
+        let follows = method == Method::GET && response.status.is_redirection();
+        let location = response.headers.get(LOCATION).filter(|_| follows);
+        let location = location.and_then(|value| value.to_str().ok());
+        match location.and_then(|location| url.join(location).ok()) {
             Some(next) => url = next,
             None => return Ok(response),
         }
@@ -182,15 +166,15 @@ async fn follow(
 async fn connect(
     url: &Url,
     addr: Option<SocketAddr>,
-    bind: Option<IpAddr>,
+    limits: &Limits,
 ) -> Result<TcpStream, HttpError> {
     let addrs = match addr {
         Some(addr) => vec![addr],
-        None => resolve(url, 80, bind).await?,
+        None => resolve(url, 80, limits.bind).await?,
     };
     let mut last = Err(HttpError::NotFound { host: url.to_string() });
     for addr in addrs {
-        match open(addr, bind).await {
+        match open(addr, limits).await {
             Ok(stream) => return Ok(stream),
             Err(source) => last = Err(HttpError::Connect { addr, source }),
         }
@@ -198,12 +182,12 @@ async fn connect(
     last
 }
 
-async fn open(addr: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
+async fn open(addr: SocketAddr, limits: &Limits) -> io::Result<TcpStream> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(ip) = bind {
+    if let Some(ip) = limits.bind {
         socket.bind(SocketAddr::new(ip, 0))?;
     }
-    let connecting = timeout(CONNECT_TIMEOUT, socket.connect(addr)).await;
+    let connecting = timeout(limits.connect_timeout, socket.connect(addr)).await;
     let stream = connecting.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
     Ok(stream)
@@ -212,40 +196,36 @@ async fn open(addr: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
 fn build(
     method: &Method,
     url: &Url,
-    headers: &[(HeaderName, HeaderValue)],
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
     let host = url.host_str().unwrap_or_default();
     let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
-    let mut request = Request::builder()
+    Request::builder()
         .method(method)
         .uri(target)
         .header(HOST, host)
         .header(USER_AGENT, crate::CLIENT)
-        .header(CONNECTION, "close");
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    request.body(Full::new(body))
+        .header(CONNECTION, "close")
+        .body(Full::new(body))
 }
 
-/// Sends the request; reads status, redirect target and body.
+/// Sends the request; reads the reply.
 async fn exchange(
     stream: TcpStream,
     request: Request<Full<Bytes>>,
     limits: &Limits,
-) -> Result<(Response, Option<String>), HttpError> {
+) -> Result<Response, HttpError> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let limit = limits.body_len_max;
     let mut exchange = pin!(async move {
         let reply = sender.send_request(request).await?;
-        let status = reply.status();
-        let location = reply.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let location = location.map(str::to_owned);
-        match Limited::new(reply.into_body(), limit).collect().await {
-            Ok(body) => Ok((Response { status, body: body.to_bytes() }, location)),
+        let (head, body) = reply.into_parts();
+        match Limited::new(body, limit).collect().await {
+            Ok(body) => {
+                Ok(Response { status: head.status, headers: head.headers, body: body.to_bytes() })
+            }
             Err(error) if error.is::<LengthLimitError>() => Err(HttpError::TooLong { limit }),
             Err(error) => match error.downcast::<hyper::Error>() {
                 Ok(error) => Err(HttpError::Protocol(*error)),
@@ -260,9 +240,6 @@ async fn exchange(
         _ = connection => exchange.await,
     }
 }
-
-/// For one address; a host may have more.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

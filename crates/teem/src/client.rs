@@ -7,13 +7,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::{HeaderMap, Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, StatusCode};
+use node::http::{self, HttpError, Limits, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
+use url::Url;
 
 use crate::exit::{Failure, Status};
 use crate::locate::Endpoint;
@@ -110,10 +109,17 @@ impl Client {
         json(&self.send(Method::GET, &path, Bytes::new()).await?)
     }
 
-    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Reply, ClientError> {
-        let exchange = tokio::time::timeout(REPLY_TIMEOUT, self.exchange(method, path, body));
-        let reply =
-            exchange.await.map_err(|_| ClientError::Away("no reply in time".to_owned()))??;
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response, ClientError> {
+        let url = format!("http://{}{path}", self.endpoint);
+        let url = Url::parse(&url).map_err(|error| ClientError::Foreign(error.to_string()))?;
+        let limits = Limits {
+            body_len_max: REPLY_LEN_MAX,
+            deadline: REPLY_TIMEOUT,
+            connect_timeout: self.connect_timeout,
+            redirects_max: 0,
+            ..Limits::default()
+        };
+        let reply = http::request(method, &url, body, &limits).await?;
         if reply.status.is_success() {
             return Ok(reply);
         }
@@ -123,50 +129,6 @@ impl Client {
         match serde_json::from_slice(&reply.body) {
             Ok(refusal) => Err(ClientError::Refused(refusal)),
             Err(_) => Err(ClientError::Foreign(format!("it answers {}", reply.status))),
-        }
-    }
-
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<Reply, ClientError> {
-        let address = (self.endpoint.host(), self.endpoint.port());
-        let connect = tokio::time::timeout(self.connect_timeout, TcpStream::connect(address));
-        let stream = match connect.await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(ClientError::Away(error.to_string())),
-            Err(_) => return Err(ClientError::Away("no connection in time".to_owned())),
-        };
-        let _ = stream.set_nodelay(true);
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(blame)?;
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(hyper::header::HOST, self.endpoint.to_string())
-            .header(hyper::header::USER_AGENT, concat!("teem/", env!("CARGO_PKG_VERSION")))
-            .header(hyper::header::CONNECTION, "close")
-            .body(Full::new(body))
-            .map_err(|error| ClientError::Foreign(error.to_string()))?;
-        let receive = async {
-            let response = sender.send_request(request).await.map_err(blame)?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, REPLY_LEN_MAX).collect().await;
-            let body = body.map_err(|error| ClientError::Away(error.to_string()))?;
-            Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes() })
-        };
-        // The connection is driven here, beside the request, so that no task outlives the call; and it
-        // knows better than the request what went wrong.
-        let (mut receive, connection) = (std::pin::pin!(receive), std::pin::pin!(connection));
-        tokio::select! {
-            biased;
-            ended = connection => match ended {
-                Ok(()) => receive.await,
-                Err(error) => Err(blame(error)),
-            },
-            reply = &mut receive => reply,
         }
     }
 }
@@ -211,24 +173,30 @@ impl ClientError {
 }
 
 /// Whether a failed exchange is the network's fault or the other program's.
-fn blame(error: hyper::Error) -> ClientError {
-    let broken = error.is_incomplete_message() || error.is_canceled() || error.is_closed();
-    let source = std::error::Error::source(&error);
-    if broken || source.is_some_and(|source| source.is::<std::io::Error>()) {
-        ClientError::Away(error.to_string())
-    } else {
-        ClientError::Foreign("it does not speak HTTP".to_owned())
+impl From<HttpError> for ClientError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Connect { source, .. } => Self::Away(source.to_string()),
+            HttpError::NotFound { .. } | HttpError::Timeout(_) => Self::Away(error.to_string()),
+            HttpError::Protocol(error) => {
+                let broken =
+                    error.is_incomplete_message() || error.is_canceled() || error.is_closed();
+                let source = std::error::Error::source(&error);
+                if broken || source.is_some_and(|source| source.is::<std::io::Error>()) {
+                    Self::Away(error.to_string())
+                } else {
+                    Self::Foreign("it does not speak HTTP".to_owned())
+                }
+            }
+            HttpError::Url(_)
+            | HttpError::Request(_)
+            | HttpError::TooLong { .. }
+            | HttpError::Redirects => Self::Foreign(error.to_string()),
+        }
     }
 }
 
-#[derive(Debug)]
-struct Reply {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-fn json<T: DeserializeOwned>(reply: &Reply) -> Result<T, ClientError> {
+fn json<T: DeserializeOwned>(reply: &Response) -> Result<T, ClientError> {
     serde_json::from_slice(&reply.body)
         .map_err(|error| ClientError::Foreign(format!("its reply cannot be read: {error}")))
 }

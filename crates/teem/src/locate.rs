@@ -20,7 +20,9 @@ use crate::{lan, signal};
 /// Where a Teem tracker answers, over HTTP and UDP.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Endpoint {
+    /// Name or address, IPv6 without brackets.
     host: String,
+    /// Of its HTTP and its UDP server.
     port: u16,
 }
 
@@ -118,16 +120,6 @@ impl Endpoint {
     /// The tracker at an address.
     pub(crate) fn new(ip: IpAddr, port: u16) -> Self {
         Self { host: ip.to_string(), port }
-    }
-
-    /// Host name or address, IPv6 without brackets.
-    pub(crate) fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The one port of its HTTP and UDP servers.
-    pub(crate) const fn port(&self) -> u16 {
-        self.port
     }
 
     /// The tiers that announce to it: HTTP, then UDP.
