@@ -6,10 +6,10 @@ use std::time::Duration;
 use proto::{Block, MerkleHash, PieceIndex};
 
 use super::chance::Chance;
-use super::open::{Asking, Received};
+use super::open::{Asking, Received, are_several};
 use super::peer::Peer;
 use super::rarity::Rarity;
-use super::{PieceSet, Swarm, view};
+use super::{PieceSet, Swarm, Torrent, view};
 use crate::{Action, BlockBuf, DiskEvent, DiskJob, Notice, PeerCommand, PeerKey};
 
 impl Swarm {
@@ -165,6 +165,7 @@ impl Swarm {
             DiskEvent::Lost(pieces) => self.on_lost(pieces.into_iter().collect()),
             DiskEvent::Leaves { piece, leaves } => self.on_leaves(piece, leaves.as_deref()),
         }
+        self.store_held();
     }
 
     /// All blocks are here: to the workers.
@@ -172,12 +173,27 @@ impl Swarm {
         let v1_alone = self.hashes.v1_alone();
         let Some(torrent) = &mut self.torrent else { return };
         let Some(expected) = torrent.expected(piece, v1_alone) else { return };
+        if torrent.must_wait(piece) {
+            torrent.held.push(piece);
+            return;
+        }
         let Some(whole) = torrent.open.take(piece) else { return };
         torrent.verifying.insert(piece, whole.senders);
         let want_digests = self.suspicions.is_suspect(piece);
         let blocks = whole.blocks;
         let job = DiskJob::Store { piece, blocks, expected, want_digests };
         self.actions.push(Action::Disk(job));
+    }
+
+    /// A piece was judged: those that waited for it may go.
+    fn store_held(&mut self) {
+        let Some(torrent) = &mut self.torrent else { return };
+        for piece in std::mem::take(&mut torrent.held) {
+            // What a suspect sent of it may have been thrown away meanwhile.
+            if self.torrent.as_ref().is_some_and(|torrent| torrent.open.is_whole(piece)) {
+                self.store(piece);
+            }
+        }
     }
 
     fn on_stored(&mut self, piece: PieceIndex, digests: Option<&[Option<MerkleHash>]>) {
@@ -305,6 +321,15 @@ impl Swarm {
             }
         }
         self.refill = true;
+    }
+}
+
+impl Torrent {
+    /// v1 blames whole pieces. Of those that several peers sent, one at a time is checked: if it is
+    /// wrong, what its senders sent of the others is thrown away before it can spoil them too.
+    fn must_wait(&self, piece: PieceIndex) -> bool {
+        let checks_one = || self.verifying.values().any(|from| are_several(from.iter().copied()));
+        self.info.hashes().v2().is_none() && self.open.is_mixed(piece) && checks_one()
     }
 }
 

@@ -87,6 +87,8 @@ struct Torrent {
     open: OpenPieces,
     /// Pieces that the workers check and write, and who sent each block.
     verifying: BTreeMap<PieceIndex, Vec<Option<PeerKey>>>,
+    /// Pieces that wait although their blocks are all here.
+    held: Vec<PieceIndex>,
     verified: u64,
     complete: bool,
 }
@@ -175,6 +177,7 @@ impl Swarm {
             rarity: Rarity::new(count),
             open: OpenPieces::default(),
             verifying: BTreeMap::new(),
+            held: Vec::new(),
             info,
             geometry,
             layers,

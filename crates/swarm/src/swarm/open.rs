@@ -22,6 +22,13 @@ enum Slot {
 }
 
 impl Slot {
+    const fn sender(&self) -> Option<PeerKey> {
+        match self {
+            Self::Here(_, sender) => Some(*sender),
+            Self::Pad | Self::Missing | Self::Asked(..) => None,
+        }
+    }
+
     fn is_asked_from(&self, peer: PeerKey) -> bool {
         matches!(self, Self::Asked(asked, _) if asked.contains(&peer))
     }
@@ -86,6 +93,16 @@ impl OpenPieces {
 
     pub(crate) fn len(&self) -> usize {
         self.pieces.len()
+    }
+
+    /// All blocks of the piece are here.
+    pub(crate) fn is_whole(&self, piece: PieceIndex) -> bool {
+        self.pieces.get(&piece).is_some_and(|open| open.absent == 0)
+    }
+
+    /// Its blocks came from several peers.
+    pub(crate) fn is_mixed(&self, piece: PieceIndex) -> bool {
+        self.pieces.get(&piece).is_some_and(|open| are_several(open.slots.iter().map(Slot::sender)))
     }
 
     /// Starts a piece. `on_parole` keeps it to one peer at a time. True when there is nothing to
@@ -294,6 +311,13 @@ impl OpenPieces {
     pub(crate) fn has_unasked(&self) -> bool {
         !self.unasked.is_empty()
     }
+}
+
+/// Not all blocks have the same sender.
+pub(crate) fn are_several(senders: impl Iterator<Item = Option<PeerKey>>) -> bool {
+    let mut senders = senders.flatten();
+    let first = senders.next();
+    senders.any(|sender| Some(sender) != first)
 }
 
 fn give_back(open: &mut OpenPiece, peer: PeerKey, number: usize) -> bool {

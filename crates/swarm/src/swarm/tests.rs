@@ -286,3 +286,29 @@ fn known_metadata_is_not_asked_for_while_the_files_are_opened() {
         assert_eq!(asked, !known);
     }
 }
+
+#[test]
+fn of_mixed_v1_pieces_one_at_a_time_is_checked() {
+    for good in [true, false] {
+        let mut play = Play::new(false);
+        let first = play.seeder(1);
+        let blocks = play.requests(first);
+        let second = play.seeder(2);
+        // Piece by piece, one block from each.
+        let [one, two] = [0, 1].map(|half| [blocks[half], blocks[half + 2]]);
+        assert!(play.send(first, &one).is_empty());
+        let checked = play.send(second, &two);
+        assert_eq!(checked, [blocks[0].piece], "the other one waits");
+        let piece = checked[0];
+        let event = match good {
+            true => DiskEvent::Stored { piece, digests: None },
+            false => {
+                let digests = vec![Some(proto::MerkleHash::default()); 2];
+                DiskEvent::Bad { piece, digests, inconsistent: false }
+            }
+        };
+        play.swarm.handle_disk(play.now, event);
+        let next = play.send(first, &[]);
+        assert_eq!(next.contains(&blocks[2].piece), good, "a suspect's blocks are thrown away");
+    }
+}
