@@ -20,10 +20,8 @@ def test_a_liar_beside_honest_seeders_is_banned_and_nobody_else(teem, folder, cl
     tracker = teem.tracker()
     honest = [teem.share(source, tracker, extra=["--format", format]) for _ in range(2)]
     torrent = catalogue.torrent(tracker, "file.bin")
-    # Slow enough for honest seeders to send some of the blocks of its pieces. Not so in v1: there several pieces
-    # that a slow liar had a part in may be found wrong at once, and it is banned for a third.
-    pause = 0.0 if format == "v1" else 0.005
-    liar = ScriptedSeeder(teem.address(), torrent, source.read_bytes(), corrupt, pause=pause)
+    # Slow enough for honest seeders to send some of the blocks of its pieces.
+    liar = ScriptedSeeder(teem.address(), torrent, source.read_bytes(), corrupt, pause=0.005)
     cleanup(liar)
     liar.announce(tracker.http)
 
