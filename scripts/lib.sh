@@ -1,6 +1,7 @@
 # Shared by the scripts; sourced from the root of the checkout.
 
 TARGET_DIR=${CARGO_TARGET_DIR:-target}
+RQBIT_VERSION=9.1.0
 PACKAGES="build-essential python3 python3-venv iproute2 aria2 mktorrent"
 
 . scripts/transmission.sh
@@ -50,6 +51,14 @@ need_python() {
 
 need_rust() {
     command -v cargo >/dev/null || { echo "no cargo: install Rust from https://rustup.rs" >&2; exit 1; }
+}
+
+# rqbit, for the benchmark and what runs beside CI: cargo builds it, which takes some minutes, once.
+need_rqbit() {
+    "$TARGET_DIR/peers/bin/rqbit" --version 2>/dev/null | grep -qF "$RQBIT_VERSION" && return
+    say "cargo install rqbit $RQBIT_VERSION"
+    cargo install rqbit --version "$RQBIT_VERSION" --locked --no-default-features --features rust-tls \
+        --root "$TARGET_DIR/peers"
 }
 
 need_tools() {
