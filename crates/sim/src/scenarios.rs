@@ -57,6 +57,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario("stalled", "a peer takes requests and sends nothing", stalled),
     scenario("cuts", "connections are reset and peers fall silent", cuts),
     scenario("lost-piece", "a seeder loses a piece that another has", lost_piece),
+    scenario("budget", "three seeders and room for eight pieces", budget),
     scenario("plain", "peers without the fast extension, choking", plain),
 ];
 
@@ -243,6 +244,19 @@ fn lost_piece(_: u64) -> Plan {
         ensure(report.nodes[0].downloaded > 0, || "nothing was fetched again".into())
     };
     Plan { faults, expect, ..plan(small(), with_leechers(2, 2)) }
+}
+
+fn budget(_: u64) -> Plan {
+    let mut nodes = with_leechers(3, 1);
+    nodes[3].piece_budget = 8 * 128 * 1024;
+    let expect = |report: &Report| {
+        for (number, seeder) in report.nodes[..3].iter().enumerate() {
+            let share = seeder.uploaded as f64 / report.content_len as f64;
+            ensure(share > 0.2, || format!("seeder {number} sent {:.0} %", share * 100.0))?;
+        }
+        Ok(())
+    };
+    Plan { expect, ..plan(one_file(Format::Hybrid, 128 * 1024, 128), nodes) }
 }
 
 fn plain(_: u64) -> Plan {

@@ -353,9 +353,12 @@ impl Swarm {
     /// Leaves nothing waiting that could go on.
     fn after(&mut self) {
         if std::mem::take(&mut self.refill) {
-            let starved: Vec<_> =
-                self.peers.iter().filter(|(_, peer)| peer.starved).map(|(key, _)| *key).collect();
-            starved.into_iter().for_each(|key| self.fill(key));
+            let starved = self.peers.iter().filter(|(_, peer)| peer.starved);
+            let mut starved: Vec<_> = starved.map(|(key, peer)| (peer.outstanding, *key)).collect();
+            // When the piece budget is the bound, room goes to who has least under way: else the first
+            // peers, with their windows wide open, would leave the others nothing to do.
+            starved.sort_unstable();
+            starved.into_iter().for_each(|(_, key)| self.fill(key));
         }
     }
 

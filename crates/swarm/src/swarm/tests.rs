@@ -89,11 +89,7 @@ impl Play {
 
     /// The blocks that `key` is asked for.
     fn requests(&mut self, key: PeerKey) -> Vec<Block> {
-        let asked = self.actions().into_iter().filter_map(|action| {
-            let Action::Peer(to, PeerCommand::Request(blocks)) = action else { return None };
-            (to == key).then_some(blocks)
-        });
-        asked.flatten().collect()
+        requests_in(&self.actions(), key)
     }
 
     /// Sends blocks, and gives back the pieces that go to the disk.
@@ -117,6 +113,14 @@ impl Play {
         }
         self.now = end;
     }
+}
+
+fn requests_in(actions: &[Action], key: PeerKey) -> Vec<Block> {
+    let asked = actions.iter().filter_map(|action| {
+        let Action::Peer(to, PeerCommand::Request(blocks)) = action else { return None };
+        (*to == key).then_some(blocks)
+    });
+    asked.flatten().copied().collect()
 }
 
 fn disconnects(actions: &[Action]) -> Vec<(PeerKey, Goodbye)> {
@@ -216,10 +220,12 @@ fn who_sent_a_bad_piece_alone_is_banned_and_its_other_blocks_are_asked_of_others
     let digests = vec![Some(proto::MerkleHash::default()); 2];
     let bad = DiskEvent::Bad { piece: pieces[0], digests, inconsistent: false };
     play.swarm.handle_disk(play.now, bad);
-    assert_eq!(disconnects(&play.actions()), [(liar, Goodbye::Banned)]);
+    let actions = play.actions();
+    assert_eq!(disconnects(&actions), [(liar, Goodbye::Banned)]);
+    let mut again = requests_in(&actions, honest);
     play.swarm.handle_disconnected(play.now, liar, None);
     play.wait(2);
-    let mut again = play.requests(honest);
+    again.extend(play.requests(honest));
     while again.len() < blocks.len() {
         let more = again.clone();
         play.send(honest, &more);
