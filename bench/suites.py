@@ -75,8 +75,7 @@ class Bench:
         row = {"suite": suite, "medium": medium, "client": client.name, "format": job.format, "bytes": job.size}
         if medium == "disk":
             os.sync()
-        else:
-            warm_memory(self.work[medium] / "warm", job.size * leechers)
+        warm_memory(Path(self.options.tmpfs) / f"teem-bench-warm-{os.getpid()}", job.size * leechers)
         try:
             client_row = client.transfer(job) if hasattr(client, "transfer") else transfer(client, job, leechers)
             row.update(client_row)

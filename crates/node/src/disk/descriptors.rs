@@ -40,6 +40,27 @@ struct Entry {
     debt: Arc<SyncDebt>,
 }
 
+/// What it costs to close a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cost {
+    /// It was not written to.
+    Nothing,
+    /// A sync of the file system, which covers many.
+    Shared,
+    /// A sync of its own.
+    Sync,
+}
+
+impl Entry {
+    fn cost(&self) -> Cost {
+        match (self.dirty, self.debt.covered_dev) {
+            (false, _) => Cost::Nothing,
+            (true, Some(_)) => Cost::Shared,
+            (true, None) => Cost::Sync,
+        }
+    }
+}
+
 /// What closing descriptors left for a storage's next checkpoint.
 #[derive(Debug)]
 pub(super) struct SyncDebt {
@@ -179,7 +200,8 @@ impl Descriptors {
 }
 
 impl Open {
-    /// Takes out enough idle entries to get well below the budget: clean ones first, oldest first.
+    /// Takes out enough idle entries to get well below the budget: those first that cost least to
+    /// close, then the oldest.
     fn evict(&mut self, budget: usize) -> Vec<Entry> {
         if self.entries.len() <= budget {
             return Vec::new();
@@ -188,13 +210,13 @@ impl Open {
             .entries
             .iter()
             .filter(|(_, entry)| Arc::strong_count(&entry.file) == 1)
-            .map(|(key, entry)| (entry.dirty, entry.used, *key))
+            .map(|(key, entry)| (entry.cost(), entry.used, *key))
             .collect();
-        idle.sort_unstable_by_key(|(dirty, used, _)| (*dirty, *used));
+        idle.sort_unstable_by_key(|(cost, used, _)| (*cost, *used));
         let surplus = self.entries.len() - budget;
-        // A few more clean ones, so that not every insertion has to look for victims.
-        let clean = idle.iter().take_while(|(dirty, ..)| !dirty).count();
-        let count = surplus.max(clean.min(surplus + budget / 8));
+        // A few more cheap ones, so that not every insertion has to look for victims.
+        let cheap = idle.iter().take_while(|(cost, ..)| *cost < Cost::Sync).count();
+        let count = surplus.max(cheap.min(surplus + budget / 8));
         idle.iter().take(count).filter_map(|(.., key)| self.entries.remove(key)).collect()
     }
 }

@@ -105,8 +105,9 @@ impl Storage {
             return Ok(Some(open));
         }
         match patience {
-            Patience::Cached => return Ok(None),
-            Patience::Blocking => {}
+            // Opening may wait for a disk, where there is one.
+            Patience::Cached if !self.root.is_in_memory() => return Ok(None),
+            Patience::Cached | Patience::Blocking => {}
         }
         let slot = self.slot(file);
         // Held while opening, so that the file is not given its own name in between.
