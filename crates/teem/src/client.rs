@@ -179,9 +179,13 @@ impl From<HttpError> for ClientError {
             HttpError::Connect { source, .. } => Self::Away(source.to_string()),
             HttpError::NotFound { .. } | HttpError::Timeout(_) => Self::Away(error.to_string()),
             HttpError::Protocol(error) => {
+                // A request that could not be sent any more carries why.
+                let why = std::error::Error::source(&error)
+                    .and_then(|why| why.downcast_ref::<hyper::Error>());
+                let error = why.unwrap_or(&error);
                 let broken =
                     error.is_incomplete_message() || error.is_canceled() || error.is_closed();
-                let source = std::error::Error::source(&error);
+                let source = std::error::Error::source(error);
                 if broken || source.is_some_and(|source| source.is::<std::io::Error>()) {
                     Self::Away(error.to_string())
                 } else {
