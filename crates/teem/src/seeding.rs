@@ -177,7 +177,8 @@ async fn acknowledged(torrent: &Torrent, context: &Context) -> anyhow::Result<()
         if snapshot.trackers.iter().any(|tracker| tracker.working) {
             return Ok(());
         }
-        if snapshot.state == State::Checking {
+        // What was hashed just now, or is known from before, is not read.
+        if snapshot.state == State::Checking && snapshot.checked > 0 {
             let label = snapshot.name.as_deref().unwrap_or("content");
             let progress = checking.get_or_insert_with(|| {
                 Progress::new(&context.output, &format!("checking {label}"), snapshot.content_len)
