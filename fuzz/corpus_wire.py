@@ -4,6 +4,7 @@
     fuzz/corpus_wire.py
 """
 
+import json
 import struct
 import urllib.parse
 
@@ -97,8 +98,18 @@ def http():
     write("tracker", "http-scraped", bencode({"files": {b"a" * 20: swarm}}))
 
 
+def json_requests():
+    register = {"type": "REGISTER", "peer_id": "p", "token": "t", "port": 8080, "files": {"a.pdf": 5}}
+    page = {"type": "FILE_LIST", "peer_id": "p", "pattern": "a", "after": "b", "limit": 3}
+    write("tracker", "json-auth", b'{\n  "type": "AUTH",\n  "peer_id": "p"\n}')
+    write("tracker", "json-register", json.dumps(register).encode() + b"\r\n" + json.dumps(page).encode())
+    write("tracker", "json-strings", b'{"a":"}\\"{","b":[{},[]]}{"type":"FLY"} x')
+    write("tracker", "json-deep", b'{"a":' * 9)
+
+
 if __name__ == "__main__":
     peer()
     extension()
     udp()
     http()
+    json_requests()

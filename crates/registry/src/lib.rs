@@ -8,12 +8,14 @@
 //! |---|---|
 //! | announce, scrape, sweeping, hybrids, intake | [`Shard`] |
 //! | changes for other nodes | [`SwarmChanges`] |
+//! | peers of files by name, for protocols that know no info hash | [`Files`] |
 //! | every bound | [`limits`] |
 #![forbid(unsafe_code)]
 
 mod chance;
 mod client;
 mod feed;
+mod files;
 mod index;
 mod key;
 pub mod limits;
@@ -26,6 +28,7 @@ mod time;
 pub use chance::HashKey;
 pub use client::ClientClass;
 pub use feed::{Change, Presence, SwarmChanges};
+pub use files::{FileHolders, Files, FilesError, Lives, Token};
 pub use key::Families;
 pub use mark::Names;
 pub use peers::Role;

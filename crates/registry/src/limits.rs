@@ -34,6 +34,12 @@ pub const PINNED_MAX: usize = 1 << 17;
 /// intervals, and a refresh period of slack.
 pub const INTAKE_LIFE_MAX_SECS: u32 = 3 * 3_600;
 
+/// Peers that are known by a name of their own. Each costs a few hundred bytes.
+pub const FILE_PEERS_MAX: usize = 1 << 17;
+
+/// Pairs of such a peer and a file of its. Each costs about 200 bytes.
+pub const FILE_HOLDINGS_MAX: usize = 1 << 21;
+
 const _: () = assert!(NUMWANT_MAX <= FILTER_SCAN_MAX);
 const _: () = assert!(PINNED_MAX < SWARMS_MAX);
 // The expiry of a peer has 16 bits of four seconds and is compared by wrapping.

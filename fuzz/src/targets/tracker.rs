@@ -6,6 +6,7 @@ use proto::tracker::http::{
     announce_query, decode_announce, decode_announced, decode_scrape, decode_scraped,
     encode_announced, encode_refused, scrape_query, scrape_url,
 };
+use proto::tracker::json::{self, Framer, JsonError};
 use proto::tracker::udp::{self, Family, Request, Response};
 
 /// Reads the input as everything that a tracker or its client reads.
@@ -18,6 +19,38 @@ pub fn run(data: &[u8]) {
         http_request(text);
     }
     http_reply(data);
+    json_requests(data);
+}
+
+/// The same objects are found however the bytes come.
+fn json_requests(data: &[u8]) {
+    let whole = json_objects(data, data.len().max(1));
+    assert_eq!(whole, json_objects(data, 7));
+    for object in whole.into_iter().flatten() {
+        let _ = json::Request::decode(&object);
+    }
+}
+
+/// The objects up to the first fault, if there is one.
+fn json_objects(data: &[u8], step: usize) -> Vec<Result<Vec<u8>, JsonError>> {
+    let (mut framer, mut buffer, mut found) = (Framer::default(), Vec::new(), Vec::new());
+    for part in data.chunks(step) {
+        buffer.extend_from_slice(part);
+        loop {
+            match framer.scan(&buffer) {
+                Ok(Some(framed)) => {
+                    found.push(Ok(buffer[framed.range.clone()].to_vec()));
+                    buffer.drain(..framed.range.end);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    found.push(Err(error));
+                    return found;
+                }
+            }
+        }
+    }
+    found
 }
 
 fn udp_request(data: &[u8]) {

@@ -1,6 +1,7 @@
 //! What peers and trackers say to each other: one vocabulary, one encoding a protocol.
 //!
-//! [`udp`] is BEP 15, [`http`] is BEP 3, 7, 23, 24, 31 and 48, both in both directions. A tracker
+//! [`udp`] is BEP 15, [`http`] is BEP 3, 7, 23, 24, 31 and 48, both in both directions; [`json`] is for
+//! clients of twenty lines. A tracker
 //! reuses one [`Announced`] for all its replies, so that answering takes no memory.
 
 use std::borrow::Cow;
@@ -9,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::{InfoHash, PeerId};
 
 pub mod http;
+pub mod json;
 pub mod udp;
 
 /// A peer reports to a swarm and asks for others.
