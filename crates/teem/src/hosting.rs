@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use tracker::{Intervals, Protocol, Tracker, TrackerConfig};
+use tracker::{Extra, Intervals, Protocol, Tracker, TrackerConfig};
 
 use crate::cli::Context;
 use crate::lan::{Advertisement, Lan};
@@ -19,6 +19,17 @@ pub(crate) struct Hosted {
     name: String,
     listeners: Vec<Listener>,
     advertisement: Option<Advertisement>,
+}
+
+/// Where a tracker answers.
+#[derive(Debug)]
+pub(crate) struct Serve {
+    /// UDP and HTTP.
+    pub(crate) listen: Listen,
+    /// JSON.
+    pub(crate) json: Extra,
+    /// Whether others find it by themselves.
+    pub(crate) lan: Lan,
 }
 
 /// What others need to know.
@@ -42,29 +53,33 @@ pub(crate) struct Listener {
 impl Hosted {
     /// Starts a tracker with its API, and advertises it unless only this machine can reach it.
     pub(crate) async fn start(
-        listen: &Listen,
-        lan: Lan,
+        serve: Serve,
         state: &StateDir,
         context: &Context,
     ) -> anyhow::Result<Self> {
         let name = own_name(state)?;
         let config = TrackerConfig {
             name: name.clone(),
-            listen: listen.addrs.clone(),
+            listen: serve.listen.addrs,
             data_dir: state.path().to_owned(),
             intervals: Intervals::default(),
+            json: serve.json,
         };
         let tracker = Tracker::start(config, tracker_api::router).await?;
+        for error in tracker.left_out() {
+            context.output.warn(&format!("{error}; going on without it"));
+        }
         let listeners = tracker.listeners().iter().map(|listener| Listener {
             protocol: match listener.protocol {
                 Protocol::Udp => "udp",
                 Protocol::Http => "http",
+                Protocol::Json => "json",
             },
             addr: listener.addr,
         });
         let listeners: Vec<Listener> = listeners.collect();
         let addrs = http_addrs(&listeners);
-        let advertisement = match lan {
+        let advertisement = match serve.lan {
             Lan::On if !listen::only_loopback(&addrs) => advertise(&name, &addrs, context),
             Lan::On | Lan::Off => None,
         };

@@ -30,6 +30,23 @@ impl FromStr for ListenAddr {
     }
 }
 
+/// Where a protocol beside the usual ones is spoken, as `--json-listen` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExtraListen {
+    /// Nowhere.
+    Off,
+    /// There.
+    At(ListenAddr),
+}
+
+impl FromStr for ExtraListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" { Ok(Self::Off) } else { text.parse().map(Self::At) }
+    }
+}
+
 /// What to listen on, and whether it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listen {

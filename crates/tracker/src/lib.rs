@@ -1,6 +1,7 @@
 //! The tracker: servers that decode, ask the registry and encode, and the catalogue of names.
 //!
-//! UDP (BEP 15) and HTTP (BEP 3, 7, 23, 48) answer on one port number and from one set of swarms. The
+//! UDP (BEP 15) and HTTP (BEP 3, 7, 23, 48) answer on one port number and from one set of swarms; JSON
+//! over TCP, on another, knows files by name. The
 //! HTTP port carries more than announces: whatever else is asked goes to a router handed in, which
 //! finds everything in [`Shared`].
 #![forbid(unsafe_code)]
@@ -8,16 +9,19 @@
 mod catalogue;
 mod connection_id;
 mod http;
+mod json;
 pub mod limits;
 mod server;
 mod swarms;
 mod udp;
 
 pub use catalogue::{
-    Catalogue, CatalogueError, Entry, Found, Name, NameError, NameTaken, Published, Which,
+    Catalogue, CatalogueError, Entry, Found, Name, NameError, NameTaken, NamedFile, PieceHashes,
+    Published, Which,
 };
 pub use http::{Connection, HttpCounters};
-pub use server::{Listener, Protocol, Shared, StartError, Tracker, TrackerConfig};
+pub use json::JsonCounters;
+pub use server::{Extra, Listener, Protocol, Shared, StartError, Tracker, TrackerConfig};
 pub use swarms::{Asker, Swarms};
 pub use udp::UdpCounters;
 

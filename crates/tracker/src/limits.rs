@@ -38,6 +38,30 @@ pub(crate) const HTTP_CONNECTION_LIFE_MAX: Duration = Duration::from_secs(15 * 6
 /// What connections get to end by themselves when the tracker stops.
 pub(crate) const HTTP_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// JSON connections at once. Each costs 32 KiB at most, but for those with long requests.
+pub(crate) const JSON_CONNECTIONS_MAX: usize = 8_192;
+
+/// A request has to arrive within this time of the one before.
+pub(crate) const JSON_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An answer has to be taken within this time.
+pub(crate) const JSON_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a client gets to read its last answer.
+pub(crate) const JSON_LINGER: Duration = Duration::from_secs(2);
+
+/// Requests up to this length need no permit.
+pub(crate) const JSON_SHORT_LEN_MAX: usize = 16 << 10;
+
+/// Longer requests that arrive at once; the others wait. With two megabytes each, as buffers grow, this is 128 MiB.
+pub(crate) const JSON_LONG_REQUESTS_MAX: usize = 64;
+
+/// What a silent peer gets to accept a connection.
+pub(crate) const JSON_TRY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Silent peers that are tried at once.
+pub(crate) const JSON_TRIES_AT_ONCE: usize = 256;
+
 /// Longest torrent file of the catalogue, in bytes: what a reader of metainfo accepts as well.
 pub const METAINFO_LEN_MAX: usize = 16 << 20;
 

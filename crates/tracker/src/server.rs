@@ -14,6 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::connection_id::ConnectionIds;
 use crate::http::{self, HttpCounters, HttpShared};
+use crate::json::{self, JsonCounters, JsonShared};
 use crate::limits::SWEEP_EVERY;
 use crate::swarms::Swarms;
 use crate::udp::{self, UdpCounters, UdpServer, UdpShared};
@@ -35,6 +36,17 @@ pub struct TrackerConfig {
     pub data_dir: PathBuf,
     /// How often peers announce.
     pub intervals: Intervals,
+    /// Where JSON is spoken.
+    pub json: Extra,
+}
+
+/// Where a protocol beside UDP and HTTP is spoken.
+#[derive(Debug, Clone, Default)]
+pub struct Extra {
+    /// The addresses; none switches it off.
+    pub listen: Vec<SocketAddr>,
+    /// Without it the tracker does not start. Else it is left out when an address cannot be used.
+    pub required: bool,
 }
 
 /// The tracker could not start.
@@ -71,7 +83,9 @@ impl StartError {
 
 fn listen_hint(error: &io::Error, protocol: Protocol) -> &'static str {
     match (error.kind(), protocol) {
-        (io::ErrorKind::AddrInUse, Protocol::Http) => "; `ss -ltnp` shows who holds the port",
+        (io::ErrorKind::AddrInUse, Protocol::Http | Protocol::Json) => {
+            "; `ss -ltnp` shows who holds the port"
+        }
         (io::ErrorKind::AddrInUse, Protocol::Udp) => "; `ss -lunp` shows who holds the port",
         _ => "",
     }
@@ -84,6 +98,8 @@ pub enum Protocol {
     Udp,
     /// BEP 3 and the API.
     Http,
+    /// JSON over TCP, for clients of twenty lines.
+    Json,
 }
 
 impl std::fmt::Display for Protocol {
@@ -91,6 +107,7 @@ impl std::fmt::Display for Protocol {
         f.write_str(match self {
             Self::Udp => "udp",
             Self::Http => "http",
+            Self::Json => "json",
         })
     }
 }
@@ -119,6 +136,8 @@ pub struct Shared {
     pub udp: Arc<UdpCounters>,
     /// What the HTTP port has done.
     pub http: Arc<HttpCounters>,
+    /// What the JSON port has done.
+    pub json: JsonCounters,
     started: Instant,
 }
 
@@ -151,6 +170,8 @@ pub struct Tracker {
     shared: Arc<Shared>,
     udp: UdpServer,
     http: Arc<HttpShared>,
+    json: Arc<JsonShared>,
+    left_out: Vec<StartError>,
     stop: DropGuard,
 }
 
@@ -165,6 +186,8 @@ impl Tracker {
         router: impl FnOnce(Arc<Shared>) -> axum::Router,
     ) -> Result<Self, StartError> {
         let bound = bind_all(&config.listen)?;
+        let mut left_out = Vec::new();
+        let json_bound = bind_extra(&config.json, Protocol::Json, &mut left_out)?;
         let swarms = Arc::new(Swarms::new(config.intervals));
         let folder = config.data_dir;
         let opened = tokio::task::spawn_blocking(move || {
@@ -179,9 +202,14 @@ impl Tracker {
             name: config.name,
             swarms: Arc::clone(&swarms),
             catalogue,
-            listeners: bound.iter().flat_map(Bound::listeners).collect(),
+            listeners: bound
+                .iter()
+                .flat_map(Bound::listeners)
+                .chain(json_bound.iter().map(|(_, listener)| *listener))
+                .collect(),
             udp: Arc::default(),
             http: Arc::default(),
+            json: JsonCounters::default(),
             started: Instant::now(),
         });
         let stop = CancellationToken::new();
@@ -198,7 +226,12 @@ impl Tracker {
             http.tasks.spawn(http::serve(listener, Arc::clone(&http)));
         }
         http.tasks.spawn(sweep(swarms, stop.clone()));
-        Ok(Self { shared, udp, http, stop: stop.drop_guard() })
+        let json = JsonShared::new(Arc::clone(&shared), stop.clone());
+        for (listener, _) in json_bound {
+            json.tasks.spawn(json::serve(listener, Arc::clone(&json)));
+        }
+        json.tasks.spawn(json::sweep(Arc::clone(&json)));
+        Ok(Self { shared, udp, http, json, left_out, stop: stop.drop_guard() })
     }
 
     /// What the servers share.
@@ -213,6 +246,12 @@ impl Tracker {
         &self.shared.listeners
     }
 
+    /// Protocols that were left out, and why.
+    #[must_use]
+    pub fn left_out(&self) -> &[StartError] {
+        &self.left_out
+    }
+
     /// Takes no more requests, lets those at work end for a moment, then returns. What was published
     /// is on the disk already.
     pub async fn stop(self) {
@@ -223,6 +262,8 @@ impl Tracker {
             tracing::error!("stopping the UDP threads");
         }
         self.http.tasks.wait().await;
+        self.json.tasks.close();
+        self.json.tasks.wait().await;
     }
 }
 
@@ -247,6 +288,27 @@ struct Bound {
 impl Bound {
     fn listeners(&self) -> [Listener; 2] {
         [Protocol::Udp, Protocol::Http].map(|protocol| Listener { protocol, addr: self.addr })
+    }
+}
+
+/// Binds all addresses of a protocol, or leaves it out.
+fn bind_extra(
+    extra: &Extra,
+    protocol: Protocol,
+    left_out: &mut Vec<StartError>,
+) -> Result<Vec<(TcpListener, Listener)>, StartError> {
+    let bound = extra.listen.iter().map(|&addr| {
+        let failed = |source: io::Error| StartError::Listen { protocol, addr, source };
+        let listener = bind_tcp(addr).map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
+        Ok((listener, Listener { protocol, addr }))
+    });
+    match bound.collect() {
+        Err(error) if !extra.required => {
+            left_out.push(error);
+            Ok(Vec::new())
+        }
+        bound => bound,
     }
 }
 

@@ -1,9 +1,11 @@
 //! `teem tracker`: the meeting point alone.
 
+use tracker::Extra;
+
 use super::Context;
-use crate::hosting::{Hosted, Ready};
+use crate::hosting::{Hosted, Ready, Serve};
 use crate::lan::Lan;
-use crate::listen::{Listen, ListenAddr};
+use crate::listen::{ExtraListen, Listen, ListenAddr};
 use crate::locate;
 use crate::state::StateArgs;
 
@@ -32,9 +34,12 @@ pub(super) struct ServerArgs {
     /// Answer on this port, UDP and HTTP; 0 for any free one [default: 6969]
     #[arg(short, long, env = "TEEM_PORT", value_name = "N")]
     port: Option<u16>,
+    /// Speak JSON at this address, or off [default: where the tracker answers, on port 9000]
+    #[arg(long, env = "TEEM_JSON_LISTEN", value_name = "ADDR|off")]
+    json_listen: Option<ExtraListen>,
     /// Let others find this tracker on the local network
     #[arg(long, env = "TEEM_LAN", value_name = "on|off", default_value = "on")]
-    pub(super) lan: Lan,
+    lan: Lan,
 }
 
 impl ServerArgs {
@@ -42,11 +47,32 @@ impl ServerArgs {
     pub(super) fn listen(&self) -> Listen {
         Listen::new(&self.listen, self.port, locate::DEFAULT_PORT)
     }
+
+    /// Where the tracker answers.
+    pub(super) fn serve(&self) -> Serve {
+        Serve { listen: self.listen(), json: self.json(), lan: self.lan }
+    }
+
+    fn json(&self) -> Extra {
+        match &self.json_listen {
+            Some(ExtraListen::Off) => Extra::default(),
+            Some(ExtraListen::At(addr)) => {
+                Extra { listen: Listen::new(&[*addr], None, JSON_PORT).addrs, required: true }
+            }
+            None => {
+                let listen = self.listen();
+                // Who wants any free port wants no fixed one beside it.
+                let any = listen.addrs.iter().all(|addr| addr.port() == 0);
+                let port = if any { 0 } else { JSON_PORT };
+                Extra { listen: listen.on_port(port).addrs, required: false }
+            }
+        }
+    }
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let state = args.state.open()?;
-    let hosted = Hosted::start(&args.server.listen(), args.server.lan, &state, context).await?;
+    let hosted = Hosted::start(args.server.serve(), &state, context).await?;
     tell(&hosted.ready(), context);
     context.interrupt.wait().await;
     hosted.stop().await;
@@ -58,3 +84,6 @@ fn tell(ready: &Ready, context: &Context) {
     context.output.result(&format!("tracker {} at {}", ready.name, ready.addresses.join(", ")));
     context.output.note("running until Ctrl-C");
 }
+
+/// The JSON protocol's usual port.
+const JSON_PORT: u16 = 9000;

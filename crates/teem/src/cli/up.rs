@@ -41,8 +41,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     // A folder that is not there is better known before anything runs.
     let path = args.path.as_deref().map(whole_path).transpose()?;
     let state = args.state.open()?;
-    let lan = args.server.lan;
-    let hosted = Hosted::start(&args.server.listen(), lan, &state, context).await?;
+    let hosted = Hosted::start(args.server.serve(), &state, context).await?;
     let ended = match path {
         Some(path) => share(args, path, &hosted, &state, context).await,
         None => {

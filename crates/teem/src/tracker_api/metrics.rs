@@ -9,7 +9,7 @@ use tracker::{CatalogueError, Shared};
 pub(super) async fn render(shared: &Shared) -> Result<String, CatalogueError> {
     let mut text = String::with_capacity(4_096);
     let totals = shared.swarms.totals();
-    let (udp, http) = (&shared.udp, &shared.http);
+    let (udp, http, json) = (&shared.udp, &shared.http, &shared.json);
     let gauges = [
         ("teem_uptime_seconds", "Time since the start.", shared.uptime().as_secs()),
         ("teem_torrents", "Names in the catalogue.", shared.catalogue.count().await?),
@@ -34,6 +34,10 @@ pub(super) async fn render(shared: &Shared) -> Result<String, CatalogueError> {
         ("teem_http_announces_total", "HTTP announces answered.", read(&http.announces)),
         ("teem_http_scrapes_total", "HTTP scrapes answered.", read(&http.scrapes)),
         ("teem_http_refused_total", "HTTP announces and scrapes refused.", read(&http.refused)),
+        ("teem_json_connections_total", "JSON connections accepted.", read(&json.connections)),
+        ("teem_json_turned_away_total", "JSON connections too many.", read(&json.turned_away)),
+        ("teem_json_requests_total", "JSON requests answered.", read(&json.requests)),
+        ("teem_json_refused_total", "JSON requests answered with an error.", read(&json.refused)),
     ];
     for (kind, values) in [("gauge", &gauges[..]), ("counter", &counters[..])] {
         for (name, help, value) in values {

@@ -43,6 +43,7 @@ async fn start_at(folder: &TempDir, listen: &str) -> Server {
         listen: vec![listen.parse().unwrap()],
         data_dir: folder.path().to_owned(),
         intervals: Intervals::default(),
+        json: tracker::Extra::default(),
     };
     let tracker = Tracker::start(config, super::router).await.unwrap();
     let addr = tracker.listeners()[0].addr;

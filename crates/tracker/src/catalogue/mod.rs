@@ -4,6 +4,7 @@
 //! calls. A publication is on the disk before it is acknowledged. Operations run on blocking threads,
 //! a bounded number at once.
 
+mod files;
 mod name;
 mod schema;
 mod store;
@@ -15,6 +16,7 @@ use proto::metainfo::{Metainfo, MetainfoError};
 use proto::{InfoHash, InfoHashes};
 use tokio::sync::Semaphore;
 
+pub use files::{NamedFile, PieceHashes};
 pub use name::{Name, NameError};
 
 use crate::limits::{CATALOGUE_OPERATIONS_MAX, ENTRIES_MAX, METAINFO_LEN_MAX};

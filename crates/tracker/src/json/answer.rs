@@ -1,0 +1,236 @@
+//! What each request gets.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use proto::tracker::SwarmCounts;
+use proto::tracker::json::limits::{HASHES_MAX, PAGE_MAX, PEERS_MAX};
+use proto::tracker::json::{File, FilePage, Peer, Reply, Request, Stats};
+use registry::{FilesError, Token};
+
+use super::JsonShared;
+use crate::catalogue::{CatalogueError, NamedFile, PieceHashes};
+
+/// Answers a request from `ip`.
+pub(super) async fn answer(json: &JsonShared, ip: IpAddr, request: Request) -> Reply {
+    if let Some(session) = request.session() {
+        let now = json.shared.swarms.now();
+        let Some(token) = read_token(&session.token) else { return Reply::invalid_token() };
+        if let Err(error) = json.files.lock().renew(now, &session.peer_id, ip, &token) {
+            return Reply::error(error);
+        }
+    }
+    match request {
+        Request::Auth { peer_id, .. } => admit(json, ip, &peer_id),
+        Request::Register { session, port, files } => {
+            register(json, &session.peer_id, port, &files).await
+        }
+        Request::PeerList { file_name, .. } => peers(json, file_name).await,
+        Request::Keepalive { .. } => Reply::ack(),
+        Request::Unregister { session, files } => {
+            json.files.lock().remove(&session.peer_id, files.as_deref());
+            Reply::ack()
+        }
+        Request::BecomeSeeder { session, file_name, parts } => {
+            become_seeder(json, &session.peer_id, &file_name, parts).await
+        }
+        Request::FileList { page, .. } => files(json, page).await,
+        Request::GetCount { file_name, .. } => count(json, file_name).await,
+        Request::ChunkHashes { file_name, from, count, .. } => {
+            hashes(json, file_name, from, count).await
+        }
+        Request::Stats { .. } => {
+            let (peers, files) = json.files.lock().totals();
+            let requests = json.counters().requests.load(std::sync::atomic::Ordering::Relaxed);
+            Reply::Stats(Stats { peers, files, requests })
+        }
+    }
+}
+
+fn admit(json: &JsonShared, ip: IpAddr, peer_id: &str) -> Reply {
+    let token: Token = rand::random();
+    let now = json.shared.swarms.now();
+    match json.files.lock().admit(now, peer_id, ip, token) {
+        Ok(()) => Reply::token(write_token(&token)),
+        Err(error) => Reply::error(error),
+    }
+}
+
+async fn register(
+    json: &JsonShared,
+    peer_id: &str,
+    port: u16,
+    files: &BTreeMap<String, u32>,
+) -> Reply {
+    if let Err(reply) = check_parts(json, files).await {
+        return reply;
+    }
+    match json.files.lock().register(peer_id, port, files) {
+        Ok(()) => Reply::registered(),
+        Err(error) => Reply::error(error),
+    }
+}
+
+async fn become_seeder(json: &JsonShared, peer_id: &str, file_name: &str, parts: u32) -> Reply {
+    let one = BTreeMap::from([(file_name.to_owned(), parts)]);
+    if let Err(reply) = check_parts(json, &one).await {
+        return reply;
+    }
+    match json.files.lock().add(peer_id, file_name, parts) {
+        Ok(()) => Reply::ack(),
+        Err(error) => Reply::error(error),
+    }
+}
+
+/// The catalogue agrees with the parts that a peer says.
+async fn check_parts(json: &JsonShared, files: &BTreeMap<String, u32>) -> Result<(), Reply> {
+    let names = files.keys().cloned().collect();
+    let known = json.shared.catalogue.files(names).await.map_err(|error| sorry(&error))?;
+    for ((file, claimed), known) in files.iter().zip(known) {
+        if let Some(NamedFile { parts: known, .. }) = known
+            && known != *claimed
+        {
+            let (file, claimed) = (file.clone(), *claimed);
+            return Err(Reply::error(FilesError::Parts { file, known, claimed }));
+        }
+    }
+    Ok(())
+}
+
+async fn peers(json: &JsonShared, file_name: String) -> Reply {
+    let found = json.files.lock().find(&file_name, PEERS_MAX, rand::random());
+    let total_parts = match (found.parts, known(json, file_name).await) {
+        (_, Err(reply)) => return reply,
+        (_, Ok(Some(file))) => file.parts,
+        (parts, Ok(None)) => parts,
+    };
+    let peers = found.peers.into_iter().map(|(peer_id, addr)| Peer {
+        peer_id: peer_id.to_string(),
+        ip: addr.ip(),
+        port: addr.port(),
+    });
+    Reply::Peers { peers: peers.collect(), total_parts }
+}
+
+async fn count(json: &JsonShared, file_name: String) -> Reply {
+    match known(json, file_name.clone()).await {
+        Ok(Some(file)) => {
+            let (chunk_size, size) = (file.entry.piece_len, file.size);
+            Reply::chunk_count(file_name, file.parts, Some(chunk_size), Some(size))
+        }
+        Ok(None) => match json.files.lock().parts(&file_name) {
+            Some(parts) => Reply::chunk_count(file_name, parts, None, None),
+            None => unknown(&file_name),
+        },
+        Err(reply) => reply,
+    }
+}
+
+async fn hashes(json: &JsonShared, file_name: String, from: u32, count: Option<u32>) -> Reply {
+    match json.shared.catalogue.piece_hashes(file_name.clone()).await {
+        Ok(Some(PieceHashes::Known(hashes))) => {
+            let count = count.map_or(HASHES_MAX, |count| (count as usize).min(HASHES_MAX));
+            let some = hashes.iter().skip(from as usize).take(count);
+            Reply::chunk_hashes(some.map(ToString::to_string).collect())
+        }
+        Ok(Some(PieceHashes::None)) => Reply::error(format!(
+            "{file_name:?} has no SHA-256 hashes: it is a folder, or was published as v1 only"
+        )),
+        Ok(None) => unknown(&file_name),
+        Err(error) => sorry(&error),
+    }
+}
+
+/// Files of the catalogue and of peers, in the order of their names.
+async fn files(json: &JsonShared, page: FilePage) -> Reply {
+    let pattern = page.pattern.unwrap_or_default();
+    let after = page.after.unwrap_or_default();
+    let limit = page.limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
+    let named = json.shared.catalogue.list(&pattern, Some(after.clone()), limit + 1).await;
+    let (entries, _) = match named {
+        Ok(named) => named,
+        Err(error) => return sorry(&error),
+    };
+    let mut merged: BTreeMap<String, File> = BTreeMap::new();
+    for entry in entries {
+        let SwarmCounts { seeders, leechers, .. } =
+            json.shared.swarms.scrape(&entry.hashes.primary()).unwrap_or_default();
+        let total_parts = entry.size.div_ceil(u64::from(entry.piece_len.max(1))).max(1);
+        let file = File {
+            file_name: entry.name.clone(),
+            size: Some(entry.size),
+            total_parts: u32::try_from(total_parts).unwrap_or(u32::MAX),
+            seeders,
+            leechers,
+            simple_peers: 0,
+        };
+        merged.insert(entry.name, file);
+    }
+    let simple = json.files.lock();
+    for (name, total_parts, holders) in simple.list(&pattern, &after, limit + 1) {
+        let (file_name, size) = (name.to_owned(), None);
+        merged.entry(name.to_owned()).or_insert(File {
+            file_name,
+            size,
+            total_parts,
+            seeders: 0,
+            leechers: 0,
+            simple_peers: holders as u32,
+        });
+    }
+    let more = merged.len() > limit;
+    let mut files: Vec<File> = merged.into_values().take(limit).collect();
+    for file in &mut files {
+        file.simple_peers = simple.holders_of(&file.file_name) as u32;
+    }
+    let next = files.last().filter(|_| more).map(|last| last.file_name.clone());
+    Reply::Files { files, next }
+}
+
+async fn known(json: &JsonShared, file_name: String) -> Result<Option<NamedFile>, Reply> {
+    let found = json.shared.catalogue.files(vec![file_name]).await;
+    found.map(|mut found| found.pop().flatten()).map_err(|error| sorry(&error))
+}
+
+fn unknown(file_name: &str) -> Reply {
+    Reply::error(format!("nobody has a file of the name {file_name:?}"))
+}
+
+/// What went wrong is the operator's business; the client can only come back.
+fn sorry(error: &CatalogueError) -> Reply {
+    tracing::error!(%error, "answering a JSON request");
+    Reply::error("the tracker cannot answer now; try again later")
+}
+
+fn write_token(token: &Token) -> String {
+    format!("token_{:032x}", u128::from_be_bytes(*token))
+}
+
+fn read_token(text: &str) -> Option<Token> {
+    let digits = text.strip_prefix("token_").filter(|digits| digits.len() == 32)?;
+    let lower = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    lower.then(|| u128::from_str_radix(digits, 16).ok()).flatten().map(u128::to_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_read_as_they_are_written() {
+        let token = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255];
+        let text = write_token(&token);
+        assert_eq!(text, "token_000102030405060708090a0b0c0d0eff");
+        assert_eq!(read_token(&text), Some(token));
+        for bad in [
+            "",
+            "token_",
+            "token_00",
+            &text.to_uppercase(),
+            &format!("{text}0"),
+            "token_+00102030405060708090a0b0c0d0eff",
+        ] {
+            assert_eq!(read_token(bad), None, "{bad}");
+        }
+    }
+}

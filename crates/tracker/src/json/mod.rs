@@ -1,0 +1,212 @@
+//! JSON over TCP: connections in, one line out for each object (`proto::tracker::json`).
+//!
+//! A client that ends its object with a newline may send another one; all others get their answer and
+//! the end of the connection. The number of connections, the time for a request and the memory of
+//! long requests are bounded.
+
+mod answer;
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use proto::tracker::json::{Framed, Framer, JsonError, Reply, Request};
+use registry::{Files, Lives};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::limits::{
+    JSON_CONNECTIONS_MAX, JSON_IDLE_TIMEOUT, JSON_LINGER, JSON_LONG_REQUESTS_MAX,
+    JSON_SHORT_LEN_MAX, JSON_TRIES_AT_ONCE, JSON_TRY_TIMEOUT, JSON_WRITE_TIMEOUT,
+};
+use crate::server::Shared;
+
+/// What the JSON port has done.
+#[derive(Debug, Default)]
+pub struct JsonCounters {
+    /// Connections accepted.
+    pub connections: AtomicU64,
+    /// Connections closed at once, since there were too many.
+    pub turned_away: AtomicU64,
+    /// Requests answered.
+    pub requests: AtomicU64,
+    /// Of these, with an error.
+    pub refused: AtomicU64,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct JsonShared {
+    /// Who has which file by name.
+    files: Mutex<Files>,
+    shared: Arc<Shared>,
+    connections: Arc<Semaphore>,
+    long_requests: Arc<Semaphore>,
+    stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl JsonShared {
+    pub(crate) fn new(shared: Arc<Shared>, stop: CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            files: Mutex::new(Files::new(Lives::default())),
+            shared,
+            connections: Arc::new(Semaphore::new(JSON_CONNECTIONS_MAX)),
+            long_requests: Arc::new(Semaphore::new(JSON_LONG_REQUESTS_MAX)),
+            stop,
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    fn counters(&self) -> &JsonCounters {
+        &self.shared.json
+    }
+}
+
+/// Accepts connections until the tracker stops.
+pub(crate) async fn serve(listener: TcpListener, json: Arc<JsonShared>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = json.stop.cancelled() => return,
+        };
+        let (stream, addr) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: one connection's end helps.
+                tracing::warn!(%error, "accepting a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        json.counters().connections.fetch_add(1, Ordering::Relaxed);
+        let Ok(permit) = Arc::clone(&json.connections).try_acquire_owned() else {
+            json.counters().turned_away.fetch_add(1, Ordering::Relaxed);
+            continue;
+        };
+        let (ip, stop) = (addr.ip().to_canonical(), json.stop.clone());
+        let connection = Connection::new(stream, ip, Arc::clone(&json));
+        json.tasks.spawn(async move {
+            tokio::select! {
+                ended = connection.run() => if let Err(error) = ended {
+                    tracing::trace!(%error, "JSON connection");
+                },
+                () = stop.cancelled() => {}
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Forgets the silent, after one try to reach them.
+pub(crate) async fn sweep(json: Arc<JsonShared>) {
+    let mut rounds = tokio::time::interval(Duration::from_secs(1));
+    let tries = Arc::new(Semaphore::new(JSON_TRIES_AT_ONCE));
+    loop {
+        tokio::select! {
+            _ = rounds.tick() => {}
+            () = json.stop.cancelled() => return,
+        }
+        let now = json.shared.swarms.now();
+        let to_try = json.files.lock().sweep(now);
+        for (name, addr) in to_try {
+            // Too many at once: this one is forgotten untried, and registers again if it lives.
+            let Ok(permit) = Arc::clone(&tries).try_acquire_owned() else { break };
+            let json = Arc::clone(&json);
+            json.tasks.clone().spawn(async move {
+                if matches!(timeout(JSON_TRY_TIMEOUT, TcpStream::connect(addr)).await, Ok(Ok(_))) {
+                    let now = json.shared.swarms.now();
+                    json.files.lock().answered(now, &name);
+                }
+                drop(permit);
+            });
+        }
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    ip: IpAddr,
+    json: Arc<JsonShared>,
+    framer: Framer,
+    buffer: Vec<u8>,
+    /// Held while the buffer is long.
+    long: Option<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, ip: IpAddr, json: Arc<JsonShared>) -> Self {
+        Self { stream, ip, json, framer: Framer::default(), buffer: Vec::new(), long: None }
+    }
+
+    async fn run(mut self) -> io::Result<()> {
+        self.stream.set_nodelay(true)?;
+        loop {
+            let Some((object, goes_on)) = self.next_object().await? else { return Ok(()) };
+            let (reply, broken) = match object {
+                Ok(request) => (answer::answer(&self.json, self.ip, request).await, false),
+                Err(error) => (Reply::error(&error), error.ends_stream()),
+            };
+            let counters = self.json.counters();
+            counters.requests.fetch_add(1, Ordering::Relaxed);
+            if matches!(reply, Reply::Error(_)) {
+                counters.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            let mut line = Vec::new();
+            reply.encode(&mut line);
+            timeout(JSON_WRITE_TIMEOUT, self.stream.write_all(&line)).await??;
+            if broken || (!goes_on && self.buffer.trim_ascii().is_empty()) {
+                return self.close().await;
+            }
+        }
+    }
+
+    /// The next request, and whether the client means to go on; `None` when it has ended.
+    async fn next_object(&mut self) -> io::Result<Option<(Result<Request, JsonError>, bool)>> {
+        let deadline = Instant::now() + JSON_IDLE_TIMEOUT;
+        loop {
+            match self.framer.scan(&self.buffer) {
+                Ok(Some(Framed { range, goes_on })) => {
+                    let request = Request::decode(&self.buffer[range.clone()]);
+                    self.buffer.drain(..range.end);
+                    if self.buffer.is_empty() {
+                        // A long request leaves no long buffer behind.
+                        (self.buffer, self.long) = (Vec::new(), None);
+                    }
+                    return Ok(Some((request, goes_on)));
+                }
+                Ok(None) => {}
+                Err(error) => return Ok(Some((Err(error), false))),
+            }
+            if self.buffer.len() >= JSON_SHORT_LEN_MAX && self.long.is_none() {
+                let permit = Arc::clone(&self.json.long_requests).acquire_owned();
+                let permit = timeout_at(deadline, permit).await?.map_err(io::Error::other)?;
+                self.long = Some(permit);
+            }
+            self.buffer.reserve(READ_LEN);
+            let read = timeout_at(deadline, self.stream.read_buf(&mut self.buffer)).await??;
+            if read == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Ends our half, and lets the client read its answer before the other half ends.
+    async fn close(mut self) -> io::Result<()> {
+        self.stream.shutdown().await?;
+        let deadline = Instant::now() + JSON_LINGER;
+        let mut rest = [0; 4096];
+        while timeout_at(deadline, self.stream.read(&mut rest)).await?? > 0 {}
+        Ok(())
+    }
+}
+
+const READ_LEN: usize = 4 << 10;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -1,0 +1,150 @@
+"""The JSON protocol of the tracker (docs/protocols/json.md), and the example client that speaks it."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from content import MIB, random_file
+from proc import Process, wait_for
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "json_client.py"
+
+
+class Client:
+    """A client that keeps its connection."""
+
+    def __init__(self, addr, peer_id, source="127.0.0.1"):
+        self.peer_id = peer_id
+        self.socket = socket.create_connection(addr, 10, source_address=(source, 0))
+        self.file = self.socket.makefile("rwb")
+        self.token = None
+
+    def raw(self, text):
+        """Sends bytes and returns the answer, none when there is none."""
+        self.file.write(text)
+        self.file.flush()
+        line = self.file.readline()
+        return json.loads(line) if line else None
+
+    def ask(self, type, **fields):
+        """Sends a request and returns the answer."""
+        fields = {"type": type, "peer_id": self.peer_id, **({"token": self.token} if self.token else {}), **fields}
+        return self.raw(json.dumps(fields).encode() + b"\n")
+
+    def enter(self):
+        """Gets a token."""
+        reply = self.ask("AUTH")
+        assert reply["status"] == "OK" and re.fullmatch(r"token_[0-9a-f]{32}", reply["token"]), reply
+        self.token = reply["token"]
+        return self
+
+
+@pytest.fixture
+def tracker(teem):
+    """A tracker, and where it speaks JSON."""
+    process = teem.tracker()
+    process.json = next(each["addr"] for each in process.latest("ready")["listeners"] if each["protocol"] == "json")
+    host, port = process.json.rsplit(":", 1)
+    process.addr = (host, int(port))
+    assert port == "9000"
+    return process
+
+
+@pytest.fixture
+def join(tracker, cleanup):
+    """Makes clients with a token."""
+
+    def make(peer_id, source="127.0.0.1"):
+        client = Client(tracker.addr, peer_id, source).enter()
+        cleanup(client.socket)
+        return client
+
+    return make
+
+
+def test_peers_find_each_other_by_the_name_of_a_file(join):
+    anna, bert = join("anna", "127.0.0.2"), join("bert", "127.0.0.3")
+    assert anna.ask("REGISTER", port=8080, files={"document.pdf": 5, "video.mp4": 20}) == {"status": "REGISTERED"}
+    assert bert.ask("BECOME_SEEDER", file_name="document.pdf", parts=5) == {"status": "ACK"}
+    found = bert.ask("PEER_LIST", file_name="document.pdf")
+    assert found["total_parts"] == 5
+    assert {"peer_id": "anna", "ip": "127.0.0.2", "port": 8080} in found["peers"]
+    assert bert.ask("REQUEST", file_name="nothing") == {"peers": [], "total_parts": 0}
+    refused = bert.ask("REGISTER", port=1, files={"document.pdf": 6})
+    assert refused["status"] == "ERROR" and all(word in refused["error"] for word in ("document.pdf", "5", "6"))
+    assert anna.ask("UNREGISTER", files=["video.mp4"]) == {"status": "ACK"}
+    listed = anna.ask("FILE_LIST")
+    assert [(each["file_name"], each["simple_peers"]) for each in listed["files"]] == [("document.pdf", 2)]
+    stats = anna.ask("STATS")
+    assert (stats["peers"], stats["files"]) == (2, 1)
+
+
+def test_without_a_good_token_everything_is_refused(join, tracker):
+    anna = join("anna", "127.0.0.2")
+    stranger = join("stranger", "127.0.0.3")
+    stranger.peer_id, stranger.token = "anna", anna.token
+    for type in ("REGISTER", "PEER_LIST", "KEEPALIVE", "UNREGISTER", "FILE_LIST", "GET_COUNT", "CHUNK_HASHES", "STATS"):
+        reply = stranger.ask(type, port=1, files={}, file_name="x")
+        if type == "UNREGISTER":
+            reply = stranger.ask(type)
+        assert reply == {"status": "ERROR", "error": "Invalid token"}, type
+    nobody = Client(tracker.addr, "anna")
+    assert nobody.ask("KEEPALIVE") == {"status": "ERROR", "error": "Invalid token"}
+    assert "in use" in nobody.ask("AUTH")["error"]
+
+
+def test_a_shared_file_has_its_pieces_and_their_hashes(teem, folder, tracker, join):
+    source = random_file(folder / "source" / "file.bin", 2 * MIB + 5)
+    tree = random_file(folder / "source" / "tree" / "a" / "b.bin", MIB).parents[1]
+    random_file(tree / "c.bin", 10)
+    teem.share(source, tracker)
+    teem.share(tree, tracker)
+    client = join("anna")
+    count = client.ask("GET_COUNT", file_name="file.bin")
+    assert count == {
+        "type": "CHUNK_COUNT", "file_name": "file.bin", "count": 5, "chunk_size": 524_288, "size": 2 * MIB + 5,
+    }  # fmt: skip
+    hashes = client.ask("CHUNK_HASHES", file_name="file.bin")["hashes"]
+    assert len(hashes) == 5 and all(re.fullmatch("[0-9a-f]{64}", each) for each in hashes)
+    assert client.ask("CHUNK_HASHES", file_name="file.bin", **{"from": 1, "count": 2})["hashes"] == hashes[1:3]
+    inside = client.ask("GET_COUNT", file_name="tree/a/b.bin")
+    assert inside["size"] == MIB and inside["count"] == -(-MIB // inside["chunk_size"])
+    assert client.ask("PEER_LIST", file_name="file.bin")["total_parts"] == 5
+    wrong = client.ask("REGISTER", port=1, files={"file.bin": 4})
+    assert wrong["status"] == "ERROR" and "file.bin" in wrong["error"], wrong
+    listed = {each["file_name"]: each for each in client.ask("FILE_LIST")["files"]}
+    assert (listed["file.bin"]["seeders"], listed["file.bin"]["size"]) == (1, 2 * MIB + 5)
+    assert client.ask("GET_COUNT", file_name="tree/nothing")["status"] == "ERROR"
+
+
+def test_what_is_wrong_gets_an_error_or_the_end(tracker, join):
+    client = join("anna")
+    for wrong in (b'{"type":"FLY","peer_id":"p"}\n', b'{"type":\n"AUTH"}\n', b"{}\n", b'{"type":"AUTH","peer_id":"a",}\n'):
+        assert client.raw(wrong)["status"] == "ERROR", wrong
+    assert client.ask("KEEPALIVE") == {"status": "ACK"}, "an error does not end the connection"
+    for hostile in (b"hello\n", b'{"a":' * 100_000, b"[" * 100_000, b'{"a":"' + b"x" * (3 * MIB)):
+        other = Client(tracker.addr, "p")
+        try:
+            assert other.raw(hostile)["status"] == "ERROR"
+            assert other.file.readline() == b""
+        except ConnectionError:
+            pass  # It was told while it was still sending.
+    assert client.ask("KEEPALIVE") == {"status": "ACK"}
+    assert tracker.memory_peak_kib() < 60 * 1024
+
+
+def test_the_example_client_is_all_that_is_needed(folder, tracker):
+    share = Process("share", [sys.executable, EXAMPLE, tracker.json, "share", "document.pdf", "5", "8080"], folder)
+    try:
+        wait_for(lambda: "REGISTERED" in share.lines, 20, "registration", share)
+        find = [sys.executable, EXAMPLE, tracker.json, "find", "document.pdf"]
+        found = json.loads(subprocess.run(find, check=True, capture_output=True, timeout=20).stdout)
+        assert found["total_parts"] == 5 and [each["port"] for each in found["peers"]] == [8080]
+    finally:
+        share.kill()
+    assert len(EXAMPLE.read_text().splitlines()) < 60
