@@ -314,6 +314,7 @@ impl<'a> Opener<'a> {
             names,
             len: file.len,
             state: Mutex::new(found.state),
+            writing: Mutex::default(),
             looked_ms: AtomicU64::new(shared.now_ms()),
         });
         let storage = Arc::new(Storage {

@@ -54,6 +54,9 @@ pub(super) struct Slot {
     pub(super) names: Names,
     pub(super) len: u64,
     pub(super) state: Mutex<SlotState>,
+    /// Held by who writes. The system lets one writer into a file at a time, too, but there the others
+    /// spin as long as it takes.
+    pub(super) writing: Mutex<()>,
     /// When the path was looked at last, in milliseconds since the workers started.
     pub(super) looked_ms: AtomicU64,
 }

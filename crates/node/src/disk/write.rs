@@ -49,7 +49,9 @@ impl Storage {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the piece has a gap"))?;
         match self.target(span.file)? {
             Target::Write(file) => {
+                let turn = self.slot(span.file).writing.lock();
                 write_all_at(&file, slices, span.file_offset)?;
+                drop(turn);
                 self.shared.descriptors.mark_dirty(self.id, span.file);
                 Ok(())
             }
