@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The benchmark: Teem beside libtorrent, aria2, rqbit and a bare pipeline, on this machine, over loopback.
 
-    scripts/bench                  everything, about an hour
+    scripts/bench                  everything; 34 minutes on two cores
     scripts/bench --quick          256 MiB, one run each: does it work?
     scripts/bench --only transfers,create --media tmpfs --peers teem,libtorrent
 

@@ -1,4 +1,7 @@
-"""rqbit in the same swarm, v1, both directions. Cargo must build it: scripts/beside-ci does, CI does not."""
+"""rqbit in the same swarm, v1, both directions. Cargo must build it: scripts/beside-ci does, CI does not.
+
+The name keeps it out of what pytest collects by itself.
+"""
 
 import os
 from pathlib import Path
@@ -10,8 +13,6 @@ from content import MIB, assert_same, random_file
 from peers import PEER_PORT, make_torrent
 from proc import Process, wait_for
 from teem import EXIT_DONE
-
-pytestmark = pytest.mark.beside
 
 
 def rqbit(teem, torrent, folder, *more):
