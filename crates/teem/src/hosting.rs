@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use tracker::{Extra, Intervals, Protocol, Tracker, TrackerConfig};
+use tracker::{Extra, Intervals, Tracker, TrackerConfig};
 
 use crate::cli::Context;
 use crate::lan::{Advertisement, Lan};
@@ -69,14 +69,10 @@ impl Hosted {
         for error in tracker.left_out() {
             context.output.warn(&format!("{error}; going on without it"));
         }
-        let listeners = tracker.listeners().iter().map(|listener| Listener {
-            protocol: match listener.protocol {
-                Protocol::Udp => "udp",
-                Protocol::Http => "http",
-                Protocol::Json => "json",
-            },
-            addr: listener.addr,
-        });
+        let listeners = tracker
+            .listeners()
+            .iter()
+            .map(|listener| Listener { protocol: listener.protocol.name(), addr: listener.addr });
         let listeners: Vec<Listener> = listeners.collect();
         let addrs = http_addrs(&listeners);
         let advertisement = match serve.lan {

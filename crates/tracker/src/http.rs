@@ -25,12 +25,12 @@ use proto::tracker::{Announced, Refusal};
 use registry::Families;
 use registry::limits::NUMWANT_MAX;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use crate::accept::{ConnectionCounters, Gate};
 use crate::limits::{
     HTTP_CONNECTION_LIFE_MAX, HTTP_CONNECTIONS_MAX, HTTP_HEAD_LEN_MAX, HTTP_HEAD_TIMEOUT,
     HTTP_STOP_TIMEOUT,
@@ -40,10 +40,8 @@ use crate::swarms::{Asker, Swarms};
 /// What the HTTP port has done.
 #[derive(Debug, Default)]
 pub struct HttpCounters {
-    /// Connections accepted.
-    pub connections: AtomicU64,
-    /// Connections closed at once, since there were too many.
-    pub turned_away: AtomicU64,
+    /// Connections.
+    pub connections: ConnectionCounters,
     /// Requests of any kind.
     pub requests: AtomicU64,
     /// Announces answered.
@@ -70,8 +68,7 @@ pub(crate) struct HttpShared {
     pub(crate) swarms: Arc<Swarms>,
     pub(crate) counters: Arc<HttpCounters>,
     pub(crate) router: Router,
-    pub(crate) permits: Arc<Semaphore>,
-    pub(crate) stop: CancellationToken,
+    pub(crate) gate: Gate,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -82,48 +79,33 @@ impl HttpShared {
         router: Router,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let permits = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
-        Arc::new(Self { swarms, counters, router, permits, stop, tasks: TaskTracker::new() })
+        let gate = Gate::new(HTTP_CONNECTIONS_MAX, stop);
+        Arc::new(Self { swarms, counters, router, gate, tasks: TaskTracker::new() })
     }
 }
 
 /// Accepts connections until the tracker stops.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<HttpShared>) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shared.stop.cancelled() => return,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Out of descriptors, most likely: one connection's end helps.
-                tracing::warn!(%error, "accepting a connection");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        shared.counters.connections.fetch_add(1, Ordering::Relaxed);
-        let Ok(permit) = Arc::clone(&shared.permits).try_acquire_owned() else {
-            shared.counters.turned_away.fetch_add(1, Ordering::Relaxed);
-            continue;
-        };
+    let handle = |stream, remote, permit| {
         let task_shared = Arc::clone(&shared);
         shared.tasks.spawn(async move {
-            if let Err(error) = handle_connection(stream, task_shared).await {
+            if let Err(error) = handle_connection(stream, remote, task_shared).await {
                 tracing::trace!(%error, "HTTP connection");
             }
             drop(permit);
         });
-    }
+    };
+    shared.gate.accept(listener, &shared.counters.connections, handle).await;
 }
 
-async fn handle_connection(stream: TcpStream, shared: Arc<HttpShared>) -> io::Result<()> {
+async fn handle_connection(
+    stream: TcpStream,
+    remote: SocketAddr,
+    shared: Arc<HttpShared>,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let remote = stream.peer_addr()?;
-    let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
     let ends = Connection { remote, local: stream.local_addr()? };
-    let stop = shared.stop.clone();
+    let stop = shared.gate.stop().clone();
     let service = service_fn(move |request| answer(request, ends, Arc::clone(&shared)));
     let mut server = http1::Builder::new();
     server

@@ -1,11 +1,11 @@
 //! The tracker: servers that decode, ask the registry and encode, and the catalogue of names.
 //!
-//! UDP (BEP 15) and HTTP (BEP 3, 7, 23, 48) answer on one port number and from one set of swarms; JSON
-//! over TCP, on another, knows files by name. The
-//! HTTP port carries more than announces: whatever else is asked goes to a router handed in, which
-//! finds everything in [`Shared`].
+//! UDP (BEP 15) and HTTP (BEP 3, 7, 23, 48) answer on one port number and from one set of swarms;
+//! JSON over TCP, on another, knows files by name. The HTTP port carries more than announces: whatever
+//! else is asked goes to a router handed in, which finds everything in [`Shared`].
 #![forbid(unsafe_code)]
 
+mod accept;
 mod catalogue;
 mod connection_id;
 mod http;
@@ -15,6 +15,7 @@ mod server;
 mod swarms;
 mod udp;
 
+pub use accept::ConnectionCounters;
 pub use catalogue::{
     Catalogue, CatalogueError, Entry, Found, Name, NameError, NameTaken, NamedFile, PieceHashes,
     Published, Which,

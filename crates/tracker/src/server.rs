@@ -102,13 +102,21 @@ pub enum Protocol {
     Json,
 }
 
-impl std::fmt::Display for Protocol {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl Protocol {
+    /// Its word in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Udp => "udp",
             Self::Http => "http",
             Self::Json => "json",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
     }
 }
 

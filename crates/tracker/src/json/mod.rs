@@ -7,7 +7,7 @@
 mod answer;
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::accept::{ConnectionCounters, Gate};
 use crate::limits::{
     JSON_CONNECTIONS_MAX, JSON_IDLE_TIMEOUT, JSON_LINGER, JSON_LONG_REQUESTS_MAX,
     JSON_SHORT_LEN_MAX, JSON_TRIES_AT_ONCE, JSON_TRY_TIMEOUT, JSON_WRITE_TIMEOUT,
@@ -31,10 +32,8 @@ use crate::server::Shared;
 /// What the JSON port has done.
 #[derive(Debug, Default)]
 pub struct JsonCounters {
-    /// Connections accepted.
-    pub connections: AtomicU64,
-    /// Connections closed at once, since there were too many.
-    pub turned_away: AtomicU64,
+    /// Connections.
+    pub connections: ConnectionCounters,
     /// Requests answered.
     pub requests: AtomicU64,
     /// Of these, with an error.
@@ -47,9 +46,8 @@ pub(crate) struct JsonShared {
     /// Who has which file by name.
     files: Mutex<Files>,
     shared: Arc<Shared>,
-    connections: Arc<Semaphore>,
+    gate: Gate,
     long_requests: Arc<Semaphore>,
-    stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -58,9 +56,8 @@ impl JsonShared {
         Arc::new(Self {
             files: Mutex::new(Files::new(Lives::default())),
             shared,
-            connections: Arc::new(Semaphore::new(JSON_CONNECTIONS_MAX)),
+            gate: Gate::new(JSON_CONNECTIONS_MAX, stop),
             long_requests: Arc::new(Semaphore::new(JSON_LONG_REQUESTS_MAX)),
-            stop,
             tasks: TaskTracker::new(),
         })
     }
@@ -72,27 +69,9 @@ impl JsonShared {
 
 /// Accepts connections until the tracker stops.
 pub(crate) async fn serve(listener: TcpListener, json: Arc<JsonShared>) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = json.stop.cancelled() => return,
-        };
-        let (stream, addr) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of descriptors, most likely: one connection's end helps.
-                tracing::warn!(%error, "accepting a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        json.counters().connections.fetch_add(1, Ordering::Relaxed);
-        let Ok(permit) = Arc::clone(&json.connections).try_acquire_owned() else {
-            json.counters().turned_away.fetch_add(1, Ordering::Relaxed);
-            continue;
-        };
-        let (ip, stop) = (addr.ip().to_canonical(), json.stop.clone());
-        let connection = Connection::new(stream, ip, Arc::clone(&json));
+    let handle = |stream, remote: SocketAddr, permit| {
+        let stop = json.gate.stop().clone();
+        let connection = Connection::new(stream, remote.ip(), Arc::clone(&json));
         json.tasks.spawn(async move {
             tokio::select! {
                 ended = connection.run() => if let Err(error) = ended {
@@ -102,7 +81,8 @@ pub(crate) async fn serve(listener: TcpListener, json: Arc<JsonShared>) {
             }
             drop(permit);
         });
-    }
+    };
+    json.gate.accept(listener, &json.counters().connections, handle).await;
 }
 
 /// Forgets the silent, after one try to reach them.
@@ -112,7 +92,7 @@ pub(crate) async fn sweep(json: Arc<JsonShared>) {
     loop {
         tokio::select! {
             _ = rounds.tick() => {}
-            () = json.stop.cancelled() => return,
+            () = json.gate.stop().cancelled() => return,
         }
         let now = json.shared.swarms.now();
         let to_try = json.files.lock().sweep(now);
@@ -209,4 +189,3 @@ impl Connection {
 }
 
 const READ_LEN: usize = 4 << 10;
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

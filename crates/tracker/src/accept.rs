@@ -1,0 +1,74 @@
+//! Taking connections in: a bounded number at once, until the tracker stops.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// What a port has taken in.
+#[derive(Debug, Default)]
+pub struct ConnectionCounters {
+    /// Connections accepted.
+    pub accepted: AtomicU64,
+    /// Connections closed at once, since there were too many.
+    pub turned_away: AtomicU64,
+}
+
+/// The connections of one kind.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    permits: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl Gate {
+    /// At most `connections_max` at once.
+    pub(crate) fn new(connections_max: usize, stop: CancellationToken) -> Self {
+        Self { permits: Arc::new(Semaphore::new(connections_max)), stop }
+    }
+
+    /// Cancelled when the tracker stops.
+    pub(crate) const fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Accepts connections until the tracker stops. `handle` keeps the permit as long as the connection.
+    pub(crate) async fn accept(
+        &self,
+        listener: TcpListener,
+        counters: &ConnectionCounters,
+        mut handle: impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
+    ) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.stop.cancelled() => return,
+            };
+            let (stream, addr) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, most likely: one connection's end helps.
+                    tracing::warn!(%error, "accepting a connection");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            counters.accepted.fetch_add(1, Ordering::Relaxed);
+            match Arc::clone(&self.permits).try_acquire_owned() {
+                Ok(permit) => {
+                    let ip = addr.ip().to_canonical();
+                    handle(stream, SocketAddr::new(ip, addr.port()), permit);
+                }
+                Err(_) => {
+                    counters.turned_away.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
+
+const PAUSE: Duration = Duration::from_millis(50);
