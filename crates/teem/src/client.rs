@@ -156,6 +156,8 @@ impl ClientError {
                     dto::RefusalCode::BadName
                     | dto::RefusalCode::BadTorrent
                     | dto::RefusalCode::BadRequest
+                    | dto::RefusalCode::Unauthorised
+                    | dto::RefusalCode::Forbidden
                     | dto::RefusalCode::NotFound
                     | dto::RefusalCode::BadMethod
                     | dto::RefusalCode::TooLarge

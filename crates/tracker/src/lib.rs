@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod access;
 mod catalogue;
 mod connection_id;
 mod http;
@@ -16,6 +17,7 @@ mod swarms;
 mod udp;
 
 pub use accept::ConnectionCounters;
+pub use access::{Access, Caller, Denied, Owner, Scope, Secret};
 pub use catalogue::{
     Catalogue, CatalogueError, Entry, Found, Name, NameError, NameTaken, NamedFile, PieceHashes,
     Published, Which,

@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::access::Access;
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::connection_id::ConnectionIds;
 use crate::http::{self, HttpCounters, HttpShared};
@@ -134,6 +135,8 @@ pub struct Listener {
 pub struct Shared {
     /// What the tracker calls itself.
     pub name: String,
+    /// Who may do what.
+    pub access: Access,
     /// Every swarm.
     pub swarms: Arc<Swarms>,
     /// Every name. Publish with [`Shared::publish`], so that the swarms hear of it.
@@ -208,6 +211,7 @@ impl Tracker {
 
         let shared = Arc::new(Shared {
             name: config.name,
+            access: Access::open(),
             swarms: Arc::clone(&swarms),
             catalogue,
             listeners: bound

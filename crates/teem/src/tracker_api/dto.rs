@@ -165,6 +165,10 @@ pub(crate) enum RefusalCode {
     BadTorrent,
     /// 400: anything else about the request.
     BadRequest,
+    /// 401: nobody knows who asks, and that matters here.
+    Unauthorised,
+    /// 403: who asks may not.
+    Forbidden,
     /// 404: no such name, hash or page.
     NotFound,
     /// 405: not with this method.

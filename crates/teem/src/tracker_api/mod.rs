@@ -6,6 +6,7 @@
 //! letter by letter before it gets into a URL; without a usable one the connection's own address
 //! stands in. The torrent's own trackers follow in later tiers, those on loopback left out.
 
+mod caller;
 mod convert;
 pub(crate) mod dto;
 mod hosts;

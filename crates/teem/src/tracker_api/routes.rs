@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tracker::limits::{METAINFO_LEN_MAX, PATTERN_LEN_MAX};
 use tracker::{Connection, Published, Shared, Which};
 
+use super::caller::{Publisher, Reader};
 use super::dto::{self, RefusalCode};
 use super::refusal::Refused;
 use super::{convert, hosts, metrics};
@@ -50,6 +51,7 @@ struct ListQuery {
 }
 
 async fn list(
+    _: Reader,
     State(shared): State<Arc<Shared>>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<dto::Page>, Refused> {
@@ -66,6 +68,7 @@ async fn list(
 }
 
 async fn show(
+    _: Reader,
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
 ) -> Result<Json<dto::EntryWithPeers>, Refused> {
@@ -76,6 +79,7 @@ async fn show(
 }
 
 async fn publish(
+    Publisher(caller): Publisher,
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     Extension(connection): Extension<Connection>,
@@ -83,7 +87,9 @@ async fn publish(
     body: Body,
 ) -> Result<Response, Refused> {
     let bytes = read(body, &headers).await?;
-    let by = connection.remote.ip().to_string();
+    let by = caller
+        .owner
+        .map_or_else(|| connection.remote.ip().to_string(), |owner| owner.as_str().to_owned());
     let published = shared.publish(&name, bytes.into(), &by).await?;
     let created = matches!(published, Published::Created(_));
     let reply = dto::Published {
@@ -116,6 +122,7 @@ async fn read(body: Body, headers: &HeaderMap) -> Result<Bytes, Refused> {
 }
 
 async fn torrent(
+    _: Reader,
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     Extension(connection): Extension<Connection>,
@@ -135,6 +142,7 @@ async fn torrent(
 }
 
 async fn magnet(
+    _: Reader,
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     Extension(connection): Extension<Connection>,
@@ -168,7 +176,10 @@ fn internal(error: impl std::fmt::Display) -> Refused {
     Refused::new(status, RefusalCode::Internal, "the tracker cannot read what it stored")
 }
 
-async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<dto::Status>, Refused> {
+async fn status(
+    _: Reader,
+    State(shared): State<Arc<Shared>>,
+) -> Result<Json<dto::Status>, Refused> {
     let totals = shared.swarms.totals();
     Ok(Json(dto::Status {
         name: shared.name.clone(),
@@ -181,7 +192,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<dto::Status>, 
     }))
 }
 
-async fn show_metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Refused> {
+async fn show_metrics(_: Reader, State(shared): State<Arc<Shared>>) -> Result<Response, Refused> {
     let text = metrics::render(&shared).await?;
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4");
     Ok(([(CONTENT_TYPE, content_type)], text).into_response())

@@ -1,0 +1,63 @@
+//! Who asks: the secret in a request's `Authorization: Bearer` header, and what it allows.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use tracker::{Caller, Denied, Scope, Secret, Shared};
+
+use super::dto::RefusalCode;
+use super::refusal::Refused;
+
+/// Whoever may read.
+#[derive(Debug)]
+pub(super) struct Reader;
+
+/// Whoever may publish.
+#[derive(Debug)]
+pub(super) struct Publisher(pub(super) Caller);
+
+impl FromRequestParts<Arc<Shared>> for Reader {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refused> {
+        caller(parts, shared, Scope::Read).map(|_| Self)
+    }
+}
+
+impl FromRequestParts<Arc<Shared>> for Publisher {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refused> {
+        caller(parts, shared, Scope::Publish).map(Self)
+    }
+}
+
+fn caller(parts: &Parts, shared: &Shared, needed: Scope) -> Result<Caller, Refused> {
+    let secret = secret_in(&parts.headers)?;
+    Ok(shared.access.caller(secret.as_ref())?.with(needed)?)
+}
+
+fn secret_in(headers: &HeaderMap) -> Result<Option<Secret>, Denied> {
+    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    let text = header.to_str().map_err(|_| Denied::BadToken)?;
+    let (scheme, secret) = text.split_once(' ').ok_or(Denied::BadToken)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Denied::BadToken);
+    }
+    Secret::parse(secret.trim()).map(Some).ok_or(Denied::BadToken)
+}
+
+impl From<Denied> for Refused {
+    fn from(denied: Denied) -> Self {
+        let (status, code) = match denied {
+            Denied::NoToken | Denied::BadToken => {
+                (StatusCode::UNAUTHORIZED, RefusalCode::Unauthorised)
+            }
+            Denied::Scope => (StatusCode::FORBIDDEN, RefusalCode::Forbidden),
+        };
+        Self::new(status, code, denied.to_string())
+    }
+}
