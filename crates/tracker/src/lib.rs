@@ -17,7 +17,10 @@ mod swarms;
 mod udp;
 
 pub use accept::ConnectionCounters;
-pub use access::{Access, Caller, Denied, Owner, Scope, Secret};
+pub use access::{
+    Access, Caller, Denied, NewToken, Owner, Passkey, Scope, Secret, Token, TokenError, TokenId,
+    TokenStore, TokenStoreError,
+};
 pub use catalogue::{
     Catalogue, CatalogueError, Entry, Found, Name, NameError, NameTaken, NamedFile, PieceHashes,
     Published, Which,

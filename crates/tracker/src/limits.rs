@@ -53,7 +53,8 @@ pub(crate) const JSON_LINGER: Duration = Duration::from_secs(2);
 /// Requests up to this length need no permit.
 pub(crate) const JSON_SHORT_LEN_MAX: usize = 16 << 10;
 
-/// Longer requests that arrive at once; the others wait. With two megabytes each, as buffers grow, this is 128 MiB.
+/// Longer requests that arrive at once; the others wait. With two megabytes each, as buffers grow, this
+/// is 128 MiB.
 pub(crate) const JSON_LONG_REQUESTS_MAX: usize = 64;
 
 /// What a silent peer gets to accept a connection.
@@ -76,6 +77,9 @@ pub const PATTERN_LEN_MAX: usize = NAME_LEN_MAX;
 
 /// Entries on one page of a list.
 pub const PAGE_MAX: usize = 1_000;
+
+/// Tokens: all are in memory, a few hundred bytes each.
+pub const TOKENS_MAX: i64 = 100_000;
 
 /// Catalogue operations at once; more wait for their turn.
 pub(crate) const CATALOGUE_OPERATIONS_MAX: usize = 32;

@@ -4,8 +4,17 @@
 //! what they publish under it. A private one knows its callers by tokens.
 
 mod secret;
+mod store;
+mod token;
 
-pub use secret::Secret;
+use parking_lot::RwLock;
+
+pub use secret::{Passkey, Secret};
+pub use store::{TokenStore, TokenStoreError};
+pub use token::{NewToken, Token, TokenError, TokenId};
+
+use store::Version;
+use token::Tokens;
 
 /// What a caller may do. Each includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +25,24 @@ pub enum Scope {
     Publish,
     /// Everything: tokens, statistics, other people's names.
     Admin,
+}
+
+impl Scope {
+    /// Its word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Publish => "publish",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The scope of a word.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Read, Self::Publish, Self::Admin].into_iter().find(|scope| scope.name() == name)
+    }
 }
 
 /// Who owns a name: whoever shows the same secret, or, on a private tracker, a token of the same name.
@@ -42,6 +69,8 @@ pub struct Caller {
     pub scope: Scope,
     /// Who they are, if they said so.
     pub owner: Option<Owner>,
+    /// The token that they showed.
+    pub token: Option<TokenId>,
 }
 
 /// Why a caller may not.
@@ -60,13 +89,46 @@ pub enum Denied {
 
 /// Decides who may do what.
 #[derive(Debug)]
-pub struct Access(());
+pub struct Access {
+    /// None when everybody may read and publish.
+    private: Option<Private>,
+}
+
+#[derive(Debug)]
+struct Private {
+    store: TokenStore,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    tokens: Tokens,
+    version: Version,
+}
 
 impl Access {
     /// Everybody may read and publish.
     #[must_use]
     pub const fn open() -> Self {
-        Self(())
+        Self { private: None }
+    }
+
+    /// Only who has a token may do what it allows. At the first start an administrator's token is made:
+    /// its secret is told here and never again. Blocks.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn private(store: TokenStore) -> Result<(Self, Option<Secret>), TokenStoreError> {
+        let first = store.first_admin(unix_now())?;
+        let (version, stored) = (store.version()?, store.load()?);
+        let known = RwLock::new(Known { tokens: Tokens::new(stored), version });
+        Ok((Self { private: Some(Private { store, known }) }, first))
+    }
+
+    /// Callers need a token.
+    #[must_use]
+    pub const fn is_private(&self) -> bool {
+        self.private.is_some()
     }
 
     /// Who sends this secret, or none.
@@ -74,8 +136,61 @@ impl Access {
     /// # Errors
     /// When they may not even read.
     pub fn caller(&self, secret: Option<&Secret>) -> Result<Caller, Denied> {
-        Ok(Caller { scope: Scope::Publish, owner: secret.map(Owner::of_secret) })
+        let Some(private) = &self.private else {
+            let owner = secret.map(Owner::of_secret);
+            return Ok(Caller { scope: Scope::Publish, owner, token: None });
+        };
+        let known = private.known.read();
+        let token = known.tokens.of_secret(unix_now(), secret.ok_or(Denied::NoToken)?);
+        let token = token.ok_or(Denied::BadToken)?;
+        Ok(Caller { scope: token.scope, owner: Some(token.owner()), token: Some(token.id) })
     }
+
+    /// Whether an announce or a scrape with this passkey, or none, is answered.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn announcer(&self, passkey: Option<&Passkey>) -> Result<(), Denied> {
+        let Some(private) = &self.private else { return Ok(()) };
+        let known = private.known.read();
+        let token = known.tokens.of_passkey(unix_now(), passkey.ok_or(Denied::NoToken)?);
+        token.map(|_| ()).ok_or(Denied::BadToken)
+    }
+
+    /// Whether what began with a token may go on.
+    #[must_use]
+    pub fn is_live(&self, token: Option<TokenId>) -> bool {
+        match (&self.private, token) {
+            (None, _) => true,
+            (Some(private), Some(id)) => private.known.read().tokens.is_live(unix_now(), id),
+            (Some(_), None) => false,
+        }
+    }
+
+    /// Where tokens are kept; an open tracker has none.
+    #[must_use]
+    pub fn tokens(&self) -> Option<&TokenStore> {
+        self.private.as_ref().map(|private| &private.store)
+    }
+
+    /// Takes in what has changed among the tokens, whoever changed it. Blocks.
+    ///
+    /// # Errors
+    /// When the database fails: what was known stays.
+    pub fn refresh(&self) -> Result<(), TokenStoreError> {
+        let Some(private) = &self.private else { return Ok(()) };
+        let version = private.store.version()?;
+        if private.known.read().version != version {
+            let tokens = Tokens::new(private.store.load()?);
+            *private.known.write() = Known { tokens, version };
+        }
+        Ok(())
+    }
+}
+
+fn unix_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 impl Caller {

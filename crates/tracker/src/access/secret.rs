@@ -34,9 +34,52 @@ impl Secret {
         digest::sha256(self.0.as_bytes())
     }
 
+    /// What announces carry in its place, since announce URLs end up in torrent files. It cannot be
+    /// turned back into the secret.
+    #[must_use]
+    pub fn passkey(&self) -> Passkey {
+        let mut message = PASSKEY_CONTEXT.to_vec();
+        message.extend_from_slice(self.0.as_bytes());
+        Passkey(hex(&digest::sha256(&message)[..PASSKEY_LEN / 2]))
+    }
+
     /// Tells it from others in public.
     pub(super) fn fingerprint(&self) -> String {
         hex(&self.digest()[..FINGERPRINT_LEN])
+    }
+}
+
+/// The part of an announce URL that tells a private tracker who announces: `/PASSKEY/announce`, 40 hex
+/// digits. It allows announces and scrapes, nothing else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Passkey(String);
+
+impl Passkey {
+    /// The passkey in an announce URL's path and query, if its first part is one.
+    #[must_use]
+    pub fn in_path(path: &str) -> Option<Self> {
+        let first = path.strip_prefix('/')?.split(['/', '?']).next()?;
+        let fits = first.len() == PASSKEY_LEN
+            && first.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        fits.then(|| Self(first.to_owned()))
+    }
+
+    /// The passkey itself, for whom it belongs to.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored in its place.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        digest::sha256(self.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for Passkey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passkey(..)")
     }
 }
 
@@ -55,6 +98,9 @@ const PREFIX: &str = "teem_";
 const LEN_MIN: usize = 16;
 const LEN_MAX: usize = 200;
 const FINGERPRINT_LEN: usize = 16;
+/// Hex digits.
+const PASSKEY_LEN: usize = 40;
+const PASSKEY_CONTEXT: &[u8] = b"teem passkey 1\n";
 
 #[cfg(test)]
 mod tests {
@@ -66,6 +112,21 @@ mod tests {
         assert_eq!(format!("{secret:?}"), "Secret(..)");
         assert_eq!(Secret::parse(secret.reveal()).as_ref(), Some(&secret));
         assert_eq!(secret.reveal().len(), PREFIX.len() + 64);
+    }
+
+    #[test]
+    fn passkeys_stand_first_in_the_path() {
+        let passkey = Secret::new([7; 32]).passkey();
+        let key = passkey.reveal();
+        for path in ["/KEY/announce", "/KEY/announce?x=1", "/KEY", "/KEY?x"] {
+            let found = Passkey::in_path(&path.replace("KEY", key));
+            assert_eq!(found.as_ref(), Some(&passkey), "{path}");
+        }
+        for path in ["", "/", "/announce", "KEY/announce", "/x/KEY", "/KEYa/announce"] {
+            assert_eq!(Passkey::in_path(&path.replace("KEY", key)), None, "{path}");
+        }
+        assert_eq!(Passkey::in_path(&format!("/{}/a", key.to_uppercase())), None);
+        assert_ne!(Secret::new([8; 32]).passkey(), passkey);
     }
 
     #[test]

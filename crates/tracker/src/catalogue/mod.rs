@@ -21,6 +21,7 @@ pub use name::{Name, NameError};
 
 use crate::limits::{CATALOGUE_OPERATIONS_MAX, ENTRIES_MAX, METAINFO_LEN_MAX};
 use store::Store;
+pub(crate) use store::open_database;
 
 /// What is known of a name without its torrent file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,8 @@ const APPLICATION_ID: i32 = 0x5465_656d;
 
 /// Each step brings the schema from its index to the next version (`user_version`). Steps are never
 /// changed, only added.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE entry (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -30,7 +31,23 @@ const STEPS: [&str; 1] = ["
         entry_id INTEGER PRIMARY KEY REFERENCES entry (id) ON DELETE CASCADE,
         bytes BLOB NOT NULL
     ) STRICT;
-"];
+",
+    "
+    CREATE TABLE token (
+        -- AUTOINCREMENT: the number of a token that is gone means no other one later.
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL,
+        note TEXT NOT NULL,
+        scope TEXT NOT NULL CHECK (scope IN ('read', 'publish', 'admin')),
+        -- SHA-256 of what its holder sends, and of what their announces carry.
+        secret BLOB NOT NULL UNIQUE CHECK (length(secret) = 32),
+        passkey BLOB NOT NULL UNIQUE CHECK (length(passkey) = 32),
+        created INTEGER NOT NULL,
+        expires INTEGER,
+        revoked INTEGER NOT NULL DEFAULT 0 CHECK (revoked IN (0, 1))
+    ) STRICT;
+",
+];
 
 /// Brings the database up to date.
 pub(super) fn migrate(connection: &mut Connection, path: &str) -> Result<(), CatalogueError> {

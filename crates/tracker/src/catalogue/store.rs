@@ -15,6 +15,9 @@ use crate::limits::ENTRIES_MAX;
 /// Databases up to this size are checked from end to end when they are opened.
 const CHECKED_LEN_MAX: u64 = 64 << 20;
 
+/// The database in the data folder.
+const FILE: &str = "tracker.db";
+
 /// The columns that [`entry_of`] reads.
 const COLUMNS: &str = "id, name, v1, v2, size, files, piece_len, published";
 
@@ -39,19 +42,15 @@ impl Store {
             TryLockError::WouldBlock => CatalogueError::Locked(folder.display().to_string()),
             TryLockError::Error(source) => disk("lock", &lock_path)(source),
         })?;
-        let path = folder.join("tracker.db");
+        let writer = open_database(folder)?;
+        let path = folder.join(FILE);
         let shown = path.display().to_string();
         let open = || -> Result<_, CatalogueError> {
-            let mut writer = connect(&path)?;
-            check(&writer, &path)?;
-            schema::migrate(&mut writer, &shown)?;
-            // A publication is acknowledged when it is on the disk.
-            writer.pragma_update(None, "synchronous", "FULL")?;
             let reader = connect(&path)?;
             reader.pragma_update(None, "query_only", true)?;
-            Ok((writer, reader))
+            Ok(reader)
         };
-        let (writer, reader) = open().map_err(|error| explained(error, &shown))?;
+        let reader = open().map_err(|error| explained(error, &shown))?;
         Ok(Self { writer: Mutex::new(writer), reader: Mutex::new(reader), _lock: lock })
     }
 
@@ -145,6 +144,21 @@ impl Store {
         let hashes = statement.query_map([], |row| Ok(entry_of(row)?.1.hashes))?;
         Ok(hashes.collect::<Result<_, _>>()?)
     }
+}
+
+/// Opens the tracker's database in a folder, made or brought up to date if need be. What is written
+/// over this connection is on the disk when it is acknowledged.
+pub(crate) fn open_database(folder: &Path) -> Result<Connection, CatalogueError> {
+    let path = folder.join(FILE);
+    let shown = path.display().to_string();
+    let open = || -> Result<_, CatalogueError> {
+        let mut connection = connect(&path)?;
+        check(&connection, &path)?;
+        schema::migrate(&mut connection, &shown)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        Ok(connection)
+    };
+    open().map_err(|error| explained(error, &shown))
 }
 
 fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
