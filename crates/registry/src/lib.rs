@@ -28,7 +28,7 @@ mod time;
 pub use chance::HashKey;
 pub use client::ClientClass;
 pub use feed::{Change, Presence, SwarmChanges};
-pub use files::{FileHolders, Files, FilesError, Lives, Token};
+pub use files::{FileHolders, Files, FilesError, Lives, Token, Voucher};
 pub use key::Families;
 pub use mark::Names;
 pub use peers::Role;

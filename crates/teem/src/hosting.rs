@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use tracker::{Extra, Intervals, Tracker, TrackerConfig};
+use tracker::{Extra, Intervals, Secret, Tracker, TrackerConfig};
 
 use crate::cli::Context;
 use crate::lan::{Advertisement, Lan};
@@ -30,6 +30,8 @@ pub(crate) struct Serve {
     pub(crate) json: Extra,
     /// Whether others find it by themselves.
     pub(crate) lan: Lan,
+    /// Only who has a token may do anything.
+    pub(crate) private: bool,
 }
 
 /// What others need to know.
@@ -64,6 +66,7 @@ impl Hosted {
             data_dir: state.path().to_owned(),
             intervals: Intervals::default(),
             json: serve.json,
+            private: serve.private,
         };
         let tracker = Tracker::start(config, tracker_api::router).await?;
         for error in tracker.left_out() {
@@ -101,6 +104,11 @@ impl Hosted {
     /// Others find it by themselves.
     pub(crate) const fn is_advertised(&self) -> bool {
         self.advertisement.is_some()
+    }
+
+    /// The administrator's token of a private tracker that never had one. It is told once.
+    pub(crate) fn first_admin(&self) -> Option<&Secret> {
+        self.tracker.first_admin()
     }
 
     /// What others need to know.

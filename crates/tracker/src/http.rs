@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::accept::{ConnectionCounters, Gate};
+use crate::access::{Access, Passkey};
 use crate::limits::{
     HTTP_CONNECTION_LIFE_MAX, HTTP_CONNECTIONS_MAX, HTTP_HEAD_LEN_MAX, HTTP_HEAD_TIMEOUT,
     HTTP_STOP_TIMEOUT,
@@ -66,6 +67,7 @@ pub struct Connection {
 #[derive(Debug)]
 pub(crate) struct HttpShared {
     pub(crate) swarms: Arc<Swarms>,
+    pub(crate) access: Arc<Access>,
     pub(crate) counters: Arc<HttpCounters>,
     pub(crate) router: Router,
     pub(crate) gate: Gate,
@@ -74,13 +76,13 @@ pub(crate) struct HttpShared {
 
 impl HttpShared {
     pub(crate) fn new(
-        swarms: Arc<Swarms>,
+        (swarms, access): (Arc<Swarms>, Arc<Access>),
         counters: Arc<HttpCounters>,
         router: Router,
         stop: CancellationToken,
     ) -> Arc<Self> {
         let gate = Gate::new(HTTP_CONNECTIONS_MAX, stop);
-        Arc::new(Self { swarms, counters, router, gate, tasks: TaskTracker::new() })
+        Arc::new(Self { swarms, access, counters, router, gate, tasks: TaskTracker::new() })
     }
 }
 
@@ -129,8 +131,10 @@ async fn answer(
     shared: Arc<HttpShared>,
 ) -> Result<Response<Body>, Infallible> {
     shared.counters.requests.fetch_add(1, Ordering::Relaxed);
-    let query = request.uri().query().unwrap_or_default();
-    let respond: fn(&str, Connection, &HttpShared) -> Response<Body> = match request.uri().path() {
+    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    let passkey = Passkey::in_path(path);
+    let page = passkey.as_ref().map_or(path, |passkey| &path[1 + passkey.reveal().len()..]);
+    let respond: fn(&str, Connection, &HttpShared) -> Response<Body> = match page {
         "/announce" => announce,
         "/scrape" => scrape,
         "/health" => |_, _, _| plain("ok\n"),
@@ -145,16 +149,21 @@ async fn answer(
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return Ok(refusal);
     }
+    if page != "/health"
+        && let Err(denied) = shared.access.announcer(passkey.as_ref())
+    {
+        return Ok(refuse(&shared, &denied.refusal()));
+    }
     Ok(respond(query, ends, &shared))
 }
 
 fn announce(query: &str, ends: Connection, shared: &HttpShared) -> Response<Body> {
     let AnnounceQuery { announce, compact, no_peer_id } = match decode_announce(query) {
         Ok(query) => query,
-        Err(error) => return refuse(shared, error.to_string()),
+        Err(error) => return refuse(shared, &said(error)),
     };
     if announce.port == 0 {
-        return refuse(shared, "port 0 cannot be connected to".to_owned());
+        return refuse(shared, &Refusal::new("port 0 cannot be connected to"));
     }
     let asker = Asker {
         // Whatever address the announce claims, it is the one it came from that counts.
@@ -175,7 +184,7 @@ fn announce(query: &str, ends: Connection, shared: &HttpShared) -> Response<Body
 fn scrape(query: &str, _: Connection, shared: &HttpShared) -> Response<Body> {
     let hashes = match decode_scrape(query) {
         Ok(hashes) => hashes,
-        Err(error) => return refuse(shared, error.to_string()),
+        Err(error) => return refuse(shared, &said(error)),
     };
     shared.swarms.tick();
     let known = |hash| Some((hash, shared.swarms.scrape(&hash)?));
@@ -186,11 +195,15 @@ fn scrape(query: &str, _: Connection, shared: &HttpShared) -> Response<Body> {
     plain(body)
 }
 
+fn said(error: impl std::fmt::Display) -> Refusal {
+    Refusal { reason: error.to_string().into(), retry: None }
+}
+
 /// Clients read refusals out of the body; many do not read it at all unless the status is 200.
-fn refuse(shared: &HttpShared, reason: String) -> Response<Body> {
+fn refuse(shared: &HttpShared, refusal: &Refusal) -> Response<Body> {
     shared.counters.refused.fetch_add(1, Ordering::Relaxed);
     let mut body = Vec::new();
-    encode_refused(&mut body, &Refusal { reason: reason.into(), retry: None });
+    encode_refused(&mut body, refusal);
     plain(body)
 }
 

@@ -81,6 +81,9 @@ pub const PAGE_MAX: usize = 1_000;
 /// Tokens: all are in memory, a few hundred bytes each.
 pub const TOKENS_MAX: i64 = 100_000;
 
+/// How often a private tracker looks whether its tokens have changed: a revoked one ends within it.
+pub(crate) const TOKENS_EVERY: Duration = Duration::from_secs(1);
+
 /// Catalogue operations at once; more wait for their turn.
 pub(crate) const CATALOGUE_OPERATIONS_MAX: usize = 32;
 

@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::access::Access;
+use crate::access::{self, Access, Secret, TokenStore, TokenStoreError};
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::connection_id::ConnectionIds;
 use crate::http::{self, HttpCounters, HttpShared};
@@ -39,6 +39,8 @@ pub struct TrackerConfig {
     pub intervals: Intervals,
     /// Where JSON is spoken.
     pub json: Extra,
+    /// Only who has a token may do anything.
+    pub private: bool,
 }
 
 /// Where a protocol beside UDP and HTTP is spoken.
@@ -69,6 +71,9 @@ pub enum StartError {
     /// The catalogue cannot be used.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
+    /// The tokens cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokenStoreError),
     /// A thread cannot be started.
     #[error("start a thread: {0}")]
     Thread(io::Error),
@@ -136,7 +141,7 @@ pub struct Shared {
     /// What the tracker calls itself.
     pub name: String,
     /// Who may do what.
-    pub access: Access,
+    pub access: Arc<Access>,
     /// Every swarm.
     pub swarms: Arc<Swarms>,
     /// Every name. Publish with [`Shared::publish`], so that the swarms hear of it.
@@ -183,6 +188,7 @@ pub struct Tracker {
     http: Arc<HttpShared>,
     json: Arc<JsonShared>,
     left_out: Vec<StartError>,
+    first_admin: Option<Secret>,
     stop: DropGuard,
 }
 
@@ -200,18 +206,25 @@ impl Tracker {
         let mut left_out = Vec::new();
         let json_bound = bind_extra(&config.json, Protocol::Json, &mut left_out)?;
         let swarms = Arc::new(Swarms::new(config.intervals));
-        let folder = config.data_dir;
+        let (folder, private) = (config.data_dir, config.private);
         let opened = tokio::task::spawn_blocking(move || {
             let catalogue = Catalogue::open(&folder)?;
             let hashes = catalogue.all_hashes()?;
-            Ok::<_, CatalogueError>((catalogue, hashes))
+            let (access, first_admin) = if private {
+                Access::private(TokenStore::open(&folder)?)?
+            } else {
+                (Access::open(), None)
+            };
+            Ok::<_, StartError>((catalogue, hashes, access, first_admin))
         });
-        let (catalogue, hashes) = opened.await.map_err(|_| CatalogueError::Closed)??;
+        let (catalogue, hashes, access, first_admin) =
+            opened.await.map_err(|_| CatalogueError::Closed)??;
+        let access = Arc::new(access);
         hashes.iter().for_each(|hashes| swarms.register(hashes));
 
         let shared = Arc::new(Shared {
             name: config.name,
-            access: Access::open(),
+            access: Arc::clone(&access),
             swarms: Arc::clone(&swarms),
             catalogue,
             listeners: bound
@@ -227,23 +240,36 @@ impl Tracker {
         let stop = CancellationToken::new();
         let router = router(Arc::clone(&shared));
         let counters = Arc::clone(&shared.http);
-        let http = HttpShared::new(Arc::clone(&swarms), counters, router, stop.clone());
+        let http = HttpShared::new(
+            (Arc::clone(&swarms), Arc::clone(&access)),
+            counters,
+            router,
+            stop.clone(),
+        );
         let (listeners, sockets): (Vec<_>, Vec<_>) =
             bound.into_iter().map(|bound| (bound.tcp, bound.udp)).unzip();
         let ids = ConnectionIds::new(rand::random());
-        let udp = UdpShared { swarms: Arc::clone(&swarms), ids, counters: Arc::clone(&shared.udp) };
+        let udp = UdpShared {
+            swarms: Arc::clone(&swarms),
+            access: Arc::clone(&access),
+            ids,
+            counters: Arc::clone(&shared.udp),
+        };
         let sockets = sockets.into_iter().flatten().collect();
         let udp = UdpServer::start(sockets, &Arc::new(udp)).map_err(StartError::Thread)?;
         for listener in listeners {
             http.tasks.spawn(http::serve(listener, Arc::clone(&http)));
         }
         http.tasks.spawn(sweep(swarms, stop.clone()));
+        if access.is_private() {
+            http.tasks.spawn(access::watch(access, stop.clone()));
+        }
         let json = JsonShared::new(Arc::clone(&shared), stop.clone());
         for (listener, _) in json_bound {
             json.tasks.spawn(json::serve(listener, Arc::clone(&json)));
         }
         json.tasks.spawn(json::sweep(Arc::clone(&json)));
-        Ok(Self { shared, udp, http, json, left_out, stop: stop.drop_guard() })
+        Ok(Self { shared, udp, http, json, left_out, first_admin, stop: stop.drop_guard() })
     }
 
     /// What the servers share.
@@ -262,6 +288,12 @@ impl Tracker {
     #[must_use]
     pub fn left_out(&self) -> &[StartError] {
         &self.left_out
+    }
+
+    /// The administrator's token of a private tracker that never had one. It is told here only.
+    #[must_use]
+    pub const fn first_admin(&self) -> Option<&Secret> {
+        self.first_admin.as_ref()
     }
 
     /// Takes no more requests, lets those at work end for a moment, then returns. What was published

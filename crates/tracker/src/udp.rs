@@ -15,11 +15,12 @@ use proto::tracker::udp::{
     ConnectionId, Family, Request, encode_announced, encode_connected, encode_refused,
     encode_scraped,
 };
-use proto::tracker::{Announced, SwarmCounts};
+use proto::tracker::{Announce, Announced, Refusal, SwarmCounts};
 use registry::{Families, Secs};
 use socket2::{Domain, Protocol, Socket, Type};
 use sys::datagrams::{self, Batch};
 
+use crate::access::{Access, Denied, Passkey};
 use crate::connection_id::ConnectionIds;
 use crate::limits::{
     UDP_BATCH, UDP_PEERS_V4_MAX, UDP_PEERS_V6_MAX, UDP_RECEIVE_BUFFER, UDP_THREADS_MAX, UDP_WAIT,
@@ -37,6 +38,8 @@ pub struct UdpCounters {
     pub announces: AtomicU64,
     /// Scrapes answered.
     pub scrapes: AtomicU64,
+    /// Announces and scrapes refused.
+    pub refused: AtomicU64,
     /// Requests with a connection id that is not good: not answered.
     pub bad_ids: AtomicU64,
     /// Packets that are no request: not answered.
@@ -56,6 +59,7 @@ pub(crate) struct UdpServer {
 #[derive(Debug)]
 pub(crate) struct UdpShared {
     pub(crate) swarms: Arc<Swarms>,
+    pub(crate) access: Arc<Access>,
     pub(crate) ids: ConnectionIds,
     pub(crate) counters: Arc<UdpCounters>,
 }
@@ -194,10 +198,10 @@ impl Worker {
                 encode_connected(&mut self.packet, transaction, id);
                 count(&counters.connects);
             }
-            Ok(Request::Announce { transaction, announce, .. }) => {
-                if announce.port == 0 {
-                    encode_refused(&mut self.packet, transaction, "port 0 cannot be connected to");
-                    return;
+            Ok(Request::Announce { transaction, announce, url_data, .. }) => {
+                if let Err(refusal) = check(&self.shared.access, &announce, &url_data) {
+                    encode_refused(&mut self.packet, transaction, &refusal.reason);
+                    return count(&counters.refused);
                 }
                 let (families, peers_max) = match self.family {
                     Family::V4 => (Families::V4, UDP_PEERS_V4_MAX),
@@ -208,6 +212,12 @@ impl Worker {
                 self.shared.swarms.announce_at(now, &announce, &asker, &mut self.reply);
                 encode_announced(&mut self.packet, transaction, &self.reply, self.family);
                 count(&counters.announces);
+            }
+            Ok(Request::Scrape { transaction, .. }) if self.shared.access.is_private() => {
+                // A scrape has no room for a passkey (BEP 41 extends announces only).
+                let reason = "this tracker is private: scrape over HTTP, at /PASSKEY/scrape";
+                encode_refused(&mut self.packet, transaction, reason);
+                count(&counters.refused);
             }
             Ok(Request::Scrape { transaction, info_hashes, .. }) => {
                 self.counts.clear();
@@ -221,6 +231,23 @@ impl Worker {
     }
 }
 
+/// Whether an announce is one to note. Its passkey stands in the URL that it carries (BEP 41), which
+/// most clients leave out.
+fn check(access: &Access, announce: &Announce, url_data: &str) -> Result<(), Refusal> {
+    if announce.port == 0 {
+        return Err(Refusal::new("port 0 cannot be connected to"));
+    }
+    if !access.is_private() {
+        return Ok(());
+    }
+    access.announcer(Passkey::in_path(url_data).as_ref()).map_err(|denied| match denied {
+        Denied::NoToken => Refusal::new(
+            "this tracker is private: announce over HTTP with your passkey, as in /PASSKEY/announce",
+        ),
+        Denied::BadToken | Denied::Scope => denied.refusal(),
+    })
+}
+
 /// Only a connect request has no connection id.
 fn is_connect(question: &[u8]) -> bool {
     question.get(8..12) == Some(&[0; 4])
@@ -231,7 +258,7 @@ mod tests {
     use std::time::Duration;
 
     use proto::tracker::udp::{Response, TransactionId};
-    use proto::tracker::{Announce, AnnounceEvent, ClaimedAddrs};
+    use proto::tracker::{AnnounceEvent, ClaimedAddrs};
     use proto::{InfoHash, PeerId};
     use registry::Intervals;
 
@@ -256,6 +283,7 @@ mod tests {
         let addr = sockets[0].local_addr().unwrap();
         let shared = Arc::new(UdpShared {
             swarms: Arc::new(Swarms::new(Intervals::default())),
+            access: Arc::new(Access::open()),
             ids: ConnectionIds::new([9; 16]),
             counters: Arc::default(),
         });

@@ -15,6 +15,9 @@ use crate::limits::{FILE_HOLDINGS_MAX, FILE_PEERS_MAX};
 /// A secret that proves a peer's name: 128 bits of chance.
 pub type Token = [u8; 16];
 
+/// Who let a peer in, for the caller to know again: nothing here looks at it.
+pub type Voucher = i64;
+
 /// Who has which file.
 #[derive(Debug)]
 pub struct Files {
@@ -47,6 +50,7 @@ struct Peer {
     port: Option<u16>,
     token: Token,
     token_until: Secs,
+    voucher: Option<Voucher>,
     until: Secs,
     /// It was silent too long, and is being tried.
     tried: bool,
@@ -107,13 +111,13 @@ impl Files {
         now: Secs,
         name: &str,
         ip: IpAddr,
-        token: Token,
+        (token, voucher): (Token, Option<Voucher>),
     ) -> Result<(), FilesError> {
         let (until, token_until) =
             (now.plus(self.lives.peer_secs), now.plus(self.lives.token_secs));
         if let Some(peer) = self.peers.get_mut(name) {
             if peer.ip == ip {
-                (peer.token, peer.token_until) = (token, token_until);
+                (peer.token, peer.token_until, peer.voucher) = (token, token_until, voucher);
                 (peer.until, peer.tried) = (until, false);
                 return Ok(());
             }
@@ -126,26 +130,26 @@ impl Files {
             return Err(FilesError::Full);
         }
         let (port, tried, files) = (None, false, BTreeSet::new());
-        let peer = Peer { ip, port, token, token_until, until, tried, files };
+        let peer = Peer { ip, port, token, token_until, voucher, until, tried, files };
         self.peers.insert(name.into(), peer);
         Ok(())
     }
 
-    /// A peer asks for something: it is who it says, and still there.
+    /// A peer asks for something: it is who it says, and still there. Tells who let it in.
     pub fn renew(
         &mut self,
         now: Secs,
         name: &str,
         ip: IpAddr,
         token: &Token,
-    ) -> Result<(), FilesError> {
+    ) -> Result<Option<Voucher>, FilesError> {
         let until = now.plus(self.lives.peer_secs);
         let peer = self.peers.get_mut(name).ok_or(FilesError::InvalidToken)?;
         if peer.ip != ip || peer.token != *token || now >= peer.token_until {
             return Err(FilesError::InvalidToken);
         }
         (peer.until, peer.tried) = (until, false);
-        Ok(())
+        Ok(peer.voucher)
     }
 
     /// Replaces the files of a peer. When one of them has another number of parts than is known,

@@ -14,7 +14,7 @@ fn files(list: &[(&str, u32)]) -> BTreeMap<String, u32> {
 fn with_peers(list: &[(&str, &[(&str, u32)])]) -> Files {
     let mut all = Files::new(Lives::default());
     for (number, (name, has)) in list.iter().enumerate() {
-        all.admit(NOW, name, ip(number as u8), TOKEN).unwrap();
+        all.admit(NOW, name, ip(number as u8), (TOKEN, None)).unwrap();
         all.register(name, 8_000, &files(has)).unwrap();
     }
     all
@@ -30,19 +30,19 @@ fn holders(all: &Files, file: &str) -> Vec<String> {
 #[test]
 fn a_token_belongs_to_a_name_and_an_address_and_ends() {
     let mut all = Files::new(Lives::default());
-    all.admit(NOW, "anna", ip(1), TOKEN).unwrap();
-    assert_eq!(all.renew(NOW, "anna", ip(1), &TOKEN), Ok(()));
+    all.admit(NOW, "anna", ip(1), (TOKEN, None)).unwrap();
+    assert_eq!(all.renew(NOW, "anna", ip(1), &TOKEN), Ok(None));
     for (name, host, token) in [("bert", 1, TOKEN), ("anna", 2, TOKEN), ("anna", 1, [0; 16])] {
         let refused = all.renew(NOW, name, ip(host), &token);
         assert_eq!(refused, Err(FilesError::InvalidToken), "{name} {host}");
     }
     let end = NOW.plus(Lives::default().token_secs);
     assert_eq!(all.renew(end, "anna", ip(1), &TOKEN), Err(FilesError::InvalidToken));
-    all.admit(NOW, "anna", ip(1), [8; 16]).unwrap();
+    all.admit(NOW, "anna", ip(1), ([8; 16], None)).unwrap();
     assert_eq!(all.renew(NOW, "anna", ip(1), &TOKEN), Err(FilesError::InvalidToken), "replaced");
-    let elsewhere = all.admit(NOW, "anna", ip(2), TOKEN);
+    let elsewhere = all.admit(NOW, "anna", ip(2), (TOKEN, None));
     assert_eq!(elsewhere, Err(FilesError::NameTaken("anna".to_owned())));
-    all.admit(NOW.plus(180), "anna", ip(2), TOKEN).unwrap();
+    all.admit(NOW.plus(180), "anna", ip(2), (TOKEN, None)).unwrap();
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn some_of_many_are_given_by_chance() {
     let names: Vec<String> = (0..100).map(|number| format!("peer{number}")).collect();
     let mut all = Files::new(Lives::default());
     for name in &names {
-        all.admit(NOW, name, ip(1), TOKEN).unwrap();
+        all.admit(NOW, name, ip(1), (TOKEN, None)).unwrap();
         all.register(name, 1, &files(&[("a", 1)])).unwrap();
     }
     let found = all.find("a", 10, 1);

@@ -1,6 +1,7 @@
 //! `teem tracker`: the meeting point alone.
 
-use tracker::Extra;
+use clap::builder::FalseyValueParser;
+use tracker::{Extra, Secret};
 
 use super::Context;
 use crate::hosting::{Hosted, Ready, Serve};
@@ -20,6 +21,9 @@ use crate::state::StateArgs;
 pub(super) struct Args {
     #[command(flatten)]
     server: ServerArgs,
+    /// Answer only who has a token; `teem token create` makes them
+    #[arg(long, env = "TEEM_PRIVATE", value_parser = FalseyValueParser::new())]
+    private: bool,
     #[command(flatten)]
     state: StateArgs,
 }
@@ -50,7 +54,7 @@ impl ServerArgs {
 
     /// Where the tracker answers.
     pub(super) fn serve(&self) -> Serve {
-        Serve { listen: self.listen(), json: self.json(), lan: self.lan }
+        Serve { listen: self.listen(), json: self.json(), lan: self.lan, private: false }
     }
 
     fn json(&self) -> Extra {
@@ -72,7 +76,11 @@ impl ServerArgs {
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let state = args.state.open()?;
-    let hosted = Hosted::start(args.server.serve(), &state, context).await?;
+    let serve = Serve { private: args.private, ..args.server.serve() };
+    let hosted = Hosted::start(serve, &state, context).await?;
+    if let Some(secret) = hosted.first_admin() {
+        tell_first_admin(secret, context);
+    }
     tell(&hosted.ready(), context);
     context.interrupt.wait().await;
     hosted.stop().await;
@@ -83,6 +91,14 @@ fn tell(ready: &Ready, context: &Context) {
     context.output.object("ready", ready);
     context.output.result(&format!("tracker {} at {}", ready.name, ready.addresses.join(", ")));
     context.output.note("running until Ctrl-C");
+}
+
+fn tell_first_admin(secret: &Secret, context: &Context) {
+    context.output.object(
+        "token",
+        &serde_json::json!({ "name": "admin", "scope": "admin", "secret": secret.reveal() }),
+    );
+    context.output.result(&format!("administrator's token, shown this once: {}", secret.reveal()));
 }
 
 /// The JSON protocol's usual port.

@@ -25,6 +25,7 @@ pub(super) async fn render(shared: &Shared) -> Result<String, CatalogueError> {
         ("teem_udp_connects_total", "UDP connection ids handed out.", read(&udp.connects)),
         ("teem_udp_announces_total", "UDP announces answered.", read(&udp.announces)),
         ("teem_udp_scrapes_total", "UDP scrapes answered.", read(&udp.scrapes)),
+        ("teem_udp_refused_total", "UDP announces and scrapes refused.", read(&udp.refused)),
         ("teem_udp_bad_ids_total", "UDP requests without a good id.", read(&udp.bad_ids)),
         ("teem_udp_malformed_total", "UDP packets that are no request.", read(&udp.malformed)),
         ("teem_udp_unsent_total", "UDP answers that were not taken.", read(&udp.unsent)),

@@ -39,6 +39,7 @@ struct Server {
 
 async fn start_at(folder: &TempDir, listen: &str) -> Server {
     let config = TrackerConfig {
+        private: false,
         name: "here".to_owned(),
         listen: vec![listen.parse().unwrap()],
         data_dir: folder.path().to_owned(),

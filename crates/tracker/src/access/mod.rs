@@ -7,12 +7,17 @@ mod secret;
 mod store;
 mod token;
 
+use std::sync::Arc;
+
 use parking_lot::RwLock;
+use proto::tracker::{Refusal, RetryIn};
+use tokio_util::sync::CancellationToken;
 
 pub use secret::{Passkey, Secret};
 pub use store::{TokenStore, TokenStoreError};
 pub use token::{NewToken, Token, TokenError, TokenId};
 
+use crate::limits::TOKENS_EVERY;
 use store::Version;
 use token::Tokens;
 
@@ -157,14 +162,11 @@ impl Access {
         token.map(|_| ()).ok_or(Denied::BadToken)
     }
 
-    /// Whether what began with a token may go on.
+    /// What may still be done by who once showed a token: `None` when it is live no more.
     #[must_use]
-    pub fn is_live(&self, token: Option<TokenId>) -> bool {
-        match (&self.private, token) {
-            (None, _) => true,
-            (Some(private), Some(id)) => private.known.read().tokens.is_live(unix_now(), id),
-            (Some(_), None) => false,
-        }
+    pub fn scope_of(&self, token: Option<TokenId>) -> Option<Scope> {
+        let Some(private) = &self.private else { return Some(Scope::Publish) };
+        private.known.read().tokens.scope_of(unix_now(), token?)
     }
 
     /// Where tokens are kept; an open tracker has none.
@@ -188,9 +190,37 @@ impl Access {
     }
 }
 
+/// Takes in changes among the tokens, whoever made them, until the tracker stops.
+pub(crate) async fn watch(access: Arc<Access>, stop: CancellationToken) {
+    let mut rounds = tokio::time::interval(TOKENS_EVERY);
+    loop {
+        tokio::select! {
+            _ = rounds.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        let access = Arc::clone(&access);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || access.refresh()).await {
+            tracing::error!(%error, "reading the tokens");
+        }
+    }
+}
+
 fn unix_now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+impl Denied {
+    /// In the words of an announce's refusal. Asking again without another URL is of no use (BEP 31).
+    pub(crate) fn refusal(self) -> Refusal {
+        let reason = match self {
+            Self::NoToken => {
+                "this tracker is private: the announce URL needs your passkey, as in /PASSKEY/announce"
+            }
+            Self::BadToken | Self::Scope => "the passkey in the announce URL is not valid",
+        };
+        Refusal { reason: reason.into(), retry: Some(RetryIn::Never) }
+    }
 }
 
 impl Caller {

@@ -124,8 +124,8 @@ impl Tokens {
         live(self.by_passkey.get(&passkey.digest()), now)
     }
 
-    pub(super) fn is_live(&self, now: i64, id: TokenId) -> bool {
-        live(self.by_id.get(&id), now).is_some()
+    pub(super) fn scope_of(&self, now: i64, id: TokenId) -> Option<Scope> {
+        live(self.by_id.get(&id), now).map(|token| token.scope)
     }
 }
 

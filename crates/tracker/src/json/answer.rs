@@ -5,25 +5,26 @@ use std::net::IpAddr;
 
 use proto::tracker::SwarmCounts;
 use proto::tracker::json::limits::{HASHES_MAX, PAGE_MAX, PEERS_MAX};
-use proto::tracker::json::{File, FilePage, Peer, Reply, Request, Stats};
+use proto::tracker::json::{File, FilePage, Peer, Reply, Request, Session, Stats};
 use registry::{FilesError, Token};
 
 use super::JsonShared;
+use crate::access::{Denied, Scope, Secret, TokenId};
 use crate::catalogue::{CatalogueError, NamedFile, PieceHashes};
 
 /// Answers a request from `ip`.
 pub(super) async fn answer(json: &JsonShared, ip: IpAddr, request: Request) -> Reply {
-    if let Some(session) = request.session() {
-        let now = json.shared.swarms.now();
-        let Some(token) = read_token(&session.token) else { return Reply::invalid_token() };
-        if let Err(error) = json.files.lock().renew(now, &session.peer_id, ip, &token) {
-            return Reply::error(error);
-        }
-    }
+    let scope = match request.session() {
+        Some(session) => match scope_of(json, ip, session) {
+            Ok(scope) => scope,
+            Err(error) => return Reply::error(error),
+        },
+        None => Scope::Read,
+    };
     match request {
-        Request::Auth { peer_id, .. } => admit(json, ip, &peer_id),
+        Request::Auth { peer_id, secret } => admit(json, ip, &peer_id, secret.as_deref()),
         Request::Register { session, port, files } => {
-            register(json, &session.peer_id, port, &files).await
+            register(json, &session.peer_id, scope, port, &files).await
         }
         Request::PeerList { file_name, .. } => peers(json, file_name).await,
         Request::Keepalive { .. } => Reply::ack(),
@@ -32,7 +33,7 @@ pub(super) async fn answer(json: &JsonShared, ip: IpAddr, request: Request) -> R
             Reply::ack()
         }
         Request::BecomeSeeder { session, file_name, parts } => {
-            become_seeder(json, &session.peer_id, &file_name, parts).await
+            become_seeder(json, &session.peer_id, scope, &file_name, parts).await
         }
         Request::FileList { page, .. } => files(json, page).await,
         Request::GetCount { file_name, .. } => count(json, file_name).await,
@@ -47,10 +48,32 @@ pub(super) async fn answer(json: &JsonShared, ip: IpAddr, request: Request) -> R
     }
 }
 
-fn admit(json: &JsonShared, ip: IpAddr, peer_id: &str) -> Reply {
+/// Who asks is who they say, and may still do that much.
+fn scope_of(json: &JsonShared, ip: IpAddr, session: &Session) -> Result<Scope, FilesError> {
+    let now = json.shared.swarms.now();
+    let token = read_token(&session.token).ok_or(FilesError::InvalidToken)?;
+    let voucher = json.files.lock().renew(now, &session.peer_id, ip, &token)?;
+    json.shared.access.scope_of(voucher.map(TokenId)).ok_or(FilesError::InvalidToken)
+}
+
+fn admit(json: &JsonShared, ip: IpAddr, peer_id: &str, secret: Option<&str>) -> Reply {
+    // A private tracker says what it misses; an open one asks for nothing.
+    let caller = match secret.map(|text| Secret::parse(text).ok_or(Denied::BadToken)).transpose() {
+        Ok(secret) => json.shared.access.caller(secret.as_ref()),
+        Err(_) if !json.shared.access.is_private() => json.shared.access.caller(None),
+        Err(denied) => Err(denied),
+    };
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(Denied::NoToken) => {
+            return Reply::error("this tracker is private: AUTH needs the \"secret\" of a token");
+        }
+        Err(denied) => return Reply::error(denied),
+    };
     let token: Token = rand::random();
     let now = json.shared.swarms.now();
-    match json.files.lock().admit(now, peer_id, ip, token) {
+    let voucher = caller.token.map(|TokenId(id)| id);
+    match json.files.lock().admit(now, peer_id, ip, (token, voucher)) {
         Ok(()) => Reply::token(write_token(&token)),
         Err(error) => Reply::error(error),
     }
@@ -59,10 +82,11 @@ fn admit(json: &JsonShared, ip: IpAddr, peer_id: &str) -> Reply {
 async fn register(
     json: &JsonShared,
     peer_id: &str,
+    scope: Scope,
     port: u16,
     files: &BTreeMap<String, u32>,
 ) -> Reply {
-    if let Err(reply) = check_parts(json, files).await {
+    if let Err(reply) = check_files(json, scope, files).await {
         return reply;
     }
     match json.files.lock().register(peer_id, port, files) {
@@ -71,9 +95,15 @@ async fn register(
     }
 }
 
-async fn become_seeder(json: &JsonShared, peer_id: &str, file_name: &str, parts: u32) -> Reply {
+async fn become_seeder(
+    json: &JsonShared,
+    peer_id: &str,
+    scope: Scope,
+    file_name: &str,
+    parts: u32,
+) -> Reply {
     let one = BTreeMap::from([(file_name.to_owned(), parts)]);
-    if let Err(reply) = check_parts(json, &one).await {
+    if let Err(reply) = check_files(json, scope, &one).await {
         return reply;
     }
     match json.files.lock().add(peer_id, file_name, parts) {
@@ -82,11 +112,19 @@ async fn become_seeder(json: &JsonShared, peer_id: &str, file_name: &str, parts:
     }
 }
 
-/// The catalogue agrees with the parts that a peer says.
-async fn check_parts(json: &JsonShared, files: &BTreeMap<String, u32>) -> Result<(), Reply> {
+/// The catalogue agrees with the parts that a peer says, and who brings a new name may do so.
+async fn check_files(
+    json: &JsonShared,
+    scope: Scope,
+    files: &BTreeMap<String, u32>,
+) -> Result<(), Reply> {
     let names = files.keys().cloned().collect();
     let known = json.shared.catalogue.files(names).await.map_err(|error| sorry(&error))?;
     for ((file, claimed), known) in files.iter().zip(known) {
+        if scope < Scope::Publish && known.is_none() && json.files.lock().parts(file).is_none() {
+            let denied = Denied::Scope;
+            return Err(Reply::error(format!("{denied}: {file:?} would be a new name")));
+        }
         if let Some(NamedFile { parts: known, .. }) = known
             && known != *claimed
         {
