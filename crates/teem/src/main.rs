@@ -17,6 +17,7 @@ mod progress;
 mod seeding;
 mod signal;
 mod state;
+mod table;
 mod tracker_api;
 mod units;
 

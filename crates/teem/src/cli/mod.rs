@@ -7,6 +7,7 @@ mod get;
 mod ls;
 mod peer;
 mod share;
+mod token;
 mod torrent;
 mod tracker;
 mod up;
@@ -93,6 +94,8 @@ enum Command {
     Ls(ls::Args),
     #[command(subcommand)]
     Torrent(torrent::Command),
+    #[command(subcommand)]
+    Token(token::Command),
 }
 
 /// What every subcommand works with.
@@ -154,6 +157,7 @@ fn execute(command: Command, output: &Output) -> anyhow::Result<()> {
             Command::Get(args) => get::run(args, &context).await,
             Command::Ls(args) => ls::run(args, &context).await,
             Command::Torrent(command) => torrent::run(command, &context).await,
+            Command::Token(command) => token::run(command, &context).await,
         }
     });
     // A thread that still reads a large file must not hold up the end.

@@ -6,24 +6,32 @@ use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
-use tracker::{Caller, Denied, Scope, Secret, Shared};
+use tracker::{Caller, Denied, Passkey, Scope, Secret, Shared};
 
 use super::dto::RefusalCode;
 use super::refusal::Refused;
 
 /// Whoever may read.
 #[derive(Debug)]
-pub(super) struct Reader;
+pub(super) struct Reader {
+    /// What their announces carry to a private tracker.
+    pub(super) passkey: Option<Passkey>,
+}
 
 /// Whoever may publish.
 #[derive(Debug)]
-pub(super) struct Publisher(pub(super) Caller);
+pub(super) struct Publisher {
+    /// Who that is.
+    pub(super) caller: Caller,
+    /// What their announces carry to a private tracker.
+    pub(super) passkey: Option<Passkey>,
+}
 
 impl FromRequestParts<Arc<Shared>> for Reader {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refused> {
-        caller(parts, shared, Scope::Read).map(|_| Self)
+        caller(parts, shared, Scope::Read).map(|(_, passkey)| Self { passkey })
     }
 }
 
@@ -31,13 +39,19 @@ impl FromRequestParts<Arc<Shared>> for Publisher {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refused> {
-        caller(parts, shared, Scope::Publish).map(Self)
+        caller(parts, shared, Scope::Publish).map(|(caller, passkey)| Self { caller, passkey })
     }
 }
 
-fn caller(parts: &Parts, shared: &Shared, needed: Scope) -> Result<Caller, Refused> {
+fn caller(
+    parts: &Parts,
+    shared: &Shared,
+    needed: Scope,
+) -> Result<(Caller, Option<Passkey>), Refused> {
     let secret = secret_in(&parts.headers)?;
-    Ok(shared.access.caller(secret.as_ref())?.with(needed)?)
+    let caller = shared.access.caller(secret.as_ref())?.with(needed)?;
+    let passkey = secret.filter(|_| shared.access.is_private()).map(|secret| secret.passkey());
+    Ok((caller, passkey))
 }
 
 fn secret_in(headers: &HeaderMap) -> Result<Option<Secret>, Denied> {

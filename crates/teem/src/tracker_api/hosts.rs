@@ -5,21 +5,32 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use proto::metainfo::Metainfo;
-use tracker::Connection;
+use tracker::{Connection, Passkey};
 
 /// The announce URLs of this tracker: HTTP on the host and port that the client used, UDP on the same
 /// host and the same port (or, where the client named none, the one that its connection came in on).
-pub(super) fn announce_urls(headers: &HeaderMap, connection: &Connection) -> [String; 2] {
+/// Clients of a private tracker find their passkey in them.
+pub(super) fn announce_urls(
+    headers: &HeaderMap,
+    connection: &Connection,
+    passkey: Option<&Passkey>,
+) -> [String; 2] {
     let named = headers.get(HOST).and_then(|host| host.to_str().ok()).and_then(parse_host);
     let (host, port) = named.unwrap_or_else(|| {
         (shown(connection.local.ip().to_canonical()), Some(connection.local.port()))
     });
+    let path = announce_path(passkey);
     let udp_port = port.unwrap_or_else(|| connection.local.port());
     let http = match port {
-        Some(port) => format!("http://{host}:{port}/announce"),
-        None => format!("http://{host}/announce"),
+        Some(port) => format!("http://{host}:{port}{path}"),
+        None => format!("http://{host}{path}"),
     };
-    [http, format!("udp://{host}:{udp_port}/announce")]
+    [http, format!("udp://{host}:{udp_port}{path}")]
+}
+
+/// Where announces go on a tracker.
+pub(crate) fn announce_path(passkey: Option<&Passkey>) -> String {
+    passkey.map_or_else(|| "/announce".to_owned(), |key| format!("/{}/announce", key.reveal()))
 }
 
 /// Puts the tracker's URLs in front, in a tier of their own.
@@ -77,7 +88,7 @@ mod tests {
         if let Some(host) = host {
             headers.insert(HOST, host.parse().unwrap());
         }
-        assert_eq!(announce_urls(&headers, &connection), expected, "{host:?}");
+        assert_eq!(announce_urls(&headers, &connection, None), expected, "{host:?}");
     }
 
     #[test]

@@ -79,7 +79,7 @@ async fn show(
 }
 
 async fn publish(
-    Publisher(caller): Publisher,
+    Publisher { caller, passkey }: Publisher,
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     Extension(connection): Extension<Connection>,
@@ -95,7 +95,7 @@ async fn publish(
     let reply = dto::Published {
         created,
         entry: convert::entry(published.entry(), &shared),
-        trackers: hosts::announce_urls(&headers, &connection).to_vec(),
+        trackers: hosts::announce_urls(&headers, &connection, passkey.as_ref()).to_vec(),
     };
     if created {
         tracing::info!(name, by, "published");
@@ -122,13 +122,14 @@ async fn read(body: Body, headers: &HeaderMap) -> Result<Bytes, Refused> {
 }
 
 async fn torrent(
-    _: Reader,
+    Reader { passkey }: Reader,
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     Extension(connection): Extension<Connection>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let (entry, metainfo) = load(&shared, &name, &headers, &connection).await?;
+    let (entry, metainfo) =
+        load(&shared, &name, hosts::announce_urls(&headers, &connection, passkey.as_ref())).await?;
     let peers = shared.swarms.peers(&entry.hashes.primary(), None, dto::PEERS_MAX);
     let peers: Vec<String> = peers.into_iter().map(|peer| peer.addr.to_string()).collect();
     let mut response = metainfo.encode().into_response();
@@ -142,28 +143,32 @@ async fn torrent(
 }
 
 async fn magnet(
-    _: Reader,
+    Reader { passkey }: Reader,
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     Extension(connection): Extension<Connection>,
     headers: HeaderMap,
 ) -> Result<String, Refused> {
-    let (_, metainfo) = load(&shared, &name, &headers, &connection).await?;
+    let (_, metainfo) =
+        load(&shared, &name, hosts::announce_urls(&headers, &connection, passkey.as_ref())).await?;
     Ok(format!("{}\n", metainfo.magnet()))
 }
 
-/// An entry with its torrent, this tracker's URLs in front of its own.
+/// An entry with its torrent, this tracker's URLs in front of its own. A private tracker's are the only
+/// ones: others would tell strangers of the swarm, and might carry somebody else's passkey.
 async fn load(
     shared: &Shared,
     name: &str,
-    headers: &HeaderMap,
-    connection: &Connection,
+    urls: [String; 2],
 ) -> Result<(tracker::Entry, Metainfo), Refused> {
     let found = shared.catalogue.fetch(which(name)).await?;
     let found = found.ok_or_else(|| Refused::not_found(name))?;
-    let urls = hosts::announce_urls(headers, connection);
+    let private = shared.access.is_private();
     let decoded = tokio::task::spawn_blocking(move || {
         let mut metainfo = Metainfo::decode(&found.metainfo)?;
+        if private {
+            metainfo.trackers.clear();
+        }
         hosts::put_first(&mut metainfo, &urls);
         Ok::<_, proto::metainfo::MetainfoError>((found.entry, metainfo))
     });
