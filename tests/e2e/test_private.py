@@ -1,0 +1,243 @@
+"""A private tracker: who has no token, or not the right one, gets nothing, in the words of each protocol."""
+
+import http.client
+import json
+import socket
+import struct
+
+import libtorrent as lt
+import pytest
+
+from content import MIB, random_file
+from peers import LibtorrentPeer, make_torrent
+from proc import wait_for
+from teem import EXIT_AUTH, EXIT_NOT_FOUND, EXIT_USAGE
+
+INFO_HASH = b"h" * 20
+PEER_ID = b"-XX0001-aaaaaaaaaaaa"
+
+
+@pytest.fixture
+def tracker(teem):
+    """A private tracker that writes down everything it does."""
+    process = teem.tracker(extra=["--private", "-vvv"])
+    process.admin = process.event("token")["secret"]
+    process.secrets = [process.admin]
+    return process
+
+
+@pytest.fixture
+def token(teem, tracker):
+    """Makes tokens on the tracker's data folder, as its operator does, while it runs."""
+
+    def make(name, *args):
+        made = teem.run("token", "create", name, *args, "--data", data_of(tracker), "--json").latest("token")
+        tracker.secrets += [made["secret"], made["passkey"]]
+        return made
+
+    return make
+
+
+def data_of(tracker):
+    """The tracker's data folder."""
+    return tracker.argv[tracker.argv.index("--data") + 1]
+
+
+def ask(tracker, method, path, secret=None, body=None):
+    """One HTTP request; returns the status and the body."""
+    connection = http.client.HTTPConnection(tracker.host, timeout=20)
+    connection.request(method, path, body, {} if secret is None else {"Authorization": f"Bearer {secret}"})
+    reply = connection.getresponse()
+    data = reply.read()
+    connection.close()
+    return reply.status, data
+
+
+def known(tracker, secret):
+    """Waits until the tracker knows a new token: it looks once a second."""
+    wait_for(lambda: ask(tracker, "GET", "/api/v1/catalogue", secret)[0] == 200, 20, "the token", alive=tracker)
+
+
+def announce_path(passkey=None):
+    """Path and query of an HTTP announce."""
+    prefix = f"/{passkey}" if passkey else ""
+    return f"{prefix}/announce?info_hash={INFO_HASH.decode()}&peer_id={PEER_ID.decode()}&port=7&left=0&compact=1"
+
+
+class Udp:
+    """A client of BEP 15."""
+
+    def __init__(self, tracker):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.settimeout(10)
+        host, port = tracker.host.rsplit(":", 1)
+        self.socket.connect((host, int(port)))
+        self.socket.send(struct.pack(">QII", 0x41727101980, 0, 1))
+        self.id = struct.unpack(">IIQ", self.socket.recv(100))[2]
+
+    def announce(self, url_data=b""):
+        """Action and rest of the answer to an announce that carries a URL (BEP 41)."""
+        body = struct.pack(">QII20s20sQQQIIIiH", self.id, 1, 2, INFO_HASH, PEER_ID, 0, 0, 0, 2, 0, 0, -1, 7)
+        option = bytes([2, len(url_data)]) + url_data if url_data else b""
+        return self.ask(body + option)
+
+    def scrape(self):
+        """Action and rest of the answer to a scrape."""
+        return self.ask(struct.pack(">QII20s", self.id, 2, 2, INFO_HASH))
+
+    def ask(self, packet):
+        """Action and rest of an answer."""
+        self.socket.send(packet)
+        answer = self.socket.recv(2_000)
+        return struct.unpack(">I", answer[:4])[0], answer[8:]
+
+
+def ask_json(tracker, *requests):
+    """Sends JSON objects over one connection and returns the answers."""
+    listeners = tracker.latest("ready")["listeners"]
+    host, port = next(each["addr"] for each in listeners if each["protocol"] == "json").rsplit(":", 1)
+    with socket.create_connection((host, int(port)), 10) as stream, stream.makefile("rwb") as file:
+        answers = []
+        for request in requests:
+            file.write(json.dumps(request).encode() + b"\n")
+            file.flush()
+            answers.append(json.loads(file.readline()))
+        return answers
+
+
+def no_secret_in(text, tracker, where):
+    """None of the secrets stands in a text."""
+    found = [secret for secret in tracker.secrets if secret in text]
+    assert not found, f"a secret in {where}"
+
+
+def test_without_a_token_every_protocol_refuses_in_its_own_words(tracker, folder):
+    make_torrent(random_file(folder / "x.bin", MIB), folder / "x.torrent")
+    torrent = (folder / "x.torrent").read_bytes()
+    for secret in (None, "teem_" + "0" * 64, "not a secret"):
+        for method, path, body in [
+            ("GET", "/api/v1/catalogue", None),
+            ("GET", "/api/v1/catalogue/x", None),
+            ("GET", "/api/v1/catalogue/x/torrent", None),
+            ("GET", "/api/v1/catalogue/x/magnet", None),
+            ("PUT", "/api/v1/catalogue/x", torrent),
+        ]:
+            status, reply = ask(tracker, method, path, secret, body)
+            assert status == 401 and json.loads(reply)["code"] == "unauthorised", (method, path, status, reply)
+    for passkey in (None, "0" * 40):
+        for path in (announce_path(passkey), announce_path(passkey).replace("/announce?", "/scrape?")):
+            status, reply = ask(tracker, "GET", path)
+            refusal = lt.bdecode(reply)
+            assert status == 200 and b"passkey" in refusal[b"failure reason"] and refusal[b"retry in"] == b"never"
+    udp = Udp(tracker)
+    for action, reason in (udp.announce(), udp.announce(b"/" + b"0" * 40 + b"/announce"), udp.scrape()):
+        assert action == 3 and (b"passkey" in reason or b"PASSKEY" in reason), reason
+    auth = {"type": "AUTH", "peer_id": "anna"}
+    for secret in ({}, {"secret": "teem_" + "0" * 64}, {"secret": "x"}):
+        (reply,) = ask_json(tracker, auth | secret)
+        assert reply["status"] == "ERROR" and "token" in reply["error"], reply
+    assert ask(tracker, "GET", "/health")[0] == 200
+
+
+def test_a_passkey_announces_and_a_token_does_the_rest(tracker, token):
+    anna = token("anna", "--note", "her laptop")
+    known(tracker, anna["secret"])
+    status, reply = ask(tracker, "GET", announce_path(anna["passkey"]))
+    assert status == 200 and lt.bdecode(reply)[b"complete"] == 1
+    assert Udp(tracker).announce(f"/{anna['passkey']}/announce".encode())[0] == 1
+    # A passkey is no token, and a token is no passkey.
+    assert ask(tracker, "GET", "/api/v1/catalogue", anna["passkey"])[0] == 401
+    assert ask(tracker, "GET", announce_path(anna["secret"]))[0] == 404
+
+
+def test_a_token_for_reading_publishes_nothing(tracker, token, folder):
+    make_torrent(random_file(folder / "x.bin", MIB), folder / "x.torrent", trackers=["http://other.example/" + "f" * 40 + "/announce"])
+    torrent = (folder / "x.torrent").read_bytes()
+    reader, publisher = token("rita"), token("paul", "--scope", "publish")
+    known(tracker, publisher["secret"])
+    status, reply = ask(tracker, "PUT", "/api/v1/catalogue/x", reader["secret"], torrent)
+    assert status == 403 and json.loads(reply)["code"] == "forbidden"
+    assert ask(tracker, "PUT", "/api/v1/catalogue/x", publisher["secret"], torrent)[0] == 201
+    status, handed_out = ask(tracker, "GET", "/api/v1/catalogue/x/torrent", reader["secret"])
+    assert status == 200
+    urls = [url for tier in lt.bdecode(handed_out)[b"announce-list"] for url in tier]
+    assert len(urls) == 2 and all(f"/{reader['passkey']}/announce".encode() in url for url in urls), "its own passkey only"
+    session = {"peer_id": "rita", "token": None}
+    (entered,) = ask_json(tracker, {"type": "AUTH", "peer_id": "rita", "secret": reader["secret"]})
+    session["token"] = entered["token"]
+    known_name, new_name = ask_json(
+        tracker,
+        {"type": "BECOME_SEEDER", **session, "file_name": "x", "parts": json.loads(ask(tracker, "GET", "/api/v1/catalogue/x", reader["secret"])[1])["size"] // (16 << 10)},
+        {"type": "BECOME_SEEDER", **session, "file_name": "new", "parts": 1},
+    )
+    assert known_name.get("status") == "ACK" or "parts" in known_name["error"], known_name
+    assert new_name["status"] == "ERROR" and "new name" in new_name["error"], new_name
+
+
+def test_expired_and_revoked_tokens_end_within_a_second_or_two(teem, tracker, token):
+    short, anna = token("short", "--expires", "2s"), token("anna")
+    known(tracker, anna["secret"])
+    (entered,) = ask_json(tracker, {"type": "AUTH", "peer_id": "anna", "secret": anna["secret"]})
+    session = {"peer_id": "anna", "token": entered["token"]}
+    assert ask_json(tracker, {"type": "KEEPALIVE", **session}) == [{"status": "ACK"}]
+    wait_for(lambda: ask(tracker, "GET", "/api/v1/catalogue", short["secret"])[0] == 401, 20, "the end of a token")
+    revoked = teem.run("token", "revoke", str(anna["id"]), "--data", data_of(tracker), "--json")
+    assert revoked.returncode == 0 and revoked.latest("token")["revoked"]
+    wait_for(lambda: ask(tracker, "GET", "/api/v1/catalogue", anna["secret"])[0] == 401, 20, "the end of a token")
+    assert b"failure reason" in ask(tracker, "GET", announce_path(anna["passkey"]))[1]
+    assert Udp(tracker).announce(f"/{anna['passkey']}/announce".encode())[0] == 3
+    assert ask_json(tracker, {"type": "KEEPALIVE", **session}) == [{"status": "ERROR", "error": "Invalid token"}]
+
+
+def test_libtorrent_announces_by_passkey_over_http_and_udp(tracker, token, folder, address):
+    anna = token("anna")
+    known(tracker, anna["secret"])
+    content = random_file(folder / "data" / "x.bin", MIB)
+    torrents = {}
+    for protocol in ("http", "udp"):
+        torrents[protocol] = folder / f"{protocol}.torrent"
+        url = f"{protocol}://{tracker.host}/{anna['passkey']}/announce"
+        make_torrent(content, torrents[protocol], trackers=[url])
+    # libtorrent wants "/announce" alone as the path of trackers on loopback. One session a protocol: all
+    # sessions of a process share their UDP connection ids, whatever address they come from.
+    seeder, leecher = (LibtorrentPeer(address(), ssrf_mitigation=False) for _ in range(2))
+    try:
+        seeder.seed(torrents["http"], content.parent)
+        leecher.leech(torrents["udp"], folder / "got")
+        leecher.wait_done(60)
+    finally:
+        seeder.close()
+        leecher.close()
+    assert (folder / "got" / "x.bin").read_bytes() == content.read_bytes()
+
+
+def test_secrets_are_told_once_and_never_written_down(teem, tracker, token):
+    anna = token("anna", "--scope", "admin")
+    known(tracker, anna["secret"])
+    for path in (announce_path(anna["passkey"]), announce_path("0" * 40), f"/{anna['passkey']}/nothing"):
+        ask(tracker, "GET", path)
+    Udp(tracker).announce(f"/{anna['passkey']}/announce".encode())
+    for path in ("/api/v1/catalogue", "/api/v1/status", "/metrics", "/nothing", "/api/v1/catalogue/" + anna["secret"]):
+        status, body = ask(tracker, "GET", path, anna["secret"])
+        if anna["secret"] not in path:
+            no_secret_in(body.decode(), tracker, path)
+    ask_json(tracker, {"type": "AUTH", "peer_id": "anna", "secret": anna["secret"]}, {"type": "NOISE", "secret": anna["secret"]})
+    no_secret_in(teem.run("token", "ls", "--data", data_of(tracker), "--json").tail(), tracker, "the list of tokens")
+    tracker.stop()
+    no_secret_in(tracker.stderr(), tracker, "the log")
+    again = teem.tracker(ip=tracker.ip, data=data_of(tracker), extra=["--private"])
+    assert again.latest("token") is None, "the first token is shown at the first start only"
+    assert ask(again, "GET", "/api/v1/catalogue", tracker.admin)[0] == 200, "and is still good"
+
+
+def test_token_commands_name_what_is_wrong(teem, folder):
+    data = teem.state("tokens")
+    for args, status in [
+        (["create", "no spaces"], EXIT_USAGE),
+        (["create", "anna", "--scope", "god"], EXIT_USAGE),
+        (["create", "anna", "--expires", "soon"], EXIT_USAGE),
+        (["revoke", "7"], EXIT_NOT_FOUND),
+    ]:
+        assert teem.run("token", *args, "--data", data).returncode == status, args
+    made = teem.run("token", "create", "anna", "--data", data)
+    assert made.returncode == 0 and len(made.lines) == 1 and made.lines[0].startswith("teem_"), "only the secret on stdout"
