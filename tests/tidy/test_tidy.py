@@ -66,7 +66,7 @@ def test_arrows_between_our_crates_point_down():
         "swarm": {"proto", "digest"},
         "registry": {"proto"},
         "node": {"proto", "digest", "swarm", "sys"},
-        "tracker": {"proto", "registry", "sys"},
+        "tracker": {"proto", "digest", "registry", "sys"},
         "sim": {"proto", "digest", "swarm", "registry"},
         "teem": {"proto", "digest", "swarm", "registry", "sys", "node", "tracker"},
     }

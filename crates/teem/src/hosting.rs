@@ -11,7 +11,7 @@ use crate::lan::{Advertisement, Lan};
 use crate::listen::{self, Listen};
 use crate::locate::Endpoint;
 use crate::state::{StateDir, write_whole};
-use crate::tracker_api;
+use crate::tracker_api::{self, AdminHosts};
 
 /// A running tracker.
 pub(crate) struct Hosted {
@@ -28,6 +28,10 @@ pub(crate) struct Serve {
     pub(crate) listen: Listen,
     /// JSON.
     pub(crate) json: Extra,
+    /// The operator's own port.
+    pub(crate) admin: Extra,
+    /// Further names that browsers and scripts may call that port by.
+    pub(crate) admin_hosts: Vec<String>,
     /// Whether others find it by themselves.
     pub(crate) lan: Lan,
     /// Only who has a token may do anything.
@@ -67,8 +71,12 @@ impl Hosted {
             intervals: Intervals::default(),
             json: serve.json,
             private: serve.private,
+            admin: serve.admin,
         };
-        let tracker = Tracker::start(config, tracker_api::router).await?;
+        let hosts = AdminHosts::new(own_host_names().chain(serve.admin_hosts));
+        let routers = |shared| tracker_api::routers(shared, hosts);
+        let tracker = Tracker::start(config, routers).await?;
+        warn_of_open_administration(&tracker, context);
         for error in tracker.left_out() {
             context.output.warn(&format!("{error}; going on without it"));
         }
@@ -160,6 +168,27 @@ fn own_name(state: &StateDir) -> anyhow::Result<String> {
     let name = format!("{host}-{:08x}", rand::random::<u32>());
     write_whole(&file, name.as_bytes()).with_context(|| format!("write {}", file.display()))?;
     Ok(name)
+}
+
+/// On an open tracker whoever reaches the operator's port is an operator.
+fn warn_of_open_administration(tracker: &Tracker, context: &Context) {
+    let admin = tracker.listeners().iter().filter(|at| at.protocol == tracker::Protocol::Admin);
+    for listener in admin.filter(|listener| !listener.addr.ip().is_loopback()) {
+        if tracker.shared().access.admin(None).is_ok() {
+            context.output.warn(&format!(
+                "whoever reaches {} administers this tracker; --admin-listen 127.0.0.1 keeps it to this machine",
+                listener.addr
+            ));
+        }
+    }
+}
+
+/// This machine's name, with and without its domain.
+fn own_host_names() -> impl Iterator<Item = String> {
+    let system = rustix::system::uname();
+    let full = system.nodename().to_string_lossy().into_owned();
+    let first = full.split('.').next().unwrap_or_default().to_owned();
+    [full, first].into_iter().filter(|name| !name.is_empty())
 }
 
 /// This machine's name as a DNS label.

@@ -16,6 +16,28 @@ pub struct ConnectionCounters {
     pub accepted: AtomicU64,
     /// Connections closed at once, since there were too many.
     pub turned_away: AtomicU64,
+    open: Arc<AtomicU64>,
+}
+
+impl ConnectionCounters {
+    /// Connections open now.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+/// The right to a connection; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    _permit: OwnedSemaphorePermit,
+    open: Arc<AtomicU64>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The connections of one kind.
@@ -41,7 +63,7 @@ impl Gate {
         &self,
         listener: TcpListener,
         counters: &ConnectionCounters,
-        mut handle: impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
+        mut handle: impl FnMut(TcpStream, SocketAddr, Permit),
     ) {
         loop {
             let accepted = tokio::select! {
@@ -60,6 +82,9 @@ impl Gate {
             counters.accepted.fetch_add(1, Ordering::Relaxed);
             match Arc::clone(&self.permits).try_acquire_owned() {
                 Ok(permit) => {
+                    let open = Arc::clone(&counters.open);
+                    open.fetch_add(1, Ordering::Relaxed);
+                    let permit = Permit { _permit: permit, open };
                     let ip = addr.ip().to_canonical();
                     handle(stream, SocketAddr::new(ip, addr.port()), permit);
                 }

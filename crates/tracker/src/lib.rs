@@ -7,6 +7,7 @@
 
 mod accept;
 mod access;
+mod admin;
 mod catalogue;
 mod connection_id;
 mod http;
@@ -21,13 +22,14 @@ pub use access::{
     Access, Caller, Denied, NewToken, Owner, Passkey, Scope, Secret, Token, TokenError, TokenId,
     TokenStore, TokenStoreError,
 };
+pub use admin::AdminCounters;
 pub use catalogue::{
     Catalogue, CatalogueError, Entry, Found, Name, NameError, NameTaken, NamedFile, PieceHashes,
     Published, Which,
 };
 pub use http::{Connection, HttpCounters};
 pub use json::JsonCounters;
-pub use server::{Extra, Listener, Protocol, Shared, StartError, Tracker, TrackerConfig};
+pub use server::{Extra, Listener, Protocol, Routers, Shared, StartError, Tracker, TrackerConfig};
 pub use swarms::{Asker, Swarms};
 pub use udp::UdpCounters;
 

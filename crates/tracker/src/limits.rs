@@ -38,6 +38,9 @@ pub(crate) const HTTP_CONNECTION_LIFE_MAX: Duration = Duration::from_secs(15 * 6
 /// What connections get to end by themselves when the tracker stops.
 pub(crate) const HTTP_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The operator's connections at once: a scraper of metrics, a few browsers, a few scripts.
+pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 64;
+
 /// JSON connections at once. Each costs 32 KiB at most, but for those with long requests.
 pub(crate) const JSON_CONNECTIONS_MAX: usize = 8_192;
 

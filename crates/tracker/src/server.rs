@@ -2,16 +2,18 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proto::InfoHashes;
 use registry::Intervals;
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::access::{self, Access, Secret, TokenStore, TokenStoreError};
+use crate::admin::{self, AdminCounters, AdminShared};
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::connection_id::ConnectionIds;
 use crate::http::{self, HttpCounters, HttpShared};
@@ -22,6 +24,9 @@ use crate::udp::{self, UdpCounters, UdpServer, UdpShared};
 
 /// Port 0 is tried so often, since UDP and TCP need the same free number.
 const FREE_PORT_TRIES: usize = 32;
+
+/// After so many ports that are taken any free one will do for the operator.
+const ADMIN_PORTS_TRIED: u16 = 16;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1_024;
@@ -41,6 +46,17 @@ pub struct TrackerConfig {
     pub json: Extra,
     /// Only who has a token may do anything.
     pub private: bool,
+    /// Where it is administered. When this is not required and a port is taken, another one is used.
+    pub admin: Extra,
+}
+
+/// What answers everything over HTTP but announces, scrapes and `/health`.
+#[derive(Debug, Default)]
+pub struct Routers {
+    /// At the addresses that everybody may reach.
+    pub public: axum::Router,
+    /// At those of the operator.
+    pub admin: axum::Router,
 }
 
 /// Where a protocol beside UDP and HTTP is spoken.
@@ -89,7 +105,7 @@ impl StartError {
 
 fn listen_hint(error: &io::Error, protocol: Protocol) -> &'static str {
     match (error.kind(), protocol) {
-        (io::ErrorKind::AddrInUse, Protocol::Http | Protocol::Json) => {
+        (io::ErrorKind::AddrInUse, Protocol::Http | Protocol::Json | Protocol::Admin) => {
             "; `ss -ltnp` shows who holds the port"
         }
         (io::ErrorKind::AddrInUse, Protocol::Udp) => "; `ss -lunp` shows who holds the port",
@@ -106,6 +122,8 @@ pub enum Protocol {
     Http,
     /// JSON over TCP, for clients of twenty lines.
     Json,
+    /// Administration, metrics and statistics over HTTP.
+    Admin,
 }
 
 impl Protocol {
@@ -116,6 +134,7 @@ impl Protocol {
             Self::Udp => "udp",
             Self::Http => "http",
             Self::Json => "json",
+            Self::Admin => "admin",
         }
     }
 }
@@ -154,6 +173,8 @@ pub struct Shared {
     pub http: Arc<HttpCounters>,
     /// What the JSON port has done.
     pub json: JsonCounters,
+    /// What the port of the operator has done.
+    pub admin: AdminCounters,
     started: Instant,
 }
 
@@ -187,36 +208,29 @@ pub struct Tracker {
     udp: UdpServer,
     http: Arc<HttpShared>,
     json: Arc<JsonShared>,
+    admin: Arc<AdminShared>,
     left_out: Vec<StartError>,
     first_admin: Option<Secret>,
     stop: DropGuard,
 }
 
 impl Tracker {
-    /// Starts a tracker on the current runtime. `router` makes what answers everything on the HTTP
-    /// port but announces, scrapes and `/health`.
+    /// Starts a tracker on the current runtime. `routers` makes what answers over HTTP beside
+    /// announces.
     ///
     /// # Errors
     /// When an address or the data folder cannot be used.
     pub async fn start(
         config: TrackerConfig,
-        router: impl FnOnce(Arc<Shared>) -> axum::Router,
+        routers: impl FnOnce(Arc<Shared>) -> Routers,
     ) -> Result<Self, StartError> {
         let bound = bind_all(&config.listen)?;
         let mut left_out = Vec::new();
         let json_bound = bind_extra(&config.json, Protocol::Json, &mut left_out)?;
+        let admin_bound = bind_admin(&config.admin, &mut left_out)?;
         let swarms = Arc::new(Swarms::new(config.intervals));
         let (folder, private) = (config.data_dir, config.private);
-        let opened = tokio::task::spawn_blocking(move || {
-            let catalogue = Catalogue::open(&folder)?;
-            let hashes = catalogue.all_hashes()?;
-            let (access, first_admin) = if private {
-                Access::private(TokenStore::open(&folder)?)?
-            } else {
-                (Access::open(), None)
-            };
-            Ok::<_, StartError>((catalogue, hashes, access, first_admin))
-        });
+        let opened = tokio::task::spawn_blocking(move || open_state(&folder, private));
         let (catalogue, hashes, access, first_admin) =
             opened.await.map_err(|_| CatalogueError::Closed)??;
         let access = Arc::new(access);
@@ -230,20 +244,21 @@ impl Tracker {
             listeners: bound
                 .iter()
                 .flat_map(Bound::listeners)
-                .chain(json_bound.iter().map(|(_, listener)| *listener))
+                .chain(json_bound.iter().chain(&admin_bound).map(|(_, listener)| *listener))
                 .collect(),
             udp: Arc::default(),
             http: Arc::default(),
             json: JsonCounters::default(),
+            admin: AdminCounters::default(),
             started: Instant::now(),
         });
         let stop = CancellationToken::new();
-        let router = router(Arc::clone(&shared));
+        let Routers { public, admin } = routers(Arc::clone(&shared));
         let counters = Arc::clone(&shared.http);
         let http = HttpShared::new(
             (Arc::clone(&swarms), Arc::clone(&access)),
             counters,
-            router,
+            public,
             stop.clone(),
         );
         let (listeners, sockets): (Vec<_>, Vec<_>) =
@@ -269,7 +284,11 @@ impl Tracker {
             json.tasks.spawn(json::serve(listener, Arc::clone(&json)));
         }
         json.tasks.spawn(json::sweep(Arc::clone(&json)));
-        Ok(Self { shared, udp, http, json, left_out, first_admin, stop: stop.drop_guard() })
+        let admin = AdminShared::new(Arc::clone(&shared), admin, stop.clone());
+        for (listener, _) in admin_bound {
+            admin.tasks.spawn(admin::serve(listener, Arc::clone(&admin)));
+        }
+        Ok(Self { shared, udp, http, json, admin, left_out, first_admin, stop: stop.drop_guard() })
     }
 
     /// What the servers share.
@@ -308,7 +327,21 @@ impl Tracker {
         self.http.tasks.wait().await;
         self.json.tasks.close();
         self.json.tasks.wait().await;
+        self.admin.tasks.close();
+        self.admin.tasks.wait().await;
     }
+}
+
+/// What outlives the tracker: the catalogue, the info hashes in it, and who may do what. Blocks.
+fn open_state(
+    folder: &Path,
+    private: bool,
+) -> Result<(Catalogue, Vec<InfoHashes>, Access, Option<Secret>), StartError> {
+    let catalogue = Catalogue::open(folder)?;
+    let hashes = catalogue.all_hashes()?;
+    let (access, first_admin) =
+        if private { Access::private(TokenStore::open(folder)?)? } else { (Access::open(), None) };
+    Ok((catalogue, hashes, access, first_admin))
 }
 
 async fn sweep(swarms: Arc<Swarms>, stop: CancellationToken) {
@@ -354,6 +387,26 @@ fn bind_extra(
         }
         bound => bound,
     }
+}
+
+/// Binds the addresses of the operator. A port that nobody asked for gives way to the next free one.
+fn bind_admin(
+    admin: &Extra,
+    left_out: &mut Vec<StartError>,
+) -> Result<Vec<(TcpListener, Listener)>, StartError> {
+    let mut extra = admin.clone();
+    // The ports above are the tracker's own, so it goes down.
+    for _ in 0..ADMIN_PORTS_TRIED {
+        let bound =
+            bind_extra(&Extra { required: true, ..extra.clone() }, Protocol::Admin, left_out);
+        match bound {
+            Err(error) if error.is_port_taken() && !admin.required => {}
+            bound => return bound,
+        }
+        extra.listen.iter_mut().for_each(|addr| addr.set_port(addr.port().saturating_sub(1)));
+    }
+    extra.listen.iter_mut().for_each(|addr| addr.set_port(0));
+    bind_extra(&extra, Protocol::Admin, left_out)
 }
 
 fn bind_all(listen: &[SocketAddr]) -> Result<Vec<Bound>, StartError> {

@@ -1,5 +1,7 @@
 //! `teem tracker`: the meeting point alone.
 
+use std::net::Ipv4Addr;
+
 use clap::builder::FalseyValueParser;
 use tracker::{Extra, Secret};
 
@@ -41,6 +43,13 @@ pub(super) struct ServerArgs {
     /// Speak JSON at this address, or off [default: where the tracker answers, on port 9000]
     #[arg(long, env = "TEEM_JSON_LISTEN", value_name = "ADDR|off")]
     json_listen: Option<ExtraListen>,
+    /// Answer the operator (metrics, statistics, status page) at this address, or off [default:
+    /// 127.0.0.1 on port 6968, or the next free one below]
+    #[arg(long, env = "TEEM_ADMIN_LISTEN", value_name = "ADDR|off")]
+    admin_listen: Option<ExtraListen>,
+    /// Answer the operator under this host name too, beside addresses and this machine's own name
+    #[arg(long, env = "TEEM_ADMIN_HOST", value_name = "NAME", value_delimiter = ',')]
+    admin_host: Vec<String>,
     /// Let others find this tracker on the local network
     #[arg(long, env = "TEEM_LAN", value_name = "on|off", default_value = "on")]
     lan: Lan,
@@ -54,7 +63,14 @@ impl ServerArgs {
 
     /// Where the tracker answers.
     pub(super) fn serve(&self) -> Serve {
-        Serve { listen: self.listen(), json: self.json(), lan: self.lan, private: false }
+        Serve {
+            listen: self.listen(),
+            json: self.json(),
+            admin: self.admin(),
+            admin_hosts: self.admin_host.clone(),
+            lan: self.lan,
+            private: false,
+        }
     }
 
     fn json(&self) -> Extra {
@@ -69,6 +85,23 @@ impl ServerArgs {
                 let any = listen.addrs.iter().all(|addr| addr.port() == 0);
                 let port = if any { 0 } else { JSON_PORT };
                 Extra { listen: listen.on_port(port).addrs, required: false }
+            }
+        }
+    }
+}
+
+impl ServerArgs {
+    fn admin(&self) -> Extra {
+        match &self.admin_listen {
+            Some(ExtraListen::Off) => Extra::default(),
+            Some(ExtraListen::At(addr)) => {
+                let listen = Listen::new(&[*addr], None, ADMIN_PORT);
+                Extra { listen: listen.addrs, required: true }
+            }
+            None => {
+                let any = self.listen().addrs.iter().all(|addr| addr.port() == 0);
+                let port = if any { 0 } else { ADMIN_PORT };
+                Extra { listen: vec![(Ipv4Addr::LOCALHOST, port).into()], required: false }
             }
         }
     }
@@ -103,3 +136,5 @@ fn tell_first_admin(secret: &Secret, context: &Context) {
 
 /// The JSON protocol's usual port.
 const JSON_PORT: u16 = 9000;
+/// Where the operator is answered, if nobody else has it.
+const ADMIN_PORT: u16 = 6968;

@@ -27,6 +27,20 @@ pub(super) struct Publisher {
     pub(super) passkey: Option<Passkey>,
 }
 
+/// Whoever may administer. For routes of the operator's port only.
+#[derive(Debug)]
+pub(super) struct Admin;
+
+impl FromRequestParts<Arc<Shared>> for Admin {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refused> {
+        let secret = secret_in(&parts.headers)?;
+        shared.access.admin(secret.as_ref())?;
+        Ok(Self)
+    }
+}
+
 impl FromRequestParts<Arc<Shared>> for Reader {
     type Rejection = Refused;
 

@@ -1,7 +1,7 @@
 //! From the tracker's values to the JSON's.
 
 use proto::InfoHash;
-use tracker::{Names, PeerView, Role, Shared};
+use tracker::{Names, PeerView, Protocol, Role, Shared};
 
 use super::dto;
 
@@ -44,10 +44,12 @@ pub(super) fn peers(entry: &tracker::Entry, shared: &Shared) -> Vec<dto::Peer> {
     views.into_iter().map(peer).collect()
 }
 
+/// What everybody may reach.
 pub(super) fn listeners(shared: &Shared) -> Vec<dto::Listener> {
     let listener = |listener: &tracker::Listener| dto::Listener {
         protocol: listener.protocol.to_string(),
         addr: listener.addr,
     };
-    shared.listeners.iter().map(listener).collect()
+    let public = shared.listeners.iter().filter(|listener| listener.protocol != Protocol::Admin);
+    public.map(listener).collect()
 }

@@ -12,12 +12,14 @@
 //! | `GET /api/v1/catalogue/{name}/torrent` | the torrent file, peers in the header [`PEERS_HEADER`] |
 //! | `GET /api/v1/catalogue/{name}/magnet` | a magnet link, as text |
 //! | `GET /api/v1/status` | a [`Status`] |
+//! | `GET /api/v1/openapi.json` | all of this for programs (OpenAPI 3.1) |
 //!
 //! `{name}` is percent-encoded, slashes too. It may also be an info hash in hex (40 or 64 digits)
 //! wherever an entry is read: no name looks like one. Any refusal is an [`Refusal`] with a fitting
 //! status.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Header of a handed-out torrent file: up to [`PEERS_MAX`] addresses of its peers, comma-separated,
 /// so that a get costs one round trip. All of them announced under the torrent's first info hash (v1
@@ -34,7 +36,7 @@ pub(crate) const PAGE_LIMIT: u32 = 100;
 pub(crate) const PAGE_LIMIT_MAX: u32 = 1_000;
 
 /// Which hashes a torrent has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
     /// SHA-1 pieces (BEP 3).
@@ -46,7 +48,7 @@ pub(crate) enum Format {
 }
 
 /// One name of the catalogue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Entry {
     /// The name in the catalogue.
     pub(crate) name: String,
@@ -75,9 +77,10 @@ pub(crate) struct Entry {
 }
 
 /// One peer of an entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Peer {
     /// Where it accepts connections.
+    #[schema(value_type = String, example = "192.0.2.1:6881")]
     pub(crate) addr: std::net::SocketAddr,
     /// It has all of the content.
     pub(crate) seeder: bool,
@@ -88,7 +91,7 @@ pub(crate) struct Peer {
 }
 
 /// An entry and some of its peers, picked by chance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct EntryWithPeers {
     /// The entry.
     #[serde(flatten)]
@@ -98,7 +101,7 @@ pub(crate) struct EntryWithPeers {
 }
 
 /// Entries in the order of their names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Page {
     /// The entries.
     pub(crate) entries: Vec<Entry>,
@@ -108,7 +111,7 @@ pub(crate) struct Page {
 }
 
 /// The answer to a publication.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Published {
     /// The name is new; otherwise it had this very content before.
     pub(crate) created: bool,
@@ -119,7 +122,7 @@ pub(crate) struct Published {
 }
 
 /// How the tracker stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Status {
     /// The tracker's own name.
     pub(crate) name: String,
@@ -138,16 +141,17 @@ pub(crate) struct Status {
 }
 
 /// One address that the tracker listens on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Listener {
-    /// `udp` or `http`.
+    /// `udp`, `http` or `json`.
     pub(crate) protocol: String,
     /// The address in use.
+    #[schema(value_type = String, example = "192.0.2.1:6881")]
     pub(crate) addr: std::net::SocketAddr,
 }
 
 /// Why a request was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Refusal {
     /// What is wrong and what to do, in words.
     pub(crate) error: String,
@@ -156,7 +160,7 @@ pub(crate) struct Refusal {
 }
 
 /// What is wrong, for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RefusalCode {
     /// 400: the name cannot be used.

@@ -3,54 +3,47 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Extension, Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use http_body_util::{BodyExt as _, Limited};
 use proto::InfoHash;
 use proto::metainfo::Metainfo;
 use serde::Deserialize;
 use tracker::limits::{METAINFO_LEN_MAX, PATTERN_LEN_MAX};
 use tracker::{Connection, Published, Shared, Which};
+use utoipa::IntoParams;
 
 use super::caller::{Publisher, Reader};
 use super::dto::{self, RefusalCode};
 use super::refusal::Refused;
-use super::{convert, hosts, metrics};
+use super::{convert, hosts};
 
 /// A torrent file has to arrive within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Everything that the tracker's HTTP port answers beside announces.
-pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
-        .route("/api/v1/catalogue", get(list))
-        .route("/api/v1/catalogue/{name}", get(show).put(publish))
-        .route("/api/v1/catalogue/{name}/torrent", get(torrent))
-        .route("/api/v1/catalogue/{name}/magnet", get(magnet))
-        .route("/api/v1/status", get(status))
-        .route("/metrics", get(show_metrics))
-        .fallback(no_such_page)
-        .method_not_allowed_fallback(no_such_method)
-        // `publish` has a bound of its own; nothing else reads a body.
-        .layer(DefaultBodyLimit::disable())
-        .with_state(shared)
-}
-
-#[derive(Debug, Deserialize)]
-struct ListQuery {
+/// Which part of the catalogue.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// What the names contain, or fit whole when it has `*` or `?`.
     #[serde(default)]
     q: String,
+    /// The last name of the page before.
     after: Option<String>,
+    /// Entries on the page, at most 1,000.
     limit: Option<u32>,
 }
 
-async fn list(
+/// Names of the catalogue
+#[utoipa::path(get, path = "/api/v1/catalogue", tag = "catalogue", params(ListQuery), responses(
+    (status = 200, body = dto::Page), (status = "4XX", body = dto::Refusal)
+))]
+pub(super) async fn list(
     _: Reader,
     State(shared): State<Arc<Shared>>,
     query: Result<Query<ListQuery>, QueryRejection>,
@@ -67,7 +60,13 @@ async fn list(
     Ok(Json(dto::Page { entries, next }))
 }
 
-async fn show(
+/// One name, and some of its peers
+#[utoipa::path(get, path = "/api/v1/catalogue/{name}", tag = "catalogue", params(
+    ("name" = String, Path, description = "A name, or an info hash in hex")
+), responses(
+    (status = 200, body = dto::EntryWithPeers), (status = "4XX", body = dto::Refusal)
+))]
+pub(super) async fn show(
     _: Reader,
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -78,7 +77,15 @@ async fn show(
     Ok(Json(dto::EntryWithPeers { entry: convert::entry(&entry, &shared), peers }))
 }
 
-async fn publish(
+/// Gives a torrent a name
+#[utoipa::path(put, path = "/api/v1/catalogue/{name}", tag = "catalogue", params(
+    ("name" = String, Path, description = "The name")
+), request_body(content = Vec<u8>, content_type = "application/x-bittorrent"), responses(
+    (status = 200, description = "It had this content already", body = dto::Published),
+    (status = 201, description = "The name is new", body = dto::Published),
+    (status = "4XX", body = dto::Refusal), (status = 507, description = "Full", body = dto::Refusal)
+))]
+pub(super) async fn publish(
     Publisher { caller, passkey }: Publisher,
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -121,7 +128,16 @@ async fn read(body: Body, headers: &HeaderMap) -> Result<Bytes, Refused> {
     }
 }
 
-async fn torrent(
+/// The torrent file of a name
+#[utoipa::path(get, path = "/api/v1/catalogue/{name}/torrent", tag = "catalogue", params(
+    ("name" = String, Path, description = "A name, or an info hash in hex")
+), responses(
+    (status = 200, body = Vec<u8>, content_type = "application/x-bittorrent", headers(
+        ("teem-peers" = String, description = "Addresses of some of its peers, comma-separated")
+    )),
+    (status = "4XX", body = dto::Refusal)
+))]
+pub(super) async fn torrent(
     Reader { passkey }: Reader,
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -142,7 +158,13 @@ async fn torrent(
     Ok(response)
 }
 
-async fn magnet(
+/// The magnet link of a name
+#[utoipa::path(get, path = "/api/v1/catalogue/{name}/magnet", tag = "catalogue", params(
+    ("name" = String, Path, description = "A name, or an info hash in hex")
+), responses(
+    (status = 200, body = String, content_type = "text/plain"), (status = "4XX", body = dto::Refusal)
+))]
+pub(super) async fn magnet(
     Reader { passkey }: Reader,
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -181,7 +203,11 @@ fn internal(error: impl std::fmt::Display) -> Refused {
     Refused::new(status, RefusalCode::Internal, "the tracker cannot read what it stored")
 }
 
-async fn status(
+/// How the tracker stands
+#[utoipa::path(get, path = "/api/v1/status", tag = "tracker", responses(
+    (status = 200, body = dto::Status), (status = "4XX", body = dto::Refusal)
+))]
+pub(super) async fn status(
     _: Reader,
     State(shared): State<Arc<Shared>>,
 ) -> Result<Json<dto::Status>, Refused> {
@@ -195,22 +221,6 @@ async fn status(
         swarms: totals.swarms as u64,
         peers: totals.peers as u64,
     }))
-}
-
-async fn show_metrics(_: Reader, State(shared): State<Arc<Shared>>) -> Result<Response, Refused> {
-    let text = metrics::render(&shared).await?;
-    let content_type = HeaderValue::from_static("text/plain; version=0.0.4");
-    Ok(([(CONTENT_TYPE, content_type)], text).into_response())
-}
-
-async fn no_such_page() -> Refused {
-    let error = "there is no such page; the API begins at /api/v1/catalogue";
-    Refused::new(StatusCode::NOT_FOUND, RefusalCode::NotFound, error)
-}
-
-async fn no_such_method() -> Refused {
-    let error = "this page does not answer this method";
-    Refused::new(StatusCode::METHOD_NOT_ALLOWED, RefusalCode::BadMethod, error)
 }
 
 /// A name, or an info hash in hex, which no name looks like.

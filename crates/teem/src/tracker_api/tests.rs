@@ -13,6 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tracker::{Intervals, Tracker, TrackerConfig};
 
+mod rows;
+
 use super::dto::{EntryWithPeers, Page, Published, Refusal, RefusalCode, Status};
 
 struct Reply {
@@ -35,20 +37,29 @@ impl Reply {
 struct Server {
     tracker: Tracker,
     addr: SocketAddr,
+    admin: SocketAddr,
 }
 
 async fn start_at(folder: &TempDir, listen: &str) -> Server {
+    start_with(folder, listen, false).await
+}
+
+async fn start_with(folder: &TempDir, listen: &str, private: bool) -> Server {
     let config = TrackerConfig {
-        private: false,
+        private,
         name: "here".to_owned(),
         listen: vec![listen.parse().unwrap()],
         data_dir: folder.path().to_owned(),
         intervals: Intervals::default(),
         json: tracker::Extra::default(),
+        admin: tracker::Extra { listen: vec!["127.0.0.1:0".parse().unwrap()], required: true },
     };
-    let tracker = Tracker::start(config, super::router).await.unwrap();
+    let hosts = super::AdminHosts::new(std::iter::empty());
+    let tracker = Tracker::start(config, |shared| super::routers(shared, hosts)).await.unwrap();
     let addr = tracker.listeners()[0].addr;
-    Server { tracker, addr }
+    let at_admin = |listener: &&tracker::Listener| listener.protocol == tracker::Protocol::Admin;
+    let admin = tracker.listeners().iter().find(at_admin).unwrap().addr;
+    Server { tracker, addr, admin }
 }
 
 async fn start(folder: &TempDir) -> Server {
@@ -57,12 +68,23 @@ async fn start(folder: &TempDir) -> Server {
 
 impl Server {
     async fn send(&self, method: &str, path: &str, body: &[u8]) -> Reply {
+        self.ask(self.addr, (method, path), "Host: nas:7000\r\n", body).await
+    }
+
+    /// One request; `headers` are whole lines.
+    async fn ask(
+        &self,
+        at: SocketAddr,
+        (method, path): (&str, &str),
+        headers: &str,
+        body: &[u8],
+    ) -> Reply {
         let len = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: nas:7000\r\nConnection: close\r\n\
+            "{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\n\
              Content-Length: {len}\r\n\r\n"
         );
-        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        let mut stream = TcpStream::connect(at).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         // A refusal may come before all of the body is sent.
         _ = stream.write_all(body).await;
@@ -76,6 +98,11 @@ impl Server {
 
     async fn get(&self, path: &str) -> Reply {
         self.send("GET", path, b"").await
+    }
+
+    /// The operator's port, asked as the operator does.
+    async fn operator(&self, path: &str) -> Reply {
+        self.ask(self.admin, ("GET", path), "Host: localhost\r\n", b"").await
     }
 
     async fn announce(&self, info_hash: InfoHash, port: u16, left: u64, extra: &str) -> Reply {
@@ -209,7 +236,7 @@ async fn catalogue_is_searched_and_survives_a_restart() {
     let status: Status = server.get("/api/v1/status").await.json();
     assert_eq!((status.name.as_str(), status.torrents, status.listeners.len()), ("here", 3, 2));
     assert_eq!(server.get("/health").await.text(), "ok\n");
-    let metrics = server.get("/metrics").await;
+    let metrics = server.operator("/metrics").await;
     assert!(metrics.text().contains("\nteem_torrents 3\n"), "{}", metrics.text());
     server.tracker.stop().await;
 }

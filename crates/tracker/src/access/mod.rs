@@ -151,6 +151,18 @@ impl Access {
         Ok(Caller { scope: token.scope, owner: Some(token.owner()), token: Some(token.id) })
     }
 
+    /// Who sends this secret, or none, to the operator's own port. Where everybody may do everything
+    /// but administer, reaching that port is what shows an operator.
+    ///
+    /// # Errors
+    /// When they may not administer.
+    pub fn admin(&self, secret: Option<&Secret>) -> Result<Caller, Denied> {
+        if self.is_private() {
+            return self.caller(secret)?.with(Scope::Admin);
+        }
+        Ok(Caller { scope: Scope::Admin, owner: secret.map(Owner::of_secret), token: None })
+    }
+
     /// Whether an announce or a scrape with this passkey, or none, is answered.
     ///
     /// # Errors

@@ -1,0 +1,97 @@
+//! The operator's port: HTTP with a router of its own, apart from what everybody may reach.
+//!
+//! It has connections of its own too, so that a crowd on the public port locks no operator out.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use crate::accept::{ConnectionCounters, Gate};
+use crate::http::Connection;
+use crate::limits::{
+    ADMIN_CONNECTIONS_MAX, HTTP_CONNECTION_LIFE_MAX, HTTP_HEAD_LEN_MAX, HTTP_HEAD_TIMEOUT,
+    HTTP_STOP_TIMEOUT,
+};
+use crate::server::Shared;
+
+/// What the operator's port has done.
+#[derive(Debug, Default)]
+pub struct AdminCounters {
+    /// Connections.
+    pub connections: ConnectionCounters,
+    /// Requests of any kind.
+    pub requests: AtomicU64,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct AdminShared {
+    shared: Arc<Shared>,
+    router: Router,
+    gate: Gate,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl AdminShared {
+    pub(crate) fn new(shared: Arc<Shared>, router: Router, stop: CancellationToken) -> Arc<Self> {
+        let gate = Gate::new(ADMIN_CONNECTIONS_MAX, stop);
+        Arc::new(Self { shared, router, gate, tasks: TaskTracker::new() })
+    }
+}
+
+/// Accepts connections until the tracker stops.
+pub(crate) async fn serve(listener: TcpListener, admin: Arc<AdminShared>) {
+    let handle = |stream, remote, permit| {
+        let task_admin = Arc::clone(&admin);
+        admin.tasks.spawn(async move {
+            if let Err(error) = handle_connection(stream, remote, task_admin).await {
+                tracing::trace!(%error, "connection of the operator");
+            }
+            drop(permit);
+        });
+    };
+    admin.gate.accept(listener, &admin.shared.admin.connections, handle).await;
+}
+
+async fn handle_connection(
+    stream: TcpStream,
+    remote: SocketAddr,
+    admin: Arc<AdminShared>,
+) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let ends = Connection { remote, local: stream.local_addr()? };
+    let stop = admin.gate.stop().clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        admin.shared.admin.requests.fetch_add(1, Ordering::Relaxed);
+        request.extensions_mut().insert(ends);
+        let router = admin.router.clone();
+        async move { router.oneshot(request.map(Body::new)).await }
+    });
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(HTTP_HEAD_TIMEOUT)
+        .max_buf_size(HTTP_HEAD_LEN_MAX);
+    let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        ended = connection.as_mut() => return ended.map_err(io::Error::other),
+        () = tokio::time::sleep(HTTP_CONNECTION_LIFE_MAX) => {}
+        () = stop.cancelled() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    timeout(HTTP_STOP_TIMEOUT, connection).await?.map_err(io::Error::other)
+}
