@@ -16,7 +16,8 @@ const FOREVER_SECS: u32 = 4 * 3_600;
 
 /// Reads the input as operations of four bytes each.
 pub fn run(data: &[u8]) {
-    let mut shard = Shard::new(HashKey::new([1; 16]), Intervals::default());
+    let mut shard =
+        Shard::new(HashKey::new([1; 16]), Intervals::default(), registry::Caps::default());
     let mut now = Secs(0);
     let mut feed = Vec::new();
     for &[kind, swarm, peer, detail] in data.as_chunks::<4>().0 {

@@ -14,6 +14,7 @@
 
 mod chance;
 mod client;
+mod evict;
 mod feed;
 mod files;
 mod index;
@@ -32,5 +33,5 @@ pub use files::{FileHolders, Files, FilesError, Lives, Token, Voucher};
 pub use key::Families;
 pub use mark::Names;
 pub use peers::Role;
-pub use shard::{Displaced, PeerView, Route, Shard, Totals, Visit};
+pub use shard::{Caps, Displaced, PeerView, Route, Shard, Totals, Visit};
 pub use time::{Intervals, Secs};

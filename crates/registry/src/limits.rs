@@ -1,6 +1,6 @@
 //! Every bound of the registry, with its reason.
 
-/// Swarms in one shard. With 64 shards that is sixteen million swarms; an empty record costs about
+/// Swarms in one shard at most. With 64 shards that is sixteen million swarms; an empty record costs about
 /// 120 bytes, so a flood of made-up hashes ends at some two gigabytes in the worst case.
 pub const SWARMS_MAX: usize = 1 << 18;
 
@@ -8,7 +8,7 @@ pub const SWARMS_MAX: usize = 1 << 18;
 /// nobody; counts stop there too.
 pub const SWARM_PEERS_MAX: usize = 1 << 17;
 
-/// Peers in one shard, all swarms together: 64 shards hold 128 million.
+/// Peers in one shard at most, all swarms together: 64 shards hold 128 million.
 pub const PEERS_MAX: usize = 1 << 21;
 
 /// Peers handed out at once, whatever was asked for. HTTP replies grow with it.

@@ -1,7 +1,8 @@
 //! A shard: the swarms of some of the info hashes.
 //!
-//! Invariants: a swarm is there while it has peers or is pinned; a hybrid's second hash never has a
-//! swarm of its own; the totals are the sums over the swarms.
+//! Invariants: a swarm is there while it has peers or is pinned, and until it is swept if it lost its
+//! last one to make room; a hybrid's second hash never has a swarm of its own; the totals are the sums
+//! over the swarms.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,17 +26,33 @@ use crate::time::{Intervals, Secs};
 /// The swarms of some of the info hashes.
 #[derive(Debug)]
 pub struct Shard {
-    hasher: HashKey,
+    pub(crate) hasher: HashKey,
     intervals: Intervals,
-    swarms: Vec<Swarm>,
+    caps: Caps,
+    pub(crate) swarms: Vec<Swarm>,
     by_hash: Index,
     /// Second hashes of hybrids, and the hash that their swarm is kept under.
     aliases: BTreeMap<InfoHash, InfoHash>,
-    feed: Option<Feed>,
-    totals: Totals,
+    pub(crate) feed: Option<Feed>,
+    pub(crate) totals: Totals,
     pinned: usize,
     /// Where sweeping goes on: a swarm and a peer in it.
     cursor: (usize, usize),
+}
+
+/// How much a shard keeps. Past it, room is made at the cost of what serves the fewest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Swarms, at most [`SWARMS_MAX`](crate::limits::SWARMS_MAX).
+    pub swarms: usize,
+    /// Peers of all swarms, at most [`PEERS_MAX`](crate::limits::PEERS_MAX).
+    pub peers: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self { swarms: SWARMS_MAX, peers: PEERS_MAX }
+    }
 }
 
 /// Where a swarm is kept.
@@ -86,6 +103,8 @@ pub struct Totals {
     pub completed: u64,
     /// Announces that were answered but not noted, since something was full.
     pub refused: u64,
+    /// Swarms and peers dropped to make room.
+    pub evicted: u64,
     /// Changes that found no room in the feed.
     pub feed_dropped: u64,
 }
@@ -97,10 +116,12 @@ pub struct Displaced(Option<Swarm>);
 impl Shard {
     /// An empty shard. All shards of a process have the same key.
     #[must_use]
-    pub const fn new(hasher: HashKey, intervals: Intervals) -> Self {
+    pub fn new(hasher: HashKey, intervals: Intervals, caps: Caps) -> Self {
+        let caps = Caps { swarms: caps.swarms.min(SWARMS_MAX), peers: caps.peers.min(PEERS_MAX) };
         Self {
             hasher,
             intervals,
+            caps,
             swarms: Vec::new(),
             by_hash: Index::new(),
             aliases: BTreeMap::new(),
@@ -111,6 +132,7 @@ impl Shard {
                 seeders: 0,
                 completed: 0,
                 refused: 0,
+                evicted: 0,
                 feed_dropped: 0,
             },
             pinned: 0,
@@ -399,14 +421,17 @@ impl Shard {
     }
 
     fn store(&mut self, at: usize, peer: &PeerKey, mark: Mark, role: Role, found: Option<Found>) {
-        let before = self.swarms[at].count();
+        let mut before = self.swarms[at].count();
         match found {
             Some(found) => {
                 self.swarms[at].update(&self.hasher, (peer, found.position), mark, role);
             }
             None => {
-                let fits = self.totals.peers < PEERS_MAX
-                    && self.swarms[at].insert(&self.hasher, *peer, mark, role);
+                let hash = self.swarms[at].hash;
+                let room = self.totals.peers < self.caps.peers || self.evict_peer(&hash);
+                // The swarm may be the one that lost a peer.
+                before = self.swarms[at].count();
+                let fits = room && self.swarms[at].insert(&self.hasher, *peer, mark, role);
                 self.totals.refused += u64::from(!fits);
             }
         }
@@ -444,7 +469,7 @@ impl Shard {
         self.intervals.interval(swarm.count().peers as u32, now.since(swarm.born), chance)
     }
 
-    fn recount(&mut self, before: Count, after: Count) {
+    pub(crate) fn recount(&mut self, before: Count, after: Count) {
         let totals = &mut self.totals;
         totals.peers = totals.peers + after.peers - before.peers;
         totals.seeders = totals.seeders + after.seeders - before.seeders;
@@ -461,7 +486,7 @@ impl Shard {
         if let Some(at) = self.find(&hash) {
             return Some(at);
         }
-        if self.swarms.len() >= SWARMS_MAX {
+        if self.swarms.len() >= self.caps.swarms && !self.evict_swarm(&hash) {
             return None;
         }
         self.swarms.push(Swarm::new(hash, now));
@@ -481,7 +506,7 @@ impl Shard {
     }
 
     /// Takes a swarm out; the last one takes its place.
-    fn take(&mut self, at: usize) -> Swarm {
+    pub(crate) fn take(&mut self, at: usize) -> Swarm {
         let (swarms, hasher) = (&self.swarms, &self.hasher);
         let hash_of = |at: u32| hasher.hash(&swarms[at as usize].hash.0);
         let last = (swarms.len() - 1) as u32;

@@ -145,6 +145,25 @@ impl Swarm {
         self.drop_empty_set();
     }
 
+    /// Takes out a peer by chance. There is one.
+    pub(crate) fn remove_any(&mut self, hasher: &HashKey, dice: &mut Dice) -> (PeerKey, Mark) {
+        let number = dice.below(self.count().peers);
+        let removed = match (number.checked_sub(self.v4.len()), &mut self.v6) {
+            (Some(position), Some(set)) => {
+                let (key, mark, _) = set.at(position);
+                set.remove(hasher, position);
+                (PeerKey::V6(key), mark)
+            }
+            (Some(_) | None, _) => {
+                let (key, mark, _) = self.v4.at(number);
+                self.v4.remove(hasher, number);
+                (PeerKey::V4(key), mark)
+            }
+        };
+        self.drop_empty_set();
+        removed
+    }
+
     /// Drops expired peers if looking at all of them costs little.
     pub(crate) fn touch(
         &mut self,

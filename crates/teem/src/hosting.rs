@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use tracker::{Extra, Intervals, Secret, Tracker, TrackerConfig};
+use tracker::{Caps, Extra, Intervals, QuotaRates, Secret, Tracker, TrackerConfig};
 
 use crate::cli::Context;
 use crate::lan::{Advertisement, Lan};
@@ -36,6 +36,10 @@ pub(crate) struct Serve {
     pub(crate) lan: Lan,
     /// Only who has a token may do anything.
     pub(crate) private: bool,
+    /// Swarms and peers that are kept.
+    pub(crate) caps: Caps,
+    /// How often a network may ask.
+    pub(crate) quotas: QuotaRates,
 }
 
 /// What others need to know.
@@ -72,6 +76,8 @@ impl Hosted {
             json: serve.json,
             private: serve.private,
             admin: serve.admin,
+            caps: serve.caps,
+            quotas: serve.quotas,
         };
         let hosts = AdminHosts::new(own_host_names().chain(serve.admin_hosts));
         let routers = |shared| tracker_api::routers(shared, hosts);

@@ -36,6 +36,8 @@ use crate::limits::{
     HTTP_CONNECTION_LIFE_MAX, HTTP_CONNECTIONS_MAX, HTTP_HEAD_LEN_MAX, HTTP_HEAD_TIMEOUT,
     HTTP_STOP_TIMEOUT,
 };
+use crate::quota::Quotas;
+use crate::server::Shared;
 use crate::swarms::{Asker, Swarms};
 
 /// What the HTTP port has done.
@@ -51,6 +53,8 @@ pub struct HttpCounters {
     pub scrapes: AtomicU64,
     /// Announces and scrapes refused.
     pub refused: AtomicU64,
+    /// Announces and scrapes answered with nothing, since their network asks too often.
+    pub limited: AtomicU64,
 }
 
 /// The ends of the connection that a request came over: an extension of every request that reaches
@@ -68,6 +72,7 @@ pub struct Connection {
 pub(crate) struct HttpShared {
     pub(crate) swarms: Arc<Swarms>,
     pub(crate) access: Arc<Access>,
+    pub(crate) quotas: Arc<Quotas>,
     pub(crate) counters: Arc<HttpCounters>,
     pub(crate) router: Router,
     pub(crate) gate: Gate,
@@ -75,14 +80,16 @@ pub(crate) struct HttpShared {
 }
 
 impl HttpShared {
-    pub(crate) fn new(
-        (swarms, access): (Arc<Swarms>, Arc<Access>),
-        counters: Arc<HttpCounters>,
-        router: Router,
-        stop: CancellationToken,
-    ) -> Arc<Self> {
-        let gate = Gate::new(HTTP_CONNECTIONS_MAX, stop);
-        Arc::new(Self { swarms, access, counters, router, gate, tasks: TaskTracker::new() })
+    pub(crate) fn new(shared: &Shared, router: Router, stop: CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            swarms: Arc::clone(&shared.swarms),
+            access: Arc::clone(&shared.access),
+            quotas: Arc::clone(&shared.quotas),
+            counters: Arc::clone(&shared.http),
+            router,
+            gate: Gate::new(HTTP_CONNECTIONS_MAX, stop),
+            tasks: TaskTracker::new(),
+        })
     }
 }
 
@@ -172,8 +179,13 @@ fn announce(query: &str, ends: Connection, shared: &HttpShared) -> Response<Body
         peers_max: NUMWANT_MAX,
     };
     let mut reply = Announced::default();
-    shared.swarms.tick();
-    shared.swarms.announce(&announce, &asker, &mut reply);
+    let now = shared.swarms.tick();
+    if shared.quotas.allows(now, ends.remote.ip()) {
+        shared.swarms.announce(&announce, &asker, &mut reply);
+    } else {
+        shared.counters.limited.fetch_add(1, Ordering::Relaxed);
+        shared.swarms.put_off(&mut reply);
+    }
     reply.external_ip = Some(ends.remote.ip());
     shared.counters.announces.fetch_add(1, Ordering::Relaxed);
     let mut body = Vec::with_capacity(160 + reply.peers.len() * if compact { 18 } else { 64 });
@@ -181,14 +193,16 @@ fn announce(query: &str, ends: Connection, shared: &HttpShared) -> Response<Body
     plain(body)
 }
 
-fn scrape(query: &str, _: Connection, shared: &HttpShared) -> Response<Body> {
+fn scrape(query: &str, ends: Connection, shared: &HttpShared) -> Response<Body> {
     let hashes = match decode_scrape(query) {
         Ok(hashes) => hashes,
         Err(error) => return refuse(shared, &said(error)),
     };
-    shared.swarms.tick();
+    let now = shared.swarms.tick();
+    let allowed = shared.quotas.allows(now, ends.remote.ip());
+    shared.counters.limited.fetch_add(u64::from(!allowed), Ordering::Relaxed);
     let known = |hash| Some((hash, shared.swarms.scrape(&hash)?));
-    let mut swarms = hashes.into_iter().filter_map(known).collect();
+    let mut swarms = hashes.into_iter().filter(|_| allowed).filter_map(known).collect();
     shared.counters.scrapes.fetch_add(1, Ordering::Relaxed);
     let mut body = Vec::new();
     encode_scraped(&mut body, &mut swarms);

@@ -13,6 +13,7 @@ mod connection_id;
 mod http;
 mod json;
 pub mod limits;
+mod quota;
 mod server;
 mod swarms;
 mod udp;
@@ -33,4 +34,5 @@ pub use server::{Extra, Listener, Protocol, Routers, Shared, StartError, Tracker
 pub use swarms::{Asker, Swarms};
 pub use udp::UdpCounters;
 
-pub use registry::{Intervals, Names, PeerView, Role};
+pub use quota::QuotaRates;
+pub use registry::{Caps, Intervals, Names, PeerView, Role};

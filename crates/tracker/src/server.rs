@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proto::InfoHashes;
-use registry::Intervals;
+use registry::{Caps, Intervals};
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -19,6 +19,7 @@ use crate::connection_id::ConnectionIds;
 use crate::http::{self, HttpCounters, HttpShared};
 use crate::json::{self, JsonCounters, JsonShared};
 use crate::limits::SWEEP_EVERY;
+use crate::quota::{QuotaRates, Quotas};
 use crate::swarms::Swarms;
 use crate::udp::{self, UdpCounters, UdpServer, UdpShared};
 
@@ -48,6 +49,10 @@ pub struct TrackerConfig {
     pub private: bool,
     /// Where it is administered. When this is not required and a port is taken, another one is used.
     pub admin: Extra,
+    /// Swarms and peers that are kept.
+    pub caps: Caps,
+    /// How often a network may ask.
+    pub quotas: QuotaRates,
 }
 
 /// What answers everything over HTTP but announces, scrapes and `/health`.
@@ -163,6 +168,8 @@ pub struct Shared {
     pub access: Arc<Access>,
     /// Every swarm.
     pub swarms: Arc<Swarms>,
+    /// How often each network may ask.
+    pub(crate) quotas: Arc<Quotas>,
     /// Every name. Publish with [`Shared::publish`], so that the swarms hear of it.
     pub catalogue: Catalogue,
     /// Every address in use.
@@ -224,71 +231,62 @@ impl Tracker {
         config: TrackerConfig,
         routers: impl FnOnce(Arc<Shared>) -> Routers,
     ) -> Result<Self, StartError> {
-        let bound = bind_all(&config.listen)?;
         let mut left_out = Vec::new();
-        let json_bound = bind_extra(&config.json, Protocol::Json, &mut left_out)?;
-        let admin_bound = bind_admin(&config.admin, &mut left_out)?;
-        let swarms = Arc::new(Swarms::new(config.intervals));
+        let sockets = Sockets::bind(&config, &mut left_out)?;
+        let swarms = Arc::new(Swarms::new(config.intervals, config.caps));
         let (folder, private) = (config.data_dir, config.private);
         let opened = tokio::task::spawn_blocking(move || open_state(&folder, private));
         let (catalogue, hashes, access, first_admin) =
             opened.await.map_err(|_| CatalogueError::Closed)??;
-        let access = Arc::new(access);
         hashes.iter().for_each(|hashes| swarms.register(hashes));
-
         let shared = Arc::new(Shared {
             name: config.name,
-            access: Arc::clone(&access),
-            swarms: Arc::clone(&swarms),
+            access: Arc::new(access),
+            swarms,
+            quotas: Arc::new(Quotas::new(config.quotas, rand::random())),
             catalogue,
-            listeners: bound
-                .iter()
-                .flat_map(Bound::listeners)
-                .chain(json_bound.iter().chain(&admin_bound).map(|(_, listener)| *listener))
-                .collect(),
+            listeners: sockets.listeners(),
             udp: Arc::default(),
             http: Arc::default(),
             json: JsonCounters::default(),
             admin: AdminCounters::default(),
             started: Instant::now(),
         });
+        let routers = routers(Arc::clone(&shared));
+        Self::serve(shared, sockets, routers).map(|running| Self {
+            left_out,
+            first_admin,
+            ..running
+        })
+    }
+
+    /// Starts every thread and task.
+    fn serve(shared: Arc<Shared>, sockets: Sockets, routers: Routers) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
-        let Routers { public, admin } = routers(Arc::clone(&shared));
-        let counters = Arc::clone(&shared.http);
-        let http = HttpShared::new(
-            (Arc::clone(&swarms), Arc::clone(&access)),
-            counters,
-            public,
-            stop.clone(),
-        );
-        let (listeners, sockets): (Vec<_>, Vec<_>) =
-            bound.into_iter().map(|bound| (bound.tcp, bound.udp)).unzip();
-        let ids = ConnectionIds::new(rand::random());
-        let udp = UdpShared {
-            swarms: Arc::clone(&swarms),
-            access: Arc::clone(&access),
-            ids,
-            counters: Arc::clone(&shared.udp),
-        };
-        let sockets = sockets.into_iter().flatten().collect();
-        let udp = UdpServer::start(sockets, &Arc::new(udp)).map_err(StartError::Thread)?;
+        let http = HttpShared::new(&shared, routers.public, stop.clone());
+        let (listeners, udp): (Vec<_>, Vec<_>) =
+            sockets.main.into_iter().map(|bound| (bound.tcp, bound.udp)).unzip();
+        let udp_shared = UdpShared::new(&shared, ConnectionIds::new(rand::random()));
+        let udp = udp.into_iter().flatten().collect();
+        let udp = UdpServer::start(udp, &Arc::new(udp_shared)).map_err(StartError::Thread)?;
         for listener in listeners {
             http.tasks.spawn(http::serve(listener, Arc::clone(&http)));
         }
-        http.tasks.spawn(sweep(swarms, stop.clone()));
-        if access.is_private() {
-            http.tasks.spawn(access::watch(access, stop.clone()));
+        http.tasks.spawn(sweep(Arc::clone(&shared.swarms), stop.clone()));
+        if shared.access.is_private() {
+            http.tasks.spawn(access::watch(Arc::clone(&shared.access), stop.clone()));
         }
         let json = JsonShared::new(Arc::clone(&shared), stop.clone());
-        for (listener, _) in json_bound {
+        for (listener, _) in sockets.json {
             json.tasks.spawn(json::serve(listener, Arc::clone(&json)));
         }
         json.tasks.spawn(json::sweep(Arc::clone(&json)));
-        let admin = AdminShared::new(Arc::clone(&shared), admin, stop.clone());
-        for (listener, _) in admin_bound {
+        let admin = AdminShared::new(Arc::clone(&shared), routers.admin, stop.clone());
+        for (listener, _) in sockets.admin {
             admin.tasks.spawn(admin::serve(listener, Arc::clone(&admin)));
         }
-        Ok(Self { shared, udp, http, json, admin, left_out, first_admin, stop: stop.drop_guard() })
+        let (left_out, first_admin, stop) = (Vec::new(), None, stop.drop_guard());
+        Ok(Self { shared, udp, http, json, admin, left_out, first_admin, stop })
     }
 
     /// What the servers share.
@@ -352,6 +350,28 @@ async fn sweep(swarms: Arc<Swarms>, stop: CancellationToken) {
             _ = rounds.tick() => swarms.sweep(),
             () = stop.cancelled() => return,
         }
+    }
+}
+
+/// Every socket, bound but not served yet.
+struct Sockets {
+    main: Vec<Bound>,
+    json: Vec<(TcpListener, Listener)>,
+    admin: Vec<(TcpListener, Listener)>,
+}
+
+impl Sockets {
+    fn bind(config: &TrackerConfig, left_out: &mut Vec<StartError>) -> Result<Self, StartError> {
+        Ok(Self {
+            main: bind_all(&config.listen)?,
+            json: bind_extra(&config.json, Protocol::Json, left_out)?,
+            admin: bind_admin(&config.admin, left_out)?,
+        })
+    }
+
+    fn listeners(&self) -> Vec<Listener> {
+        let extra = self.json.iter().chain(&self.admin).map(|(_, listener)| *listener);
+        self.main.iter().flat_map(Bound::listeners).chain(extra).collect()
     }
 }
 

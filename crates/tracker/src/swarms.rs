@@ -8,8 +8,8 @@ use parking_lot::{Mutex, MutexGuard};
 use proto::InfoHash;
 use proto::tracker::{Announce, Announced, SwarmCounts};
 use registry::{
-    Families, HashKey, Intervals, Names, PeerView, Presence, Route, Secs, Shard, SwarmChanges,
-    Totals, Visit,
+    Caps, Families, HashKey, Intervals, Names, PeerView, Presence, Route, Secs, Shard,
+    SwarmChanges, Totals, Visit,
 };
 
 use crate::limits::{SHARDS, SWEEP_STEP};
@@ -19,6 +19,8 @@ use crate::limits::{SHARDS, SWEEP_STEP};
 pub struct Swarms {
     hasher: HashKey,
     shards: Box<[Mutex<Shard>]>,
+    /// The longest interval that peers are told.
+    long_secs: u32,
     started: Instant,
     now: AtomicU32,
 }
@@ -36,13 +38,21 @@ pub struct Asker {
 }
 
 impl Swarms {
-    /// No swarms; `intervals` are what peers will be told.
+    /// No swarms; `intervals` are what peers will be told, `caps` holds for all shards together.
     #[must_use]
-    pub fn new(intervals: Intervals) -> Self {
+    pub fn new(intervals: Intervals, caps: Caps) -> Self {
+        let Caps { swarms, peers } = caps;
+        let caps = Caps { swarms: swarms.div_ceil(SHARDS), peers: peers.div_ceil(SHARDS) };
         let hasher = HashKey::new(rand::random());
-        let shard = || Mutex::new(Shard::new(hasher, intervals));
+        let shard = || Mutex::new(Shard::new(hasher, intervals, caps));
         let shards = std::iter::repeat_with(shard).take(SHARDS).collect();
-        Self { hasher, shards, started: Instant::now(), now: AtomicU32::new(0) }
+        Self {
+            hasher,
+            shards,
+            long_secs: intervals.long_secs,
+            started: Instant::now(),
+            now: AtomicU32::new(0),
+        }
     }
 
     /// The coarse time. Whoever handles a batch of requests calls [`Swarms::tick`] first.
@@ -60,6 +70,13 @@ impl Swarms {
     /// Notes an announce and fills the reply.
     pub fn announce(&self, announce: &Announce, asker: &Asker, reply: &mut Announced) {
         self.announce_at(self.now(), announce, asker, reply);
+    }
+
+    /// The reply to whoever asks too often: nobody, and come back late.
+    pub(crate) fn put_off(&self, reply: &mut Announced) {
+        *reply = Announced { peers: std::mem::take(&mut reply.peers), ..Announced::default() };
+        reply.peers.clear();
+        reply.interval = self.long_secs;
     }
 
     /// [`Swarms::announce`] at a given time.
@@ -139,6 +156,7 @@ impl Swarms {
                 seeders: sum.seeders + totals.seeders,
                 completed: sum.completed + totals.completed,
                 refused: sum.refused + totals.refused,
+                evicted: sum.evicted + totals.evicted,
                 feed_dropped: sum.feed_dropped + totals.feed_dropped,
             }
         })
@@ -211,7 +229,7 @@ mod tests {
 
     #[test]
     fn hybrids_are_joined_across_shards() {
-        let swarms = Swarms::new(Intervals::default());
+        let swarms = Swarms::new(Intervals::default(), Caps { swarms: 1 << 20, peers: 1 << 20 });
         for number in 0..40 {
             let v1 = InfoHashV1([number; 20]);
             let v2 = InfoHashV2([number + 100; 32]);
@@ -229,7 +247,7 @@ mod tests {
 
     #[test]
     fn silent_peers_are_gone() {
-        let swarms = Swarms::new(Intervals::default());
+        let swarms = Swarms::new(Intervals::default(), Caps { swarms: 1 << 20, peers: 1 << 20 });
         join(&swarms, 0, InfoHash([1; 20]), 7);
         assert_eq!(join(&swarms, 140, InfoHash([1; 20]), 8).peers.len(), 1);
         assert_eq!(join(&swarms, 160, InfoHash([1; 20]), 8).peers.len(), 0);

@@ -25,6 +25,8 @@ use crate::connection_id::ConnectionIds;
 use crate::limits::{
     UDP_BATCH, UDP_PEERS_V4_MAX, UDP_PEERS_V6_MAX, UDP_RECEIVE_BUFFER, UDP_THREADS_MAX, UDP_WAIT,
 };
+use crate::quota::Quotas;
+use crate::server::Shared;
 use crate::swarms::{Asker, Swarms};
 
 /// What the UDP threads have done.
@@ -40,6 +42,8 @@ pub struct UdpCounters {
     pub scrapes: AtomicU64,
     /// Announces and scrapes refused.
     pub refused: AtomicU64,
+    /// Announces and scrapes answered with nothing, since their network asks too often.
+    pub limited: AtomicU64,
     /// Requests with a connection id that is not good: not answered.
     pub bad_ids: AtomicU64,
     /// Packets that are no request: not answered.
@@ -60,8 +64,21 @@ pub(crate) struct UdpServer {
 pub(crate) struct UdpShared {
     pub(crate) swarms: Arc<Swarms>,
     pub(crate) access: Arc<Access>,
+    pub(crate) quotas: Arc<Quotas>,
     pub(crate) ids: ConnectionIds,
     pub(crate) counters: Arc<UdpCounters>,
+}
+
+impl UdpShared {
+    pub(crate) fn new(shared: &Shared, ids: ConnectionIds) -> Self {
+        Self {
+            swarms: Arc::clone(&shared.swarms),
+            access: Arc::clone(&shared.access),
+            quotas: Arc::clone(&shared.quotas),
+            ids,
+            counters: Arc::clone(&shared.udp),
+        }
+    }
 }
 
 /// Opens a socket for each thread, all at one address of one family. The address must be free: it is
@@ -209,7 +226,12 @@ impl Worker {
                 };
                 let peer = SocketAddr::new(ip, announce.port);
                 let asker = Asker { peer, families, peers_max };
-                self.shared.swarms.announce_at(now, &announce, &asker, &mut self.reply);
+                if self.shared.quotas.allows(now, ip) {
+                    self.shared.swarms.announce_at(now, &announce, &asker, &mut self.reply);
+                } else {
+                    count(&counters.limited);
+                    self.shared.swarms.put_off(&mut self.reply);
+                }
                 encode_announced(&mut self.packet, transaction, &self.reply, self.family);
                 count(&counters.announces);
             }
@@ -221,7 +243,11 @@ impl Worker {
             }
             Ok(Request::Scrape { transaction, info_hashes, .. }) => {
                 self.counts.clear();
-                let counts = info_hashes.iter().map(|hash| self.shared.swarms.scrape(hash));
+                let allowed = self.shared.quotas.allows(now, ip);
+                counters.limited.fetch_add(u64::from(!allowed), Ordering::Relaxed);
+                let counts = info_hashes
+                    .iter()
+                    .map(|hash| self.shared.swarms.scrape(hash).filter(|_| allowed));
                 self.counts.extend(counts.map(Option::unwrap_or_default));
                 encode_scraped(&mut self.packet, transaction, &self.counts);
                 count(&counters.scrapes);
@@ -260,9 +286,10 @@ mod tests {
     use proto::tracker::udp::{Response, TransactionId};
     use proto::tracker::{AnnounceEvent, ClaimedAddrs};
     use proto::{InfoHash, PeerId};
-    use registry::Intervals;
+    use registry::{Caps, Intervals};
 
     use super::*;
+    use crate::quota::QuotaRates;
 
     const TRANSACTION: TransactionId = TransactionId(77);
 
@@ -282,8 +309,12 @@ mod tests {
         let sockets = bind(addr.parse().unwrap()).unwrap();
         let addr = sockets[0].local_addr().unwrap();
         let shared = Arc::new(UdpShared {
-            swarms: Arc::new(Swarms::new(Intervals::default())),
+            swarms: Arc::new(Swarms::new(
+                Intervals::default(),
+                Caps { swarms: 1 << 20, peers: 1 << 20 },
+            )),
             access: Arc::new(Access::open()),
+            quotas: Arc::new(Quotas::new(QuotaRates::default(), [1; 16])),
             ids: ConnectionIds::new([9; 16]),
             counters: Arc::default(),
         });

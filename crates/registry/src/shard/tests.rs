@@ -38,7 +38,7 @@ fn announce(info_hash: InfoHash, left: u64, event: AnnounceEvent) -> Announce {
 }
 
 fn shard() -> Shard {
-    Shard::new(HashKey::new([3; 16]), Intervals::default())
+    Shard::new(HashKey::new([3; 16]), Intervals::default(), Caps::default())
 }
 
 /// Announces by way of the route, as a server does.
@@ -286,21 +286,6 @@ fn what_one_node_feeds_another_takes_in() {
     assert_eq!(out[0].changes.len(), 1, "what came from others is not told to others");
 }
 
-#[test]
-fn full_shard_answers_but_does_not_note() {
-    let mut shard = shard();
-    let mut number = 0_u32;
-    while shard.totals().refused == 0 {
-        number += 1;
-        let mut name = [0; 20];
-        name[..4].copy_from_slice(&number.to_be_bytes());
-        let started = announce(InfoHash(name), 5, AnnounceEvent::Started);
-        let reply = send(&mut shard, 0, addr(1), &started, 1);
-        assert!(reply.interval > 0);
-    }
-    assert_eq!(shard.totals().swarms, SWARMS_MAX);
-}
-
 /// What the shard should know: peers by swarm and address.
 #[derive(Default)]
 struct Model {
@@ -427,4 +412,56 @@ proptest! {
         let seeders = model.peers.values().filter(|peer| peer.seeder).count();
         prop_assert_eq!(shard.totals().seeders, seeders);
     }
+}
+
+fn crowded(caps: Caps) -> Shard {
+    Shard::new(HashKey::new([3; 16]), Intervals::default(), caps)
+}
+
+fn enter(shard: &mut Shard, now: u32, info_hash: InfoHash, number: u16) {
+    send(shard, now, addr(number), &announce(info_hash, 1, AnnounceEvent::Started), 1);
+}
+
+#[test]
+fn made_up_hashes_push_out_each_other_before_a_swarm_of_many() {
+    let mut shard = crowded(Caps { swarms: 40, peers: 1_000 });
+    shard.pin(Secs(0), hash(200));
+    for number in 0..12 {
+        enter(&mut shard, 0, hash(201), number);
+    }
+    for made_up in 0..20_000_u32 {
+        let mut bytes = [9; 20];
+        bytes[..4].copy_from_slice(&made_up.to_be_bytes());
+        enter(&mut shard, 10, InfoHash(bytes), 50);
+        assert!(shard.swarms.len() <= 40);
+    }
+    assert_eq!(shard.scrape(Secs(10), &hash(201)).map(|counts| counts.leechers), Some(12));
+    assert!(shard.scrape(Secs(10), &hash(200)).is_some(), "the catalogue's swarms stay");
+    assert!(shard.totals().evicted > 19_000);
+}
+
+#[test]
+fn only_the_catalogue_can_fill_a_shard_for_good() {
+    let mut shard = crowded(Caps { swarms: 3, peers: 1_000 });
+    for number in 0..3 {
+        assert!(shard.pin(Secs(0), hash(number)));
+    }
+    let reply = send(&mut shard, 0, addr(1), &announce(hash(9), 5, AnnounceEvent::Started), 1);
+    assert!(reply.interval > 0, "it is answered all the same");
+    assert_eq!((shard.totals().refused, shard.totals().peers), (1, 0));
+}
+
+#[test]
+fn a_full_shard_takes_peers_from_its_large_swarms() {
+    let mut shard = crowded(Caps { swarms: 1_000, peers: 100 });
+    for number in 0..90 {
+        enter(&mut shard, 0, hash(1), number);
+    }
+    for number in 0..60 {
+        enter(&mut shard, 0, hash(2 + number as u8), 100 + number);
+    }
+    let totals = shard.totals();
+    assert_eq!((totals.peers, totals.refused, totals.evicted), (100, 0, 50));
+    while !shard.sweep(Secs(0), 1_000) {}
+    assert_eq!(shard.swarms.len(), shard.totals().swarms, "emptied ones are swept");
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use clap::builder::FalseyValueParser;
-use tracker::{Extra, Secret};
+use tracker::{Caps, Extra, QuotaRates, Secret};
 
 use super::Context;
 use crate::hosting::{Hosted, Ready, Serve};
@@ -50,9 +50,37 @@ pub(super) struct ServerArgs {
     /// Answer the operator under this host name too, beside addresses and this machine's own name
     #[arg(long, env = "TEEM_ADMIN_HOST", value_name = "NAME", value_delimiter = ',')]
     admin_host: Vec<String>,
+    /// Announces and scrapes a second of one network (an IPv4 /24, an IPv6 /64), or off
+    #[arg(long, env = "TEEM_RATE_LIMIT", value_name = "N|off", default_value = "500")]
+    rate_limit: Rate,
+    /// The same for loopback and private networks
+    #[arg(long, env = "TEEM_RATE_LIMIT_LOCAL", value_name = "N|off", default_value = "off")]
+    rate_limit_local: Rate,
+    /// Keep so many torrents' swarms; past it the emptiest and youngest make room
+    #[arg(long, env = "TEEM_MAX_TORRENTS", value_name = "N", default_value_t = TORRENTS_MAX)]
+    max_torrents: usize,
+    /// Keep so many peers of all torrents; past it large swarms lose some
+    #[arg(long, env = "TEEM_MAX_TRACKED_PEERS", value_name = "N", default_value_t = PEERS_MAX)]
+    max_tracked_peers: usize,
     /// Let others find this tracker on the local network
     #[arg(long, env = "TEEM_LAN", value_name = "on|off", default_value = "on")]
     lan: Lan,
+}
+
+/// A number a second, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rate(Option<u32>);
+
+impl std::str::FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            _ if text == "off" => Ok(Self(None)),
+            Ok(rate) if rate > 0 => Ok(Self(Some(rate))),
+            _ => Err("expected a number above 0, or off".to_owned()),
+        }
+    }
 }
 
 impl ServerArgs {
@@ -70,6 +98,8 @@ impl ServerArgs {
             admin_hosts: self.admin_host.clone(),
             lan: self.lan,
             private: false,
+            caps: Caps { swarms: self.max_torrents, peers: self.max_tracked_peers },
+            quotas: QuotaRates { public: self.rate_limit.0, local: self.rate_limit_local.0 },
         }
     }
 
@@ -134,6 +164,9 @@ fn tell_first_admin(secret: &Secret, context: &Context) {
     context.output.result(&format!("administrator's token, shown this once: {}", secret.reveal()));
 }
 
+/// As many as the registry can keep.
+const TORRENTS_MAX: usize = tracker::limits::SHARDS * registry::limits::SWARMS_MAX;
+const PEERS_MAX: usize = tracker::limits::SHARDS * registry::limits::PEERS_MAX;
 /// The JSON protocol's usual port.
 const JSON_PORT: u16 = 9000;
 /// Where the operator is answered, if nobody else has it.

@@ -21,11 +21,13 @@ pub(super) async fn render(shared: &Shared) -> Result<String, CatalogueError> {
     let counters = [
         ("teem_completed_total", "Downloads that ended.", totals.completed),
         ("teem_unnoted_total", "Announces not noted, for lack of room.", totals.refused),
+        ("teem_evicted_total", "Swarms and peers dropped to make room.", totals.evicted),
         ("teem_udp_packets_total", "UDP packets received.", read(&udp.received)),
         ("teem_udp_connects_total", "UDP connection ids handed out.", read(&udp.connects)),
         ("teem_udp_announces_total", "UDP announces answered.", read(&udp.announces)),
         ("teem_udp_scrapes_total", "UDP scrapes answered.", read(&udp.scrapes)),
         ("teem_udp_refused_total", "UDP announces and scrapes refused.", read(&udp.refused)),
+        ("teem_udp_limited_total", "UDP requests over a network's quota.", read(&udp.limited)),
         ("teem_udp_bad_ids_total", "UDP requests without a good id.", read(&udp.bad_ids)),
         ("teem_udp_malformed_total", "UDP packets that are no request.", read(&udp.malformed)),
         ("teem_udp_unsent_total", "UDP answers that were not taken.", read(&udp.unsent)),
@@ -43,6 +45,7 @@ pub(super) async fn render(shared: &Shared) -> Result<String, CatalogueError> {
         ("teem_http_announces_total", "HTTP announces answered.", read(&http.announces)),
         ("teem_http_scrapes_total", "HTTP scrapes answered.", read(&http.scrapes)),
         ("teem_http_refused_total", "HTTP announces and scrapes refused.", read(&http.refused)),
+        ("teem_http_limited_total", "HTTP requests over a network's quota.", read(&http.limited)),
         (
             "teem_json_connections_total",
             "JSON connections accepted.",

@@ -47,6 +47,8 @@ async fn start_at(folder: &TempDir, listen: &str) -> Server {
 async fn start_with(folder: &TempDir, listen: &str, private: bool) -> Server {
     let config = TrackerConfig {
         private,
+        caps: tracker::Caps { swarms: 1 << 20, peers: 1 << 20 },
+        quotas: tracker::QuotaRates::default(),
         name: "here".to_owned(),
         listen: vec![listen.parse().unwrap()],
         data_dir: folder.path().to_owned(),
