@@ -45,6 +45,35 @@ pub(super) fn peers(entry: &tracker::Entry, shared: &Shared) -> Vec<dto::Peer> {
 }
 
 /// What everybody may reach.
+impl From<dto::Scope> for tracker::Scope {
+    fn from(scope: dto::Scope) -> Self {
+        match scope {
+            dto::Scope::Read => Self::Read,
+            dto::Scope::Publish => Self::Publish,
+            dto::Scope::Admin => Self::Admin,
+        }
+    }
+}
+
+impl dto::Token {
+    /// As the API has it.
+    pub(super) fn of(token: &tracker::Token) -> Self {
+        Self {
+            id: token.id.0,
+            name: token.name.clone(),
+            note: token.note.clone(),
+            scope: match token.scope {
+                tracker::Scope::Read => dto::Scope::Read,
+                tracker::Scope::Publish => dto::Scope::Publish,
+                tracker::Scope::Admin => dto::Scope::Admin,
+            },
+            created: token.created,
+            expires: token.expires,
+            revoked: token.revoked,
+        }
+    }
+}
+
 pub(super) fn listeners(shared: &Shared) -> Vec<dto::Listener> {
     let listener = |listener: &tracker::Listener| dto::Listener {
         protocol: listener.protocol.to_string(),

@@ -150,6 +150,71 @@ pub(crate) struct Listener {
     pub(crate) addr: std::net::SocketAddr,
 }
 
+/// What a token allows. Each scope includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Scope {
+    /// Search, fetch, announce.
+    Read,
+    /// Names too.
+    Publish,
+    /// Everything.
+    Admin,
+}
+
+/// A token without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Token {
+    /// Its number.
+    pub(crate) id: i64,
+    /// Whose it is.
+    pub(crate) name: String,
+    /// The operator's words.
+    pub(crate) note: String,
+    /// What it allows.
+    pub(crate) scope: Scope,
+    /// When it was made.
+    pub(crate) created: i64,
+    /// When it ends, if it does.
+    pub(crate) expires: Option<i64>,
+    /// It was taken back.
+    pub(crate) revoked: bool,
+}
+
+/// Every token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Tokens {
+    /// In the order of their making.
+    pub(crate) tokens: Vec<Token>,
+}
+
+/// A token to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct NewToken {
+    /// Whose it is.
+    pub(crate) name: String,
+    /// The operator's words.
+    #[serde(default)]
+    pub(crate) note: String,
+    /// What it allows.
+    pub(crate) scope: Scope,
+    /// Seconds after which it ends; without end when missing.
+    #[serde(default)]
+    pub(crate) life: Option<i64>,
+}
+
+/// A token just made. Its secret is not told again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct MadeToken {
+    /// The token.
+    #[serde(flatten)]
+    pub(crate) token: Token,
+    /// What its holder sends: `Authorization: Bearer SECRET`, and in AUTH.
+    pub(crate) secret: String,
+    /// What stands in the announce URLs of its holder's clients: `/PASSKEY/announce`.
+    pub(crate) passkey: String,
+}
+
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Refusal {

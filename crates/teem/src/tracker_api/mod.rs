@@ -19,6 +19,7 @@ mod refusal;
 #[expect(unused_qualifications, reason = "the code that describes the parameters is not ours")]
 mod routes;
 mod table;
+mod tokens;
 
 pub(crate) use admin_host::AdminHosts;
 pub(crate) use table::routers;

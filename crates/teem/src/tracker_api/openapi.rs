@@ -6,7 +6,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use utoipa::OpenApi;
 
-use super::{admin, routes};
+use super::{admin, routes, tokens};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,7 +24,7 @@ use super::{admin, routes};
     ),
     paths(
         routes::list, routes::show, routes::publish, routes::torrent, routes::magnet,
-        routes::status, show, admin::show_metrics,
+        routes::status, show, admin::show_metrics, tokens::list, tokens::create, tokens::revoke,
     )
 )]
 struct Document;

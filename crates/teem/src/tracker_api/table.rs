@@ -10,13 +10,13 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{MethodRouter, get, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use tracker::{Routers, Shared};
 
 use super::admin_host::{self, AdminHosts};
 use super::dto::RefusalCode;
 use super::refusal::Refused;
-use super::{admin, openapi, routes};
+use super::{admin, openapi, routes, tokens};
 
 /// One route.
 #[cfg_attr(not(test), expect(dead_code, reason = "the handlers hold it; the tests compare"))]
@@ -118,6 +118,9 @@ pub(super) const ROUTES: &[Route] = {
         Route::new(Public, "GET", "/api/v1/status", Needs::Read, || get(routes::status)),
         Route::new(Both, "GET", "/api/v1/openapi.json", Needs::Nothing, || get(openapi::show)),
         Route::new(Admin, "GET", "/metrics", Needs::Admin, || get(admin::show_metrics)),
+        Route::new(Admin, "GET", "/api/v1/tokens", Needs::Admin, || get(tokens::list)),
+        Route::new(Admin, "POST", "/api/v1/tokens", Needs::Admin, || post(tokens::create)),
+        Route::new(Admin, "DELETE", "/api/v1/tokens/{id}", Needs::Admin, || delete(tokens::revoke)),
     ]
 };
 
