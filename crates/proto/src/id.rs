@@ -81,6 +81,11 @@ bytes_newtype! {
     MerkleHash, 32
 }
 
+bytes_newtype! {
+    /// SHA-256 of a TLS certificate in DER: what a tracker that vouches for itself is known again by.
+    Fingerprint, 32
+}
+
 impl From<InfoHashV1> for InfoHash {
     fn from(hash: InfoHashV1) -> Self {
         Self(hash.0)

@@ -27,5 +27,7 @@ pub mod tracker;
 
 pub use bitfield::Bitfield;
 pub use error::DecodeError;
-pub use id::{InfoHash, InfoHashV1, InfoHashV2, InfoHashes, MerkleHash, PeerId, PieceHash};
+pub use id::{
+    Fingerprint, InfoHash, InfoHashV1, InfoHashV2, InfoHashes, MerkleHash, PeerId, PieceHash,
+};
 pub use piece::{BLOCK_LEN, Block, FileIndex, Geometry, PieceIndex, Span};

@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use tracker::{Caps, Extra, Intervals, QuotaRates, Secret, Tracker, TrackerConfig};
+use tracker::{
+    Caps, Extra, Intervals, Plain, QuotaRates, Secret, Tls, TlsConfig, Tracker, TrackerConfig,
+    TrustedProxy,
+};
 
 use crate::cli::Context;
 use crate::lan::{Advertisement, Lan};
 use crate::listen::{self, Listen};
 use crate::locate::Endpoint;
+use crate::output::Output;
 use crate::state::{StateDir, write_whole};
 use crate::tracker_api::{self, AdminHosts};
 
@@ -40,6 +44,10 @@ pub(crate) struct Serve {
     pub(crate) caps: Caps,
     /// How often a network may ask.
     pub(crate) quotas: QuotaRates,
+    /// TLS beside or instead of plain HTTP and JSON.
+    pub(crate) tls: Option<TlsConfig>,
+    /// Whose word about clients is believed.
+    pub(crate) proxies: Vec<TrustedProxy>,
 }
 
 /// What others need to know.
@@ -51,6 +59,18 @@ pub(crate) struct Ready {
     pub(crate) addresses: Vec<String>,
     /// Every socket.
     pub(crate) listeners: Vec<Listener>,
+    /// TLS, where it is spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<TlsReady>,
+}
+
+/// What others need to know of TLS.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct TlsReady {
+    /// SHA-256 of the certificate, in hex.
+    pub(crate) fingerprint: String,
+    /// Plain HTTP and JSON are refused.
+    pub(crate) only: bool,
 }
 
 /// One socket.
@@ -78,6 +98,8 @@ impl Hosted {
             admin: serve.admin,
             caps: serve.caps,
             quotas: serve.quotas,
+            tls: serve.tls,
+            proxies: serve.proxies,
         };
         let hosts = AdminHosts::new(own_host_names().chain(serve.admin_hosts));
         let routers = |shared| tracker_api::routers(shared, hosts);
@@ -131,11 +153,28 @@ impl Hosted {
             name: self.name.clone(),
             addresses: self.reachable().iter().map(SocketAddr::to_string).collect(),
             listeners: self.listeners.clone(),
+            tls: self.tls().map(|tls| TlsReady {
+                fingerprint: tls.fingerprint().to_string(),
+                only: tls.plain() == Plain::Refused,
+            }),
         }
+    }
+
+    fn tls(&self) -> Option<&Tls> {
+        self.tracker.shared().tls.as_deref()
     }
 
     fn reachable(&self) -> Vec<SocketAddr> {
         listen::reachable(&http_addrs(&self.listeners))
+    }
+}
+
+impl Ready {
+    /// Tells people what a client will see.
+    pub(crate) fn tell_certificate(&self, output: &Output) {
+        if let Some(tls) = &self.tls {
+            output.result(&format!("TLS certificate SHA-256 {}", tls.fingerprint));
+        }
     }
 }
 
@@ -190,7 +229,7 @@ fn warn_of_open_administration(tracker: &Tracker, context: &Context) {
 }
 
 /// This machine's name, with and without its domain.
-fn own_host_names() -> impl Iterator<Item = String> {
+pub(crate) fn own_host_names() -> impl Iterator<Item = String> {
     let system = rustix::system::uname();
     let full = system.nodename().to_string_lossy().into_owned();
     let first = full.split('.').next().unwrap_or_default().to_owned();

@@ -11,21 +11,14 @@ use axum::Router;
 use axum::body::Body;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::accept::{ConnectionCounters, Gate};
-use crate::http::Connection;
-use crate::limits::{
-    ADMIN_CONNECTIONS_MAX, HTTP_CONNECTION_LIFE_MAX, HTTP_HEAD_LEN_MAX, HTTP_HEAD_TIMEOUT,
-    HTTP_STOP_TIMEOUT,
-};
+use crate::http::{self, Connection};
+use crate::limits::ADMIN_CONNECTIONS_MAX;
 use crate::server::Shared;
 
 /// What the operator's port has done.
@@ -73,25 +66,13 @@ async fn handle_connection(
     admin: Arc<AdminShared>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let ends = Connection { remote, local: stream.local_addr()? };
+    let ends = Connection { remote, local: stream.local_addr()?, secure: false, proxied: false };
     let stop = admin.gate.stop().clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let respond = move |mut request: Request<Incoming>| {
         admin.shared.admin.requests.fetch_add(1, Ordering::Relaxed);
         request.extensions_mut().insert(ends);
         let router = admin.router.clone();
         async move { router.oneshot(request.map(Body::new)).await }
-    });
-    let mut server = http1::Builder::new();
-    server
-        .timer(TokioTimer::new())
-        .header_read_timeout(HTTP_HEAD_TIMEOUT)
-        .max_buf_size(HTTP_HEAD_LEN_MAX);
-    let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        ended = connection.as_mut() => return ended.map_err(io::Error::other),
-        () = tokio::time::sleep(HTTP_CONNECTION_LIFE_MAX) => {}
-        () = stop.cancelled() => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    timeout(HTTP_STOP_TIMEOUT, connection).await?.map_err(io::Error::other)
+    };
+    http::serve_stream(stream, respond, &stop).await
 }

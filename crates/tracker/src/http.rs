@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, UPGRADE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -24,6 +24,7 @@ use proto::tracker::http::{
 use proto::tracker::{Announced, Refusal};
 use registry::Families;
 use registry::limits::NUMWANT_MAX;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -36,9 +37,11 @@ use crate::limits::{
     HTTP_CONNECTION_LIFE_MAX, HTTP_CONNECTIONS_MAX, HTTP_HEAD_LEN_MAX, HTTP_HEAD_TIMEOUT,
     HTTP_STOP_TIMEOUT,
 };
+use crate::proxy::{self, Proxies};
 use crate::quota::Quotas;
 use crate::server::Shared;
 use crate::swarms::{Asker, Swarms};
+use crate::tls::{Begun, Tls};
 
 /// What the HTTP port has done.
 #[derive(Debug, Default)]
@@ -65,6 +68,10 @@ pub struct Connection {
     pub remote: SocketAddr,
     /// The tracker's end.
     pub local: SocketAddr,
+    /// The client spoke TLS, to us or to its proxy.
+    pub secure: bool,
+    /// A proxy that is believed stands between; then `remote` is the client that it names.
+    pub proxied: bool,
 }
 
 /// What all connections share.
@@ -75,6 +82,7 @@ pub(crate) struct HttpShared {
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) counters: Arc<HttpCounters>,
     pub(crate) router: Router,
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) gate: Gate,
     pub(crate) tasks: TaskTracker,
 }
@@ -87,6 +95,7 @@ impl HttpShared {
             quotas: Arc::clone(&shared.quotas),
             counters: Arc::clone(&shared.http),
             router,
+            tls: shared.tls.clone(),
             gate: Gate::new(HTTP_CONNECTIONS_MAX, stop),
             tasks: TaskTracker::new(),
         })
@@ -94,11 +103,12 @@ impl HttpShared {
 }
 
 /// Accepts connections until the tracker stops.
-pub(crate) async fn serve(listener: TcpListener, shared: Arc<HttpShared>) {
+pub(crate) async fn serve(listener: TcpListener, proxies: Proxies, shared: Arc<HttpShared>) {
+    let proxies = Arc::new(proxies);
     let handle = |stream, remote, permit| {
-        let task_shared = Arc::clone(&shared);
+        let (task_shared, proxies) = (Arc::clone(&shared), Arc::clone(&proxies));
         shared.tasks.spawn(async move {
-            if let Err(error) = handle_connection(stream, remote, task_shared).await {
+            if let Err(error) = handle_connection(stream, remote, proxies, task_shared).await {
                 tracing::trace!(%error, "HTTP connection");
             }
             drop(permit);
@@ -110,19 +120,77 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<HttpShared>) {
 async fn handle_connection(
     stream: TcpStream,
     remote: SocketAddr,
+    proxies: Arc<Proxies>,
     shared: Arc<HttpShared>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let ends = Connection { remote, local: stream.local_addr()? };
+    let local = stream.local_addr()?;
+    let ends = Connection { remote, local, secure: false, proxied: false };
+    let Some(tls) = &shared.tls else { return converse(stream, ends, proxies, shared).await };
+    let begun = tokio::select! {
+        begun = tls.begin(stream, HTTP_HEAD_TIMEOUT) => begun?,
+        () = shared.gate.stop().cancelled() => return Ok(()),
+    };
+    match begun {
+        Begun::Plain(stream) => converse(stream, ends, proxies, shared).await,
+        Begun::Tls(stream) => {
+            converse(*stream, Connection { secure: true, ..ends }, proxies, shared).await
+        }
+        Begun::PlainRefused(stream) => {
+            let refuse = |_| async { Ok(tls_only()) };
+            serve_stream(stream, refuse, shared.gate.stop()).await
+        }
+    }
+}
+
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    ends: Connection,
+    proxies: Arc<Proxies>,
+    shared: Arc<HttpShared>,
+) -> io::Result<()> {
     let stop = shared.gate.stop().clone();
-    let service = service_fn(move |request| answer(request, ends, Arc::clone(&shared)));
+    let respond = move |request: Request<Incoming>| {
+        let ends = ends.behind(&proxies, request.headers());
+        answer(request, ends, Arc::clone(&shared))
+    };
+    serve_stream(stream, respond, &stop).await
+}
+
+impl Connection {
+    /// The same, seen past the proxies that are believed.
+    fn behind(self, proxies: &Proxies, headers: &HeaderMap) -> Self {
+        let nearest = self.remote.ip();
+        if !proxies.trust(nearest) {
+            return self;
+        }
+        let client = proxies.client(nearest, headers);
+        // Which port the client has is not told.
+        let remote = if client == nearest { self.remote } else { SocketAddr::new(client, 0) };
+        let secure = proxy::is_secure(headers).unwrap_or(self.secure);
+        Self { remote, secure, proxied: true, ..self }
+    }
+}
+
+/// Answers requests with `respond` until the client, the time or the tracker ends.
+pub(crate) async fn serve_stream<S, F, R>(
+    stream: S,
+    respond: F,
+    stop: &CancellationToken,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Fn(Request<Incoming>) -> R,
+    R: Future<Output = Result<Response<Body>, Infallible>>,
+{
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
         .header_read_timeout(HTTP_HEAD_TIMEOUT)
         .max_buf_size(HTTP_HEAD_LEN_MAX)
         .pipeline_flush(true);
-    let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
+    let connection = server.serve_connection(TokioIo::new(stream), service_fn(respond));
+    let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended.map_err(io::Error::other),
         () = tokio::time::sleep(HTTP_CONNECTION_LIFE_MAX) => {}
@@ -219,6 +287,16 @@ fn refuse(shared: &HttpShared, refusal: &Refusal) -> Response<Body> {
     let mut body = Vec::new();
     encode_refused(&mut body, refusal);
     plain(body)
+}
+
+/// What a plain request is told where only TLS is spoken.
+fn tls_only() -> Response<Body> {
+    let mut refusal = plain("this tracker speaks TLS only: use https:// instead of http://\n");
+    *refusal.status_mut() = StatusCode::UPGRADE_REQUIRED;
+    let headers = refusal.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("TLS/1.2, HTTP/1.1"));
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade, close"));
+    refusal
 }
 
 fn plain(body: impl Into<Body>) -> Response<Body> {

@@ -13,9 +13,11 @@ mod connection_id;
 mod http;
 mod json;
 pub mod limits;
+mod proxy;
 mod quota;
 mod server;
 mod swarms;
+mod tls;
 mod udp;
 
 pub use accept::ConnectionCounters;
@@ -30,8 +32,10 @@ pub use catalogue::{
 };
 pub use http::{Connection, HttpCounters};
 pub use json::JsonCounters;
+pub use proxy::{Network, TrustedProxy, forwarded_host};
 pub use server::{Extra, Listener, Protocol, Routers, Shared, StartError, Tracker, TrackerConfig};
 pub use swarms::{Asker, Swarms};
+pub use tls::{CertificateError, CertificateSource, Plain, Reloaded, Tls, TlsConfig, TlsCounters};
 pub use udp::UdpCounters;
 
 pub use quota::QuotaRates;

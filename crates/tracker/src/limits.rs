@@ -35,11 +35,20 @@ pub(crate) const HTTP_HEAD_LEN_MAX: usize = 32 << 10;
 /// Longest life of a connection. One that trickles its body or never reads its answer ends here.
 pub(crate) const HTTP_CONNECTION_LIFE_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// Proxies in a row between a client and us. Longer lists are a client's own making.
+pub(crate) const FORWARDED_HOPS_MAX: usize = 16;
+
 /// What connections get to end by themselves when the tracker stops.
 pub(crate) const HTTP_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The operator's connections at once: a scraper of metrics, a few browsers, a few scripts.
 pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// A TLS handshake has to end within this time of its first byte.
+pub(crate) const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often the certificate's files are looked at: two questions to the file system.
+pub(crate) const TLS_LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// JSON connections at once. Each costs 32 KiB at most, but for those with long requests.
 pub(crate) const JSON_CONNECTIONS_MAX: usize = 8_192;

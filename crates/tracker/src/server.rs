@@ -19,8 +19,10 @@ use crate::connection_id::ConnectionIds;
 use crate::http::{self, HttpCounters, HttpShared};
 use crate::json::{self, JsonCounters, JsonShared};
 use crate::limits::SWEEP_EVERY;
+use crate::proxy::{Proxies, TrustedProxy};
 use crate::quota::{QuotaRates, Quotas};
 use crate::swarms::Swarms;
+use crate::tls::{self, CertificateError, Tls, TlsConfig};
 use crate::udp::{self, UdpCounters, UdpServer, UdpShared};
 
 /// Port 0 is tried so often, since UDP and TCP need the same free number.
@@ -53,6 +55,10 @@ pub struct TrackerConfig {
     pub caps: Caps,
     /// How often a network may ask.
     pub quotas: QuotaRates,
+    /// How TLS is spoken beside the plain protocols; not at all when `None`.
+    pub tls: Option<TlsConfig>,
+    /// Whose word about a client's address is believed.
+    pub proxies: Vec<TrustedProxy>,
 }
 
 /// What answers everything over HTTP but announces, scrapes and `/health`.
@@ -95,6 +101,12 @@ pub enum StartError {
     /// The tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokenStoreError),
+    /// TLS cannot be spoken.
+    #[error("TLS: {0}")]
+    Tls(#[from] CertificateError),
+    /// A trusted proxy is for a listener that there is not.
+    #[error("a trusted proxy is for {0}, where no HTTP is answered")]
+    Proxy(SocketAddr),
     /// A thread cannot be started.
     #[error("start a thread: {0}")]
     Thread(io::Error),
@@ -172,6 +184,8 @@ pub struct Shared {
     pub(crate) quotas: Arc<Quotas>,
     /// Every name. Publish with [`Shared::publish`], so that the swarms hear of it.
     pub catalogue: Catalogue,
+    /// TLS, where it is spoken.
+    pub tls: Option<Arc<Tls>>,
     /// Every address in use.
     pub listeners: Vec<Listener>,
     /// What the UDP threads have done.
@@ -234,9 +248,11 @@ impl Tracker {
         let mut left_out = Vec::new();
         let sockets = Sockets::bind(&config, &mut left_out)?;
         let swarms = Arc::new(Swarms::new(config.intervals, config.caps));
-        let (folder, private) = (config.data_dir, config.private);
-        let opened = tokio::task::spawn_blocking(move || open_state(&folder, private));
-        let (catalogue, hashes, access, first_admin) =
+        let (folder, private, tls) = (config.data_dir, config.private, config.tls);
+        let opened = tokio::task::spawn_blocking(move || {
+            Ok::<_, StartError>((open_state(&folder, private)?, open_tls(&folder, tls.as_ref())?))
+        });
+        let ((catalogue, hashes, access, first_admin), tls) =
             opened.await.map_err(|_| CatalogueError::Closed)??;
         hashes.iter().for_each(|hashes| swarms.register(hashes));
         let shared = Arc::new(Shared {
@@ -245,6 +261,7 @@ impl Tracker {
             swarms,
             quotas: Arc::new(Quotas::new(config.quotas, rand::random())),
             catalogue,
+            tls,
             listeners: sockets.listeners(),
             udp: Arc::default(),
             http: Arc::default(),
@@ -264,13 +281,19 @@ impl Tracker {
     fn serve(shared: Arc<Shared>, sockets: Sockets, routers: Routers) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let http = HttpShared::new(&shared, routers.public, stop.clone());
-        let (listeners, udp): (Vec<_>, Vec<_>) =
-            sockets.main.into_iter().map(|bound| (bound.tcp, bound.udp)).unzip();
+        let with_proxies = |bound: Bound| {
+            let proxies = Proxies::of(bound.addr, &sockets.proxies);
+            ((bound.tcp, proxies), bound.udp)
+        };
+        let (listeners, udp): (Vec<_>, Vec<_>) = sockets.main.into_iter().map(with_proxies).unzip();
         let udp_shared = UdpShared::new(&shared, ConnectionIds::new(rand::random()));
         let udp = udp.into_iter().flatten().collect();
         let udp = UdpServer::start(udp, &Arc::new(udp_shared)).map_err(StartError::Thread)?;
-        for listener in listeners {
-            http.tasks.spawn(http::serve(listener, Arc::clone(&http)));
+        for (listener, proxies) in listeners {
+            http.tasks.spawn(http::serve(listener, proxies, Arc::clone(&http)));
+        }
+        if let Some(tls) = &shared.tls {
+            http.tasks.spawn(tls::watch(Arc::clone(tls), stop.clone()));
         }
         http.tasks.spawn(sweep(Arc::clone(&shared.swarms), stop.clone()));
         if shared.access.is_private() {
@@ -342,6 +365,11 @@ fn open_state(
     Ok((catalogue, hashes, access, first_admin))
 }
 
+/// Blocks.
+fn open_tls(folder: &Path, tls: Option<&TlsConfig>) -> Result<Option<Arc<Tls>>, StartError> {
+    Ok(tls.map(|tls| Tls::open(tls, folder)).transpose()?.map(Arc::new))
+}
+
 async fn sweep(swarms: Arc<Swarms>, stop: CancellationToken) {
     let mut rounds = tokio::time::interval(SWEEP_EVERY);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -358,15 +386,24 @@ struct Sockets {
     main: Vec<Bound>,
     json: Vec<(TcpListener, Listener)>,
     admin: Vec<(TcpListener, Listener)>,
+    /// Those of HTTP believe these.
+    proxies: Vec<TrustedProxy>,
 }
 
 impl Sockets {
     fn bind(config: &TrackerConfig, left_out: &mut Vec<StartError>) -> Result<Self, StartError> {
-        Ok(Self {
+        let sockets = Self {
             main: bind_all(&config.listen)?,
             json: bind_extra(&config.json, Protocol::Json, left_out)?,
             admin: bind_admin(&config.admin, left_out)?,
-        })
+            proxies: config.proxies.clone(),
+        };
+        let is_bound = |addr: &SocketAddr| sockets.main.iter().any(|bound| bound.addr == *addr);
+        let mut meant = sockets.proxies.iter().filter_map(|proxy| proxy.listener);
+        match meant.find(|addr| !is_bound(addr)) {
+            Some(addr) => Err(StartError::Proxy(addr)),
+            None => Ok(sockets),
+        }
     }
 
     fn listeners(&self) -> Vec<Listener> {

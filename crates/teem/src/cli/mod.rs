@@ -7,6 +7,7 @@ mod get;
 mod ls;
 mod peer;
 mod share;
+mod tls;
 mod token;
 mod torrent;
 mod tracker;

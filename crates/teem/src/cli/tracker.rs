@@ -6,6 +6,7 @@ use clap::builder::FalseyValueParser;
 use tracker::{Caps, Extra, QuotaRates, Secret};
 
 use super::Context;
+use super::tls::TlsArgs;
 use crate::hosting::{Hosted, Ready, Serve};
 use crate::lan::Lan;
 use crate::listen::{ExtraListen, Listen, ListenAddr};
@@ -19,7 +20,8 @@ use crate::state::StateArgs;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   teem tracker
-  teem tracker --listen 127.0.0.1 --port 7000 --data ./state")]
+  teem tracker --listen 127.0.0.1 --port 7000 --data ./state
+  teem tracker --tls")]
 pub(super) struct Args {
     #[command(flatten)]
     server: ServerArgs,
@@ -65,6 +67,8 @@ pub(super) struct ServerArgs {
     /// Let others find this tracker on the local network
     #[arg(long, env = "TEEM_LAN", value_name = "on|off", default_value = "on")]
     lan: Lan,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 /// A number a second, or none.
@@ -91,8 +95,10 @@ impl ServerArgs {
 
     /// Where the tracker answers.
     pub(super) fn serve(&self) -> Serve {
+        let listen = self.listen();
+        let tls = self.tls.config(&listen.addrs);
         Serve {
-            listen: self.listen(),
+            listen,
             json: self.json(),
             admin: self.admin(),
             admin_hosts: self.admin_host.clone(),
@@ -100,6 +106,8 @@ impl ServerArgs {
             private: false,
             caps: Caps { swarms: self.max_torrents, peers: self.max_tracked_peers },
             quotas: QuotaRates { public: self.rate_limit.0, local: self.rate_limit_local.0 },
+            tls,
+            proxies: self.tls.proxies(),
         }
     }
 
@@ -153,6 +161,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 fn tell(ready: &Ready, context: &Context) {
     context.output.object("ready", ready);
     context.output.result(&format!("tracker {} at {}", ready.name, ready.addresses.join(", ")));
+    ready.tell_certificate(&context.output);
     context.output.note("running until Ctrl-C");
 }
 

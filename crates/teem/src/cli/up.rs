@@ -119,4 +119,5 @@ fn tell_addresses(hosting: &Hosting, output: &Output) {
     for other in addresses {
         output.note(&format!("also at {other}"));
     }
+    hosting.tell_certificate(output);
 }

@@ -5,25 +5,28 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use proto::metainfo::Metainfo;
-use tracker::{Connection, Passkey};
+use tracker::{Connection, Passkey, forwarded_host};
 
-/// The announce URLs of this tracker: HTTP on the host and port that the client used, UDP on the same
-/// host and the same port (or, where the client named none, the one that its connection came in on).
-/// Clients of a private tracker find their passkey in them.
+/// The announce URLs of this tracker: HTTP as the client asked, on the host and port that it used, UDP
+/// on the same host and the same port (or, where the client named none or a proxy's, the one that its
+/// connection came in on). Clients of a private tracker find their passkey in them.
 pub(super) fn announce_urls(
     headers: &HeaderMap,
     connection: &Connection,
     passkey: Option<&Passkey>,
 ) -> [String; 2] {
-    let named = headers.get(HOST).and_then(|host| host.to_str().ok()).and_then(parse_host);
+    let through_proxy = || forwarded_host(headers).filter(|_| connection.proxied);
+    let direct = || headers.get(HOST).and_then(|host| host.to_str().ok());
+    let named = through_proxy().or_else(direct).and_then(parse_host);
     let (host, port) = named.unwrap_or_else(|| {
         (shown(connection.local.ip().to_canonical()), Some(connection.local.port()))
     });
     let path = announce_path(passkey);
-    let udp_port = port.unwrap_or_else(|| connection.local.port());
+    let udp_port = port.filter(|_| !connection.proxied).unwrap_or_else(|| connection.local.port());
+    let scheme = if connection.secure { "https" } else { "http" };
     let http = match port {
-        Some(port) => format!("http://{host}:{port}{path}"),
-        None => format!("http://{host}{path}"),
+        Some(port) => format!("{scheme}://{host}:{port}{path}"),
+        None => format!("{scheme}://{host}{path}"),
     };
     [http, format!("udp://{host}:{udp_port}{path}")]
 }
@@ -83,6 +86,8 @@ mod tests {
         let connection = Connection {
             remote: "192.0.2.9:1234".parse().unwrap(),
             local: "192.0.2.1:6969".parse().unwrap(),
+            secure: false,
+            proxied: false,
         };
         let mut headers = HeaderMap::new();
         if let Some(host) = host {
@@ -102,6 +107,27 @@ mod tests {
         for bad in ["", "a b", "nas:7000/x", "nas:x", "user@nas", "<b>", "nas:99999", "[::1"] {
             check(Some(bad), own);
         }
+    }
+
+    #[test]
+    fn urls_are_those_that_the_client_asked_its_proxy_by() {
+        let direct = Connection {
+            remote: "192.0.2.9:0".parse().unwrap(),
+            local: "10.0.0.2:6969".parse().unwrap(),
+            secure: true,
+            proxied: false,
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, "backend:6969".parse().unwrap());
+        headers.insert("x-forwarded-host", "t.example".parse().unwrap());
+        let backend = ["https://backend:6969/announce", "udp://backend:6969/announce"];
+        assert_eq!(announce_urls(&headers, &direct, None), backend, "nobody to believe");
+        let proxied = Connection { proxied: true, ..direct };
+        let public = ["https://t.example/announce", "udp://t.example:6969/announce"];
+        assert_eq!(announce_urls(&headers, &proxied, None), public);
+        headers.insert("x-forwarded-host", "t.example:8443".parse().unwrap());
+        let public = ["https://t.example:8443/announce", "udp://t.example:6969/announce"];
+        assert_eq!(announce_urls(&headers, &proxied, None), public);
     }
 
     #[test]

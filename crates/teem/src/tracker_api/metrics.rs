@@ -59,11 +59,25 @@ pub(super) async fn render(shared: &Shared) -> Result<String, CatalogueError> {
         ("teem_json_requests_total", "JSON requests answered.", read(&json.requests)),
         ("teem_json_refused_total", "JSON requests answered with an error.", read(&json.refused)),
     ];
-    for (kind, values) in [("gauge", &gauges[..]), ("counter", &counters[..])] {
+    let tls = tls(shared);
+    let all = [("gauge", &gauges[..]), ("counter", &counters[..]), ("counter", &tls[..])];
+    for (kind, values) in all {
         for (name, help, value) in values {
             // Writing to a string cannot fail.
             _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
         }
     }
     Ok(text)
+}
+
+/// What TLS has done, where it is spoken.
+fn tls(shared: &Shared) -> Vec<(&'static str, &'static str, u64)> {
+    let Some(tls) = &shared.tls else { return Vec::new() };
+    let counters = tls.counters();
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    vec![
+        ("teem_tls_handshakes_total", "TLS handshakes done.", read(&counters.handshakes)),
+        ("teem_tls_resumed_total", "Of these, taken up from a ticket.", read(&counters.resumed)),
+        ("teem_tls_failures_total", "TLS handshakes that failed.", read(&counters.failures)),
+    ]
 }

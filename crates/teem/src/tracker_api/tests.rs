@@ -55,6 +55,8 @@ async fn start_with(folder: &TempDir, listen: &str, private: bool) -> Server {
         intervals: Intervals::default(),
         json: tracker::Extra::default(),
         admin: tracker::Extra { listen: vec!["127.0.0.1:0".parse().unwrap()], required: true },
+        tls: None,
+        proxies: Vec::new(),
     };
     let hosts = super::AdminHosts::new(std::iter::empty());
     let tracker = Tracker::start(config, |shared| super::routers(shared, hosts)).await.unwrap();

@@ -15,7 +15,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use proto::tracker::json::{Framed, Framer, JsonError, Reply, Request};
 use registry::{Files, Lives};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -28,6 +28,7 @@ use crate::limits::{
     JSON_SHORT_LEN_MAX, JSON_TRIES_AT_ONCE, JSON_TRY_TIMEOUT, JSON_WRITE_TIMEOUT,
 };
 use crate::server::Shared;
+use crate::tls::Begun;
 
 /// What the JSON port has done.
 #[derive(Debug, Default)]
@@ -71,10 +72,10 @@ impl JsonShared {
 pub(crate) async fn serve(listener: TcpListener, json: Arc<JsonShared>) {
     let handle = |stream, remote: SocketAddr, permit| {
         let stop = json.gate.stop().clone();
-        let connection = Connection::new(stream, remote.ip(), Arc::clone(&json));
+        let ended = handle_connection(stream, remote.ip(), Arc::clone(&json));
         json.tasks.spawn(async move {
             tokio::select! {
-                ended = connection.run() => if let Err(error) = ended {
+                ended = ended => if let Err(error) = ended {
                     tracing::trace!(%error, "JSON connection");
                 },
                 () = stop.cancelled() => {}
@@ -111,8 +112,24 @@ pub(crate) async fn sweep(json: Arc<JsonShared>) {
     }
 }
 
-struct Connection {
-    stream: TcpStream,
+async fn handle_connection(stream: TcpStream, ip: IpAddr, json: Arc<JsonShared>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let Some(tls) = json.shared.tls.clone() else {
+        return Connection::new(stream, ip, json).run().await;
+    };
+    match tls.begin(stream, JSON_IDLE_TIMEOUT).await? {
+        Begun::Plain(stream) => Connection::new(stream, ip, json).run().await,
+        Begun::Tls(stream) => Connection::new(*stream, ip, json).run().await,
+        Begun::PlainRefused(stream) => {
+            let mut connection = Connection::new(stream, ip, json);
+            connection.answer(&Reply::error("TLS only: connect with TLS")).await?;
+            connection.close().await
+        }
+    }
+}
+
+struct Connection<S> {
+    stream: S,
     ip: IpAddr,
     json: Arc<JsonShared>,
     framer: Framer,
@@ -121,31 +138,39 @@ struct Connection {
     long: Option<OwnedSemaphorePermit>,
 }
 
-impl Connection {
-    fn new(stream: TcpStream, ip: IpAddr, json: Arc<JsonShared>) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    fn new(stream: S, ip: IpAddr, json: Arc<JsonShared>) -> Self {
         Self { stream, ip, json, framer: Framer::default(), buffer: Vec::new(), long: None }
     }
 
     async fn run(mut self) -> io::Result<()> {
-        self.stream.set_nodelay(true)?;
         loop {
             let Some((object, goes_on)) = self.next_object().await? else { return Ok(()) };
             let (reply, broken) = match object {
                 Ok(request) => (answer::answer(&self.json, self.ip, request).await, false),
                 Err(error) => (Reply::error(&error), error.ends_stream()),
             };
-            let counters = self.json.counters();
-            counters.requests.fetch_add(1, Ordering::Relaxed);
-            if matches!(reply, Reply::Error(_)) {
-                counters.refused.fetch_add(1, Ordering::Relaxed);
-            }
-            let mut line = Vec::new();
-            reply.encode(&mut line);
-            timeout(JSON_WRITE_TIMEOUT, self.stream.write_all(&line)).await??;
+            self.answer(&reply).await?;
             if broken || (!goes_on && self.buffer.trim_ascii().is_empty()) {
                 return self.close().await;
             }
         }
+    }
+
+    async fn answer(&mut self, reply: &Reply) -> io::Result<()> {
+        let counters = self.json.counters();
+        counters.requests.fetch_add(1, Ordering::Relaxed);
+        if matches!(reply, Reply::Error(_)) {
+            counters.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut line = Vec::new();
+        reply.encode(&mut line);
+        let written = async {
+            self.stream.write_all(&line).await?;
+            // What is written may wait in a TLS connection's own buffer.
+            self.stream.flush().await
+        };
+        timeout(JSON_WRITE_TIMEOUT, written).await?
     }
 
     /// The next request, and whether the client means to go on; `None` when it has ended.
@@ -180,8 +205,8 @@ impl Connection {
 
     /// Ends our half, and lets the client read its answer before the other half ends.
     async fn close(mut self) -> io::Result<()> {
-        self.stream.shutdown().await?;
         let deadline = Instant::now() + JSON_LINGER;
+        timeout_at(deadline, self.stream.shutdown()).await??;
         let mut rest = [0; 4096];
         while timeout_at(deadline, self.stream.read(&mut rest)).await?? > 0 {}
         Ok(())
