@@ -8,6 +8,8 @@ use proto::InfoHashes;
 use proto::magnet::Magnet;
 use proto::metainfo::Metainfo;
 
+use crate::tls::Trust;
+
 /// How a node behaves.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
@@ -31,6 +33,8 @@ pub struct NodeConfig {
     pub workers: usize,
     /// Threads that carry torrents and their peers.
     pub network_threads: usize,
+    /// Whom to believe when announcing over HTTPS.
+    pub trust: Trust,
 }
 
 /// What to add.
@@ -239,6 +243,7 @@ impl Default for NodeConfig {
             piece_budget: 64 << 20,
             workers: 2,
             network_threads: 1,
+            trust: Trust::default(),
         }
     }
 }

@@ -12,9 +12,12 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::header::{CONNECTION, HOST, LOCATION, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use url::{Host, Url};
+
+use crate::tls::{CertificateFault, Trust};
 
 /// What a request may cost.
 #[derive(Debug, Clone)]
@@ -31,6 +34,8 @@ pub struct Limits {
     pub bind: Option<IpAddr>,
     /// Connect there instead of looking the first URL's host up.
     pub addr: Option<SocketAddr>,
+    /// Whom to believe over TLS.
+    pub trust: Trust,
 }
 
 impl Default for Limits {
@@ -42,6 +47,7 @@ impl Default for Limits {
             redirects_max: 3,
             bind: None,
             addr: None,
+            trust: Trust::default(),
         }
     }
 }
@@ -60,9 +66,12 @@ pub struct Response {
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The URL is none, or not one of `http`.
-    #[error("{0} is not an http URL")]
+    /// The URL is none, or not one of `http` or `https`.
+    #[error("{0} is not an http or https URL")]
     Url(String),
+    /// A redirect leads from `https` to `http`.
+    #[error("redirected from https to {0}")]
+    Downgrade(String),
     /// The name has no address.
     #[error("the host {host} was not found")]
     NotFound {
@@ -75,6 +84,22 @@ pub enum HttpError {
         /// The address.
         addr: SocketAddr,
         /// The system's answer.
+        source: io::Error,
+    },
+    /// The server's certificate is not accepted.
+    #[error("the certificate of {host} is not accepted: {fault}")]
+    Certificate {
+        /// The server.
+        host: String,
+        /// What is wrong with it.
+        fault: CertificateFault,
+    },
+    /// The TLS handshake failed.
+    #[error("no TLS with {host}: {source}")]
+    Tls {
+        /// The server.
+        host: String,
+        /// What went wrong.
         source: io::Error,
     },
     /// The server broke off or does not speak HTTP.
@@ -146,15 +171,25 @@ async fn follow(
 ) -> Result<Response, HttpError> {
     let mut addr = limits.addr;
     for _ in 0..=limits.redirects_max {
-        if url.scheme() != "http" {
-            return Err(HttpError::Url(url.to_string()));
-        }
+        let secure = match url.scheme() {
+            "http" => false,
+            "https" => true,
+            _ => return Err(HttpError::Url(url.to_string())),
+        };
         let stream = connect(&url, addr.take(), limits).await?;
-        let response = exchange(stream, build(&method, &url, body.clone())?, limits).await?;
+        let request = build(&method, &url, body.clone())?;
+        let response = if secure {
+            exchange(limits.trust.connect(&url, stream).await?, request, limits).await?
+        } else {
+            exchange(stream, request, limits).await?
+        };
         let follows = method == Method::GET && response.status.is_redirection();
         let location = response.headers.get(LOCATION).filter(|_| follows);
         let location = location.and_then(|value| value.to_str().ok());
         match location.and_then(|location| url.join(location).ok()) {
+            Some(next) if secure && next.scheme() == "http" => {
+                return Err(HttpError::Downgrade(next.to_string()));
+            }
             Some(next) => url = next,
             None => return Ok(response),
         }
@@ -212,7 +247,7 @@ fn build(
 
 /// Sends the request; reads the reply.
 async fn exchange(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     request: Request<Full<Bytes>>,
     limits: &Limits,
 ) -> Result<Response, HttpError> {
@@ -319,7 +354,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_http_is_spoken() {
-        let url = Url::parse("https://localhost/").unwrap();
+        let url = Url::parse("gopher://localhost/").unwrap();
         let response = get(&url, &Limits::default()).await;
         assert!(matches!(response, Err(HttpError::Url(_))), "{response:?}");
     }

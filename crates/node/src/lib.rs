@@ -26,6 +26,7 @@ mod listen;
 mod node;
 mod opening;
 pub mod record;
+pub mod tls;
 mod torrent;
 pub mod tracker_client;
 

@@ -90,7 +90,7 @@ impl Node {
             announce_key: rand::random(),
             disk,
             records,
-            trackers: TrackerClient::default(),
+            trackers: TrackerClient::new(config.trust.clone()),
             connections: Arc::new(Semaphore::new(config.max_peers)),
             listening,
             threads: LocalPoolHandle::new(config.network_threads.max(1)),

@@ -10,11 +10,14 @@ use std::time::Duration;
 use hyper::body::Bytes;
 use hyper::{Method, StatusCode};
 use node::http::{self, HttpError, Limits, Response};
+use node::tls::CertificateFault;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use proto::Fingerprint;
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::exit::{Failure, Status};
+use crate::known::Known;
 use crate::locate::Endpoint;
 use crate::tracker_api::dto;
 
@@ -22,6 +25,7 @@ use crate::tracker_api::dto;
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     endpoint: Endpoint,
+    known: Known,
     connect_timeout: Duration,
 }
 
@@ -45,12 +49,23 @@ pub(crate) enum ClientError {
     Refused(dto::Refusal),
     /// What answers is no Teem tracker, or one of another time.
     Foreign(String),
+    /// It answers over TLS only.
+    TlsOnly,
+    /// Its certificate is not accepted.
+    Untrusted {
+        /// What is wrong.
+        reason: String,
+        /// The certificate that it showed.
+        found: Option<Fingerprint>,
+    },
+    /// What is known of trackers cannot be read or kept.
+    State(Failure),
 }
 
 impl Client {
     /// A client of the tracker at `endpoint`.
-    pub(crate) const fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, connect_timeout: CONNECT_TIMEOUT }
+    pub(crate) fn new(endpoint: Endpoint, known: &Known) -> Self {
+        Self { endpoint, known: known.clone(), connect_timeout: CONNECT_TIMEOUT }
     }
 
     /// Waits for a connection no longer than `timeout`.
@@ -110,25 +125,63 @@ impl Client {
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response, ClientError> {
-        let url = format!("http://{}{path}", self.endpoint);
-        let url = Url::parse(&url).map_err(|error| ClientError::Foreign(error.to_string()))?;
+        let url = Url::parse(&self.endpoint.page(path))
+            .map_err(|error| ClientError::Foreign(error.to_string()))?;
         let limits = Limits {
             body_len_max: REPLY_LEN_MAX,
             deadline: REPLY_TIMEOUT,
             connect_timeout: self.connect_timeout,
             redirects_max: 0,
+            trust: self.known.trust(),
             ..Limits::default()
         };
-        let reply = http::request(method, &url, body, &limits).await?;
+        let reply = self.exchange(method, &url, body, &limits).await?;
         if reply.status.is_success() {
             return Ok(reply);
         }
         if matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Err(ClientError::Unauthorised);
         }
+        if reply.status == StatusCode::UPGRADE_REQUIRED {
+            return Err(ClientError::TlsOnly);
+        }
         match serde_json::from_slice(&reply.body) {
             Ok(refusal) => Err(ClientError::Refused(refusal)),
             Err(_) => Err(ClientError::Foreign(format!("it answers {}", reply.status))),
+        }
+    }
+}
+
+impl Client {
+    /// Sends a request. A tracker over TLS that shows itself for the first time is remembered.
+    async fn exchange(
+        &self,
+        method: Method,
+        url: &Url,
+        body: Bytes,
+        limits: &Limits,
+    ) -> Result<Response, ClientError> {
+        let reply = http::request(method.clone(), url, body.clone(), limits).await;
+        if !self.endpoint.is_secure() {
+            return Ok(reply?);
+        }
+        let tracker = self.endpoint.authority();
+        match reply {
+            Err(HttpError::Certificate { fault: CertificateFault::Unknown { found }, host }) => {
+                if !self.known.meet(&tracker, found).map_err(ClientError::State)? {
+                    let reason =
+                        format!("an authority vouched for {host} before, and none does now");
+                    return Err(ClientError::Untrusted { reason, found: Some(found) });
+                }
+                Ok(http::request(method, url, body, limits).await?)
+            }
+            Ok(reply) => {
+                if !self.known.is_pinned(&tracker) {
+                    self.known.vouched(&tracker).map_err(ClientError::State)?;
+                }
+                Ok(reply)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -166,6 +219,22 @@ impl ClientError {
                     | dto::RefusalCode::Other => failure,
                 }
             }
+            Self::TlsOnly => {
+                Failure::new(Status::Failed, format!("tracker {endpoint} speaks TLS only"))
+                    .hint(format!("name it with --tracker {}", endpoint.clone().secured()))
+            }
+            Self::Untrusted { reason, found } => {
+                let failure =
+                    Failure::new(Status::Failed, format!("tracker {endpoint}: {reason}"));
+                match found {
+                    Some(found) => failure.hint(format!(
+                        "if whoever runs it says that this is right, accept it with \
+                         --tracker-fingerprint {found}"
+                    )),
+                    None => failure,
+                }
+            }
+            Self::State(failure) => failure,
             Self::Foreign(reason) => {
                 Failure::new(Status::Failed, format!("{endpoint} is not a Teem tracker: {reason}"))
                     .hint("--tracker takes the HOST:PORT that `teem tracker` prints")
@@ -194,7 +263,21 @@ impl From<HttpError> for ClientError {
                     Self::Foreign("it does not speak HTTP".to_owned())
                 }
             }
+            HttpError::Certificate { fault, host } => {
+                let found = match fault {
+                    CertificateFault::Changed { found, .. }
+                    | CertificateFault::Unknown { found } => Some(found),
+                    CertificateFault::Invalid { .. } => None,
+                };
+                let reason = format!("the certificate of {host} is not accepted: {fault}");
+                Self::Untrusted { reason, found }
+            }
+            HttpError::Tls { source, .. } if source.kind() == std::io::ErrorKind::InvalidData => {
+                Self::Foreign("it does not speak TLS".to_owned())
+            }
+            HttpError::Tls { .. } => Self::Away(error.to_string()),
             HttpError::Url(_)
+            | HttpError::Downgrade(_)
             | HttpError::Request(_)
             | HttpError::TooLong { .. }
             | HttpError::Redirects => Self::Foreign(error.to_string()),

@@ -10,6 +10,7 @@ use tracker::{
 };
 
 use crate::cli::Context;
+use crate::known::Known;
 use crate::lan::{Advertisement, Lan};
 use crate::listen::{self, Listen};
 use crate::locate::Endpoint;
@@ -134,7 +135,16 @@ impl Hosted {
         let best = self.reachable().into_iter().next();
         let any = || self.listeners.first().map(|listener| listener.addr);
         let addr = best.or_else(any).unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
-        Endpoint::new(addr.ip(), addr.port())
+        let endpoint = Endpoint::new(addr.ip(), addr.port());
+        if self.tls().is_some() { endpoint.secured() } else { endpoint }
+    }
+
+    /// What is known of its certificate.
+    pub(crate) fn known(&self, output: &Output) -> Known {
+        match self.tls() {
+            Some(tls) => Known::own(&self.endpoint().authority(), tls.fingerprint(), output),
+            None => Known::nothing(output),
+        }
     }
 
     /// Others find it by themselves.

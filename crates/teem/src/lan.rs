@@ -16,9 +16,9 @@ use clap::ValueEnum;
 use mdns_sd::{ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
 use serde::{Deserialize, Serialize};
 
-use crate::client::Client;
 use crate::exit::{Failure, Status};
-use crate::locate::Endpoint;
+use crate::known::Known;
+use crate::locate::{self, Endpoint};
 use crate::output::Output;
 use crate::state::StateDir;
 
@@ -63,7 +63,11 @@ impl Drop for Advertisement {
 
 /// Looks for trackers for two seconds, less when the one that was used before is there. `None` when
 /// there is none.
-pub(crate) async fn find(state: &StateDir, output: &Output) -> anyhow::Result<Option<Endpoint>> {
+pub(crate) async fn find(
+    state: &StateDir,
+    known: &Known,
+    output: &Output,
+) -> anyhow::Result<Option<Endpoint>> {
     let file = state.path().join(REMEMBERED);
     let remembered = read_remembered(&file);
     let wanted = remembered.as_ref().map(|tracker| tracker.name.as_str());
@@ -76,7 +80,7 @@ pub(crate) async fn find(state: &StateDir, output: &Output) -> anyhow::Result<Op
     };
     let mut answering = BTreeMap::new();
     for (name, addrs) in found {
-        if let Some(endpoint) = first_that_answers(&name, &addrs).await {
+        if let Some(endpoint) = first_that_answers(&name, &addrs, known).await {
             answering.insert(name, endpoint);
         }
     }
@@ -164,11 +168,16 @@ fn describe(service: &ResolvedService) -> Option<(String, Vec<SocketAddr>)> {
 }
 
 /// The address at which a tracker with that name answers; IPv4 is asked first.
-async fn first_that_answers(name: &str, addrs: &BTreeSet<SocketAddr>) -> Option<Endpoint> {
+async fn first_that_answers(
+    name: &str,
+    addrs: &BTreeSet<SocketAddr>,
+    known: &Known,
+) -> Option<Endpoint> {
     for addr in addrs {
         let endpoint = Endpoint::new(addr.ip(), addr.port());
-        let client = Client::new(endpoint.clone()).connect_timeout(CONNECT_TIMEOUT);
-        if client.status().await.is_ok_and(|status| status.name == name) {
+        if let Ok((endpoint, status)) = locate::greet(endpoint, known, CONNECT_TIMEOUT).await
+            && status.name == name
+        {
             return Some(endpoint);
         }
     }

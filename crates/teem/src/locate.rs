@@ -8,13 +8,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use proto::Fingerprint;
 use url::Url;
 
 use crate::client::{Client, ClientError};
 use crate::exit::{Failure, Status};
+use crate::known::{self, Authority, Known};
 use crate::listen;
 use crate::output::Output;
 use crate::state::StateDir;
+use crate::tracker_api::dto;
 use crate::{lan, signal};
 
 /// Where a Teem tracker answers, over HTTP and UDP.
@@ -24,6 +27,15 @@ pub(crate) struct Endpoint {
     host: String,
     /// Of its HTTP and its UDP server.
     port: u16,
+    /// How HTTP is spoken there.
+    scheme: Scheme,
+}
+
+/// HTTP with or without TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Scheme {
+    Http,
+    Https,
 }
 
 /// A tracker as `--tracker` names it.
@@ -42,31 +54,54 @@ pub(crate) struct TrackerArgs {
     /// (udp://HOST:PORT/announce) gives peers, but no names
     #[arg(long, env = "TEEM_TRACKER", value_name = "HOST:PORT|URL", value_delimiter = ',')]
     pub(crate) tracker: Vec<TrackerRef>,
+    /// Accept this certificate (its SHA-256) of the https:// tracker, and remember it
+    #[arg(
+        long, env = "TEEM_TRACKER_FINGERPRINT", value_name = "SHA256",
+        value_parser = known::parse_fingerprint
+    )]
+    tracker_fingerprint: Option<Fingerprint>,
     /// Look for a tracker on the local network when none is named
     #[arg(long, env = "TEEM_LAN", value_name = "on|off", default_value = "on")]
     pub(crate) lan: lan::Lan,
 }
 
 /// The trackers to use.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Trackers {
     /// Those with a catalogue.
     pub(crate) catalogues: Vec<Endpoint>,
     /// The announce URLs of others.
     pub(crate) announce: Vec<String>,
+    /// Whom to believe over TLS.
+    pub(crate) known: Known,
 }
 
 impl TrackerArgs {
     /// The trackers that the command line or the environment names; nothing is looked for.
-    pub(crate) fn named(&self) -> Trackers {
-        let mut named = Trackers::default();
+    pub(crate) fn named(&self, state: &StateDir, output: &Output) -> anyhow::Result<Trackers> {
+        let known = self.known(state, output)?;
+        let mut named = Trackers { catalogues: Vec::new(), announce: Vec::new(), known };
         for tracker in &self.tracker {
             match tracker {
                 TrackerRef::Teem(endpoint) => named.catalogues.push(endpoint.clone()),
                 TrackerRef::Announce(url) => named.announce.push(url.clone()),
             }
         }
-        named
+        Ok(named)
+    }
+
+    /// The certificates remembered, and the one that the command line names.
+    fn known(&self, state: &StateDir, output: &Output) -> Result<Known, Failure> {
+        let known = Known::open(state, output)?;
+        let Some(fingerprint) = self.tracker_fingerprint else { return Ok(known) };
+        let mut secure = self.tracker.iter().filter_map(TrackerRef::secure_authority);
+        let (Some(authority), None) = (secure.next(), secure.next()) else {
+            let message = "--tracker-fingerprint is for one tracker over TLS";
+            return Err(Failure::new(Status::Usage, message)
+                .hint("name it with --tracker https://HOST:PORT"));
+        };
+        known.insist(&authority, fingerprint)?;
+        Ok(known)
     }
 
     /// Trackers with at least one catalogue, looked for when none is named.
@@ -76,7 +111,7 @@ impl TrackerArgs {
         output: &Output,
         interrupt: &signal::Interrupt,
     ) -> anyhow::Result<Trackers> {
-        let mut trackers = self.named();
+        let mut trackers = self.named(state, output)?;
         if trackers.catalogues.is_empty() {
             if !trackers.announce.is_empty() {
                 let message = "names need a tracker with a catalogue, and an announce URL has none";
@@ -84,7 +119,8 @@ impl TrackerArgs {
                     .hint("give --tracker HOST:PORT of a Teem tracker")
                     .into());
             }
-            let found = interrupt.or(search(self.lan, state, output)).await?;
+            let known = trackers.known.clone();
+            let found = interrupt.or(search(self.lan, state, &known, output)).await?;
             trackers.catalogues.push(found);
         }
         Ok(trackers)
@@ -101,6 +137,21 @@ impl Trackers {
 }
 
 impl Trackers {
+    /// Meets those over TLS of whom nothing is known yet: announces are made only to whom one knows.
+    /// One that is away is met another time.
+    pub(crate) async fn meet(&self) -> Result<(), Failure> {
+        for endpoint in self.catalogues.iter().filter(|endpoint| endpoint.is_secure()) {
+            if self.known.has_met(&endpoint.authority())? {
+                continue;
+            }
+            let met = Client::new(endpoint.clone(), &self.known).status().await;
+            if let Err(error @ (ClientError::Untrusted { .. } | ClientError::State(_))) = met {
+                return Err(error.at(endpoint));
+            }
+        }
+        Ok(())
+    }
+
     /// The tiers to announce to that `source` does not have by itself.
     pub(crate) fn tiers_beside(&self, source: &node::Source) -> Vec<Vec<String>> {
         let known = |url: &String| match source {
@@ -119,21 +170,65 @@ impl Trackers {
 impl Endpoint {
     /// The tracker at an address.
     pub(crate) fn new(ip: IpAddr, port: u16) -> Self {
-        Self { host: ip.to_string(), port }
+        Self { host: ip.to_string(), port, scheme: Scheme::Http }
+    }
+
+    /// The same, over TLS.
+    #[must_use]
+    pub(crate) fn secured(self) -> Self {
+        Self { scheme: Scheme::Https, ..self }
+    }
+
+    /// HTTP is spoken over TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.scheme == Scheme::Https
+    }
+
+    /// By what its certificate is known.
+    pub(crate) fn authority(&self) -> Authority {
+        (self.host.clone(), self.port)
+    }
+
+    /// The URL of a page of its HTTP server.
+    pub(crate) fn page(&self, path: &str) -> String {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        format!("{scheme}://{}{path}", self.host_and_port())
+    }
+
+    fn host_and_port(&self) -> String {
+        let brackets = self.host.contains(':');
+        let Self { host, port, .. } = self;
+        if brackets { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
     /// The tiers that announce to it: HTTP, then UDP.
     pub(crate) fn tiers(&self) -> [Vec<String>; 2] {
-        [vec![format!("http://{self}/announce")], vec![format!("udp://{self}/announce")]]
+        let udp = format!("udp://{}/announce", self.host_and_port());
+        [vec![self.page("/announce")], vec![udp]]
     }
 }
 
+/// As `--tracker` takes it.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+        let scheme = if self.is_secure() { "https://" } else { "" };
+        write!(f, "{scheme}{}", self.host_and_port())
+    }
+}
+
+impl TrackerRef {
+    /// By what the certificate of a tracker over TLS is known.
+    fn secure_authority(&self) -> Option<Authority> {
+        match self {
+            Self::Teem(endpoint) => endpoint.is_secure().then(|| endpoint.authority()),
+            Self::Announce(url) => {
+                let url = Url::parse(url).ok().filter(|url| url.scheme() == "https")?;
+                let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+                Some((host, url.port_or_known_default()?))
+            }
         }
     }
 }
@@ -149,24 +244,26 @@ impl FromStr for TrackerRef {
 fn parse_url(text: &str) -> Result<TrackerRef, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     let host = url.host().ok_or_else(|| "the URL has no host".to_owned())?;
+    let scheme = if url.scheme() == "https" { Scheme::Https } else { Scheme::Http };
     match url.scheme() {
-        "http" if matches!(url.path(), "" | "/") && url.query().is_none() => {
+        "http" | "https" if matches!(url.path(), "" | "/") && url.query().is_none() => {
             let host = match host {
                 url::Host::Ipv6(ip) => ip.to_string(),
                 url::Host::Ipv4(ip) => ip.to_string(),
                 url::Host::Domain(name) => name.to_owned(),
             };
-            Ok(TrackerRef::Teem(Endpoint { host, port: url.port().unwrap_or(80) }))
+            let port = url.port_or_known_default().unwrap_or(DEFAULT_PORT);
+            Ok(TrackerRef::Teem(Endpoint { host, port, scheme }))
         }
         "udp" if url.port().is_none() => Err("a udp:// URL needs a port".to_owned()),
-        "http" | "udp" => Ok(TrackerRef::Announce(text.to_owned())),
-        _ => Err("a tracker URL begins with http:// or udp://".to_owned()),
+        "http" | "https" | "udp" => Ok(TrackerRef::Announce(text.to_owned())),
+        _ => Err("a tracker URL begins with http://, https:// or udp://".to_owned()),
     }
 }
 
 fn parse_host(text: &str) -> Result<Endpoint, String> {
     if let Ok(ip) = text.trim_matches(['[', ']']).parse::<Ipv6Addr>() {
-        return Ok(Endpoint { host: ip.to_string(), port: DEFAULT_PORT });
+        return Ok(Endpoint::new(ip.into(), DEFAULT_PORT));
     }
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) => (host, port.parse().map_err(|_| "expected HOST:PORT".to_owned())?),
@@ -186,13 +283,18 @@ fn parse_host(text: &str) -> Result<Endpoint, String> {
     if port == 0 {
         return Err("a tracker to connect to has no port 0".to_owned());
     }
-    Ok(Endpoint { host, port })
+    Ok(Endpoint { host, port, scheme: Scheme::Http })
 }
 
 /// Looks on this machine and then on the LAN, a few times: the tracker may be starting just now.
-async fn search(lan: lan::Lan, state: &StateDir, output: &Output) -> anyhow::Result<Endpoint> {
+async fn search(
+    lan: lan::Lan,
+    state: &StateDir,
+    known: &Known,
+    output: &Output,
+) -> anyhow::Result<Endpoint> {
     for (round, pause) in PAUSES.iter().enumerate() {
-        if let Some(here) = on_this_machine().await {
+        if let Some(here) = on_this_machine(known).await {
             return Ok(here);
         }
         if round == 0 {
@@ -205,7 +307,7 @@ async fn search(lan: lan::Lan, state: &StateDir, output: &Output) -> anyhow::Res
         }
         match lan {
             lan::Lan::On => {
-                if let Some(found) = lan::find(state, output).await? {
+                if let Some(found) = lan::find(state, known, output).await? {
                     return Ok(found);
                 }
             }
@@ -224,26 +326,42 @@ async fn search(lan: lan::Lan, state: &StateDir, output: &Output) -> anyhow::Res
 
 /// The tracker at this machine's default port; by the address that others can reach too, if it has
 /// one, since an announce from the loopback address would tell others nothing.
-async fn on_this_machine() -> Option<Endpoint> {
+async fn on_this_machine(known: &Known) -> Option<Endpoint> {
     let local = Endpoint::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT);
-    let ask = |endpoint| async {
-        Client::new(endpoint).connect_timeout(LOCAL_CONNECT_TIMEOUT).status().await
-    };
-    let status = ask(local.clone()).await.ok()?;
+    let (local, status) = greet(local, known, LOCAL_CONNECT_TIMEOUT).await.ok()?;
     let everywhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), DEFAULT_PORT);
     for addr in listen::reachable(&[everywhere]).into_iter().take(ADDRS_MAX) {
         let wide = Endpoint::new(addr.ip(), DEFAULT_PORT);
-        if ask(wide.clone()).await.is_ok_and(|same| same.name == status.name) {
+        if let Ok((wide, same)) = greet(wide, known, LOCAL_CONNECT_TIMEOUT).await
+            && same.name == status.name
+        {
             return Some(wide);
         }
     }
     Some(local)
 }
 
+/// Asks who answers at an address that nobody typed; over TLS where it wants that.
+pub(crate) async fn greet(
+    endpoint: Endpoint,
+    known: &Known,
+    connect_timeout: Duration,
+) -> Result<(Endpoint, dto::Status), ClientError> {
+    let ask = |endpoint| Client::new(endpoint, known).connect_timeout(connect_timeout);
+    match ask(endpoint.clone()).status().await {
+        Err(ClientError::TlsOnly) => {
+            let endpoint = endpoint.secured();
+            Ok((endpoint.clone(), ask(endpoint).status().await?))
+        }
+        status => Ok((endpoint, status?)),
+    }
+}
+
 /// Asks each tracker in turn, and those that are away again after 0.5, 1, 2, 4 s, until one has an
 /// answer. `Ok(None)` from `ask` means that this tracker knows of nothing.
 pub(crate) async fn ask_each<T, F>(
     endpoints: &[Endpoint],
+    known: &Known,
     output: &Output,
     ask: impl Fn(Client) -> F,
 ) -> anyhow::Result<Answer<T>>
@@ -257,7 +375,7 @@ where
         tokio::time::sleep(pause).await;
         let mut still = Vec::new();
         for endpoint in std::mem::take(&mut waiting) {
-            match ask(Client::new(endpoint.clone())).await {
+            match ask(Client::new(endpoint.clone(), known)).await {
                 Ok(Some(found)) => return Ok(Answer::Found(found, endpoint)),
                 Ok(None) => answered = true,
                 Err(ClientError::Away(reason)) => {
@@ -316,7 +434,11 @@ mod tests {
     use super::*;
 
     fn teem(host: &str, port: u16) -> Result<TrackerRef, String> {
-        Ok(TrackerRef::Teem(Endpoint { host: host.to_owned(), port }))
+        Ok(TrackerRef::Teem(Endpoint { host: host.to_owned(), port, scheme: Scheme::Http }))
+    }
+
+    fn secure(host: &str, port: u16) -> Result<TrackerRef, String> {
+        Ok(TrackerRef::Teem(Endpoint { host: host.to_owned(), port, scheme: Scheme::Https }))
     }
 
     #[test]
@@ -331,11 +453,14 @@ mod tests {
             ("http://nas:6969", teem("nas", 6969)),
             ("http://nas/", teem("nas", 80)),
             ("http://[::1]:5", teem("::1", 5)),
+            ("https://nas:6969/", secure("nas", 6969)),
+            ("https://t.example", secure("t.example", 443)),
         ];
         for (text, expected) in cases {
             assert_eq!(text.parse(), expected, "{text}");
         }
-        for url in ["udp://t.example:80", "http://t.example/announce?key=1"] {
+        let announce = "https://t.example/announce?key=1";
+        for url in ["udp://t.example:80", "http://t.example/announce?key=1", announce] {
             assert_eq!(url.parse(), Ok(TrackerRef::Announce(url.to_owned())));
         }
     }
@@ -347,6 +472,20 @@ mod tests {
         for text in cases {
             assert!(text.parse::<TrackerRef>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_endpoint_over_tls_is_announced_to_over_tls() {
+        let endpoint = Endpoint::new(Ipv4Addr::LOCALHOST.into(), 7).secured();
+        assert_eq!(endpoint.to_string(), "https://127.0.0.1:7");
+        let [http, udp] = endpoint.tiers();
+        assert_eq!(http, ["https://127.0.0.1:7/announce"]);
+        assert_eq!(udp, ["udp://127.0.0.1:7/announce"]);
+        let authority = |text: &str| text.parse::<TrackerRef>().ok()?.secure_authority();
+        let known = Some(("127.0.0.1".to_owned(), 7));
+        assert_eq!(authority("https://127.0.0.1:7"), known);
+        assert_eq!(authority("https://127.0.0.1:7/announce"), known);
+        assert_eq!(authority("127.0.0.1:7"), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod exit;
 mod fetching;
 mod hashing;
 mod hosting;
+mod known;
 mod lan;
 mod listen;
 mod locate;

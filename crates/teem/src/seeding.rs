@@ -63,7 +63,8 @@ pub(crate) async fn publish(offer: &Offer, context: &Context) -> anyhow::Result<
             client.publish(&offer.name, bytes.clone()).await.map(Some)
         };
         let each = std::slice::from_ref(endpoint);
-        match context.interrupt.or(locate::ask_each(each, &context.output, ask)).await {
+        let answer = locate::ask_each(each, &offer.trackers.known, &context.output, ask);
+        match context.interrupt.or(answer).await {
             Ok(Answer::Found(reply, _)) => {
                 published = true;
                 let what = if reply.created { "published" } else { "was published before" };

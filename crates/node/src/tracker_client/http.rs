@@ -1,6 +1,6 @@
 //! HTTP trackers: a query behind the tracker's own, a bencoded body.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use proto::InfoHash;
 use proto::tracker::http::{
@@ -16,21 +16,21 @@ pub(super) async fn announce(
     url: &Url,
     addr: SocketAddr,
     announce: &Announce,
-    bind: Option<IpAddr>,
+    limits: Limits,
 ) -> Result<Announced, TrackerError> {
     let url = with_query(url.clone(), &announce_query(announce));
-    let response = get(&url, &Limits { bind, addr: Some(addr), ..Limits::default() }).await?;
+    let response = get(&url, &Limits { addr: Some(addr), ..limits }).await?;
     judge(&response, decode_announced(&response.body).map_err(TrackerError::from))
 }
 
 pub(super) async fn scrape(
     url: &Url,
     info_hashes: &[InfoHash],
-    bind: Option<IpAddr>,
+    limits: Limits,
 ) -> Result<Scraped, TrackerError> {
     let url = scrape_url(url.as_str()).and_then(|url| Url::parse(&url).ok());
     let url = with_query(url.ok_or(TrackerError::NoScrape)?, &scrape_query(info_hashes));
-    let response = get(&url, &Limits { bind, ..Limits::default() }).await?;
+    let response = get(&url, &limits).await?;
     judge(&response, decode_scraped(&response.body, info_hashes).map_err(TrackerError::from))
 }
 

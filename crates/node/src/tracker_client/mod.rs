@@ -1,4 +1,4 @@
-//! Announces to trackers and scrapes, over UDP (BEP 15) and HTTP (BEP 3).
+//! Announces to trackers and scrapes, over UDP (BEP 15), HTTP (BEP 3) and HTTPS.
 //!
 //! A tracker whose name has an IPv4 and an IPv6 address is told over both, since it learns a peer's
 //! address from where the announce comes (BEP 7). The first answer counts; the other one adds its
@@ -16,7 +16,8 @@ use swarm::AnnounceTo;
 use tokio::time::timeout;
 use url::Url;
 
-use crate::http::{HttpError, resolve};
+use crate::http::{HttpError, Limits, resolve};
+use crate::tls::Trust;
 
 /// Who announces.
 #[derive(Debug, Clone)]
@@ -35,7 +36,7 @@ pub struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum TrackerError {
     /// The URL is none, or of another kind.
-    #[error("{0} is not a udp or http tracker")]
+    #[error("{0} is not a udp, http or https tracker")]
     Url(String),
     /// The tracker says no.
     #[error("{0}")]
@@ -69,16 +70,24 @@ pub enum TrackerError {
 #[derive(Debug, Clone, Default)]
 pub struct TrackerClient {
     connections: udp::Connections,
+    trust: Trust,
 }
 
 /// How a tracker is spoken to.
 #[derive(Debug, Clone, Copy)]
 enum Scheme {
     Udp,
+    /// With or without TLS.
     Http,
 }
 
 impl TrackerClient {
+    /// A client that believes those over HTTPS.
+    #[must_use]
+    pub fn new(trust: Trust) -> Self {
+        Self { connections: udp::Connections::default(), trust }
+    }
+
     /// Tells a tracker and brings back its answer.
     pub async fn announce(
         &self,
@@ -115,7 +124,7 @@ impl TrackerClient {
     ) -> Result<Scraped, TrackerError> {
         let (url, scheme) = parse(url)?;
         match scheme {
-            Scheme::Http => http::scrape(&url, info_hashes, bind).await,
+            Scheme::Http => http::scrape(&url, info_hashes, self.limits(bind)).await,
             Scheme::Udp => {
                 let (addr, _) = one_a_family(&resolve(&url, 80, bind).await?);
                 self.connections.scrape(addr, info_hashes, bind).await
@@ -133,8 +142,12 @@ impl TrackerClient {
     ) -> Result<Announced, TrackerError> {
         match scheme {
             Scheme::Udp => self.connections.announce(url, addr, announce, bind).await,
-            Scheme::Http => http::announce(url, addr, announce, bind).await,
+            Scheme::Http => http::announce(url, addr, announce, self.limits(bind)).await,
         }
+    }
+
+    fn limits(&self, bind: Option<IpAddr>) -> Limits {
+        Limits { bind, trust: self.trust.clone(), ..Limits::default() }
     }
 }
 
@@ -143,7 +156,7 @@ fn parse(url: &str) -> Result<(Url, Scheme), TrackerError> {
     let parsed = Url::parse(url).map_err(|_| refused())?;
     match parsed.scheme() {
         "udp" if parsed.port().is_some() => Ok((parsed, Scheme::Udp)),
-        "http" => Ok((parsed, Scheme::Http)),
+        "http" | "https" => Ok((parsed, Scheme::Http)),
         _ => Err(refused()),
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use proto::Fingerprint;
 use proto::tracker::udp::{
     ConnectionId, Family, Request, encode_announced, encode_connected, encode_refused,
     encode_scraped,
@@ -13,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
 
 use super::*;
+use crate::tls::CertificateFault;
 
 fn told(url: String) -> AnnounceTo {
     AnnounceTo {
@@ -198,9 +200,86 @@ async fn http_failures_are_told_apart() {
     assert!(matches!(malformed, Err(TrackerError::Malformed(_))));
 }
 
+/// A TLS server with a certificate of its own making.
+fn tls_server() -> (tokio_rustls::TlsAcceptor, Fingerprint) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let fingerprint = Fingerprint(digest::sha256(made.cert.der()));
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    (Arc::new(config).into(), fingerprint)
+}
+
+/// Announces over HTTPS to a tracker that answers, if the client likes its certificate.
+async fn over_https(
+    server: &tokio_rustls::TlsAcceptor,
+    pin: Option<Fingerprint>,
+) -> Result<Announced, TrackerError> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let trust = Trust::default();
+    if let Some(pin) = pin {
+        trust.pin("127.0.0.1", addr.port(), pin);
+    }
+    let serve = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let Ok(mut stream) = server.accept(stream).await else { return };
+        let mut bytes = Vec::new();
+        while !bytes.windows(4).any(|end| end == b"\r\n\r\n") {
+            assert!(stream.read_buf(&mut bytes).await.unwrap() > 0);
+        }
+        let mut body = Vec::new();
+        http::encode_announced(&mut body, &answer(), true, true);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        stream.shutdown().await.unwrap();
+    };
+    let (client, told, me) =
+        (TrackerClient::new(trust), told(format!("https://{addr}/announce")), me());
+    tokio::join!(client.announce(&told, &me), serve).0
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_good_where_it_is_pinned() {
+    let (server, own) = tls_server();
+    assert_eq!(over_https(&server, Some(own)).await.unwrap(), answer());
+
+    let fault = |answer| match answer {
+        Err(TrackerError::Http(HttpError::Certificate { host, fault })) => (host, fault),
+        other => panic!("{other:?}"),
+    };
+    let (host, unknown) = fault(over_https(&server, None).await);
+    assert_eq!((host.as_str(), unknown), ("127.0.0.1", CertificateFault::Unknown { found: own }));
+    let pinned = Fingerprint([1; 32]);
+    let (_, changed) = fault(over_https(&server, Some(pinned)).await);
+    assert_eq!(changed, CertificateFault::Changed { pinned, found: own });
+}
+
+#[tokio::test]
+async fn a_tracker_without_tls_is_not_announced_to_over_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/announce", listener.local_addr().unwrap());
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        stream.shutdown().await.unwrap();
+        _ = stream.read_to_end(&mut Vec::new()).await;
+    };
+    let client = TrackerClient::default();
+    let (told, me) = (told(url), me());
+    let (answer, ()) = tokio::join!(client.announce(&told, &me), serve);
+    assert!(matches!(answer, Err(TrackerError::Http(HttpError::Tls { .. }))), "{answer:?}");
+}
+
 #[tokio::test]
 async fn other_kinds_of_trackers_are_refused() {
-    for url in ["wss://x/announce", "https://x/announce", "udp://x/announce", "x"] {
+    for url in ["wss://x/announce", "ftp://x/announce", "udp://x/announce", "x"] {
         let refused = TrackerClient::default().announce(&told(url.to_owned()), &me()).await;
         assert!(matches!(refused, Err(TrackerError::Url(_))), "{url}");
     }

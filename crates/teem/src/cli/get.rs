@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::builder::FalseyValueParser;
-use node::{Add, Content, Node, Source};
+use node::{Add, Content, Node, NodeConfig, Source};
 use proto::magnet::Magnet;
 use proto::metainfo::Metainfo;
 use proto::{InfoHashV1, InfoHashV2, InfoHashes};
@@ -67,9 +67,11 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let state = args.state.open()?;
     let Resolved { source, trackers, peers } =
         resolve(target, &args.tracker, &state, context).await?;
+    context.interrupt.or(async { Ok(trackers.meet().await?) }).await?;
+    let config = NodeConfig { trust: trackers.known.trust(), ..args.peer.config() };
     let trackers = trackers.tiers_beside(&source);
     let purpose = format!("get {} {}", args.target, folder.display());
-    let node = state.start_node(args.peer.config(), &purpose).await?;
+    let node = state.start_node(config, &purpose).await?;
     let add = Add { source, content: Content::Fetch { folder }, trackers, peers };
     let until = Until {
         begun,
@@ -159,7 +161,7 @@ async fn resolve(
                 peers: Vec::new(),
                 web_seeds: Vec::new(),
             };
-            let mut trackers = args.named();
+            let mut trackers = args.named(state, &context.output)?;
             if trackers.announce.is_empty() || !trackers.catalogues.is_empty() {
                 trackers = args.find(state, &context.output, &context.interrupt).await?;
                 let text = match (hashes.v1(), hashes.v2()) {
@@ -195,7 +197,7 @@ async fn named_or_found(
     state: &StateDir,
     context: &Context,
 ) -> anyhow::Result<Trackers> {
-    let named = args.named();
+    let named = args.named(state, &context.output)?;
     if alone && named.catalogues.is_empty() && named.announce.is_empty() {
         return args.find(state, &context.output, &context.interrupt).await;
     }
@@ -209,7 +211,7 @@ async fn look_up(
     context: &Context,
 ) -> anyhow::Result<Option<(Box<Metainfo>, Vec<SocketAddr>)>> {
     let ask = async |client: crate::client::Client| client.torrent(name).await;
-    let answer = locate::ask_each(&trackers.catalogues, &context.output, ask);
+    let answer = locate::ask_each(&trackers.catalogues, &trackers.known, &context.output, ask);
     match context.interrupt.or(answer).await? {
         Answer::Found(torrent, endpoint) => {
             let metainfo = Metainfo::decode(&torrent.bytes).with_context(|| {
@@ -236,7 +238,7 @@ fn is_what_was_asked(asked: InfoHashes, metainfo: &Metainfo) -> Result<(), Failu
 async fn unknown(name: &str, trackers: &Trackers, context: &Context) -> Failure {
     let mut names = Vec::new();
     for endpoint in &trackers.catalogues {
-        let client = crate::client::Client::new(endpoint.clone());
+        let client = crate::client::Client::new(endpoint.clone(), &trackers.known);
         let page = tokio::time::timeout(SUGGESTION_TIME, client.page("", None));
         let wait = context.interrupt.or(async { Ok(page.await) });
         if let Ok(Ok(Ok(page))) = wait.await {

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Context;
-use crate::locate::{self, Answer, TrackerArgs};
+use crate::locate::{self, Answer, TrackerArgs, Trackers};
 use crate::state::StateArgs;
 use crate::tracker_api::dto::{Entry, Page};
 use crate::units;
@@ -28,21 +28,18 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let state = args.state.open()?;
     let trackers = args.tracker.find(&state, &context.output, &context.interrupt).await?;
-    context.interrupt.or(list(&args.pattern, &trackers.catalogues, context)).await
+    context.interrupt.or(list(&args.pattern, &trackers, context)).await
 }
 
-async fn list(
-    pattern: &str,
-    catalogues: &[locate::Endpoint],
-    context: &Context,
-) -> anyhow::Result<()> {
+async fn list(pattern: &str, trackers: &Trackers, context: &Context) -> anyhow::Result<()> {
     let mut table = Table::default();
     let mut after: Option<String> = None;
     loop {
         let ask = async |client: crate::client::Client| {
             client.page(pattern, after.as_deref()).await.map(Some)
         };
-        let answer = locate::ask_each(catalogues, &context.output, ask).await?;
+        let answer = locate::ask_each(&trackers.catalogues, &trackers.known, &context.output, ask);
+        let answer = answer.await?;
         let Answer::Found(page, _) = answer else { break };
         let Page { entries, next } = page;
         for entry in entries {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use node::Node;
+use node::{Node, NodeConfig};
 
 use super::Context;
 use super::peer::PeerArgs;
@@ -71,7 +71,8 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let state = args.state.open()?;
     // Before the hashing: what is missing or taken is better known at once.
     let trackers = args.tracker.find(&state, &context.output, &context.interrupt).await?;
-    let node = seeding::start_node(&path, args.peer.config(), &state, context).await?;
+    let config = NodeConfig { trust: trackers.known.trust(), ..args.peer.config() };
+    let node = seeding::start_node(&path, config, &state, context).await?;
     let ended = share(&node, path, name, recipe, trackers, context).await;
     node.shutdown().await;
     ended

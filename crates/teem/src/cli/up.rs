@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use node::Node;
+use node::{Node, NodeConfig};
 
 use super::Context;
 use super::peer::{self, LimitArgs};
@@ -68,8 +68,10 @@ async fn share(
     let (name, recipe) = args.recipe.recipe(given)?;
     // Announced from the address that others can reach, not from loopback: the tracker hands out the
     // address that an announce comes from.
-    let trackers = Trackers { catalogues: vec![hosted.endpoint()], announce: Vec::new() };
-    let config = args.limits.config(args.server.listen().on_port(peer::DEFAULT_PORT));
+    let known = hosted.known(&context.output);
+    let listen = args.server.listen().on_port(peer::DEFAULT_PORT);
+    let config = NodeConfig { trust: known.trust(), ..args.limits.config(listen) };
+    let trackers = Trackers { catalogues: vec![hosted.endpoint()], announce: Vec::new(), known };
     let node = seeding::start_node(&path, config, state, context).await?;
     let ended = seed(&node, (name, path, recipe), trackers, hosted, context).await;
     node.shutdown().await;
