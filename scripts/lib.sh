@@ -2,7 +2,7 @@
 
 TARGET_DIR=${CARGO_TARGET_DIR:-target}
 RQBIT_VERSION=9.1.0
-PACKAGES="build-essential python3 python3-venv iproute2 aria2 mktorrent"
+PACKAGES="build-essential python3 python3-venv iproute2 aria2 mktorrent curl"
 
 . scripts/transmission.sh
 
