@@ -16,9 +16,10 @@ fn ready_has_every_address_in_use() {
         listeners.iter().filter_map(|one| one["protocol"].as_str()).collect();
     protocols.sort_unstable();
     protocols.dedup();
-    assert_eq!(protocols, ["http", "json", "udp"]);
+    assert_eq!(protocols, ["admin", "http", "json", "udp"]);
     // One number for UDP and HTTP, and no zero left.
-    let bittorrent = listeners.iter().filter(|one| one["protocol"] != "json");
+    let bittorrent =
+        listeners.iter().filter(|one| one["protocol"] == "http" || one["protocol"] == "udp");
     let ports = bittorrent.filter_map(|one| one["addr"].as_str()?.rsplit_once(':'));
     let mut ports: Vec<_> = ports.map(|(_, port)| port).collect();
     ports.dedup();
