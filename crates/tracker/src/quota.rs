@@ -54,13 +54,15 @@ impl Quotas {
     fn takes(&self, place: usize, now: Secs, rate: u32) -> bool {
         let Some(place) = self.places.get(place) else { return true };
         let most = rate.saturating_mul(BURST_SECS);
+        // Never 0: that is an untouched place's.
+        let stamp = now.0.saturating_add(1);
         let step = |old: u64| {
             let (last, left) = ((old >> 32) as u32, old as u32);
             // An untouched place is as good as one of long ago.
-            let since = if old == 0 { BURST_SECS } else { now.0.saturating_sub(last) };
+            let since = if old == 0 { BURST_SECS } else { stamp.saturating_sub(last) };
             let left = left.saturating_add(rate.saturating_mul(since)).min(most);
             let left = left.checked_sub(1)?;
-            Some(u64::from(now.0.max(last)) << 32 | u64::from(left))
+            Some(u64::from(stamp.max(last)) << 32 | u64::from(left))
         };
         place.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).is_ok()
     }
@@ -110,6 +112,13 @@ mod tests {
         assert_eq!(allowed(&quotas, 100, "2001:db8::1", 1_000), 60);
         assert_eq!(allowed(&quotas, 100, "2001:db8::ffff:1", 1), 0);
         assert_eq!(allowed(&quotas, 100, "2001:db8:0:1::1", 1), 1);
+    }
+
+    #[test]
+    fn a_quota_used_up_in_the_first_second_is_used_up() {
+        let quotas = quotas(Some(2), None);
+        assert_eq!(allowed(&quotas, 0, "203.0.113.7", 100), 20);
+        assert_eq!(allowed(&quotas, 0, "203.0.113.7", 100), 0);
     }
 
     #[test]
