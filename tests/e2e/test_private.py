@@ -3,18 +3,17 @@
 import http.client
 import json
 import socket
-import struct
 
 import libtorrent as lt
 import pytest
 
+from bep15 import ANNOUNCE, ERROR, PEER_ID, Udp
 from content import MIB, random_file
 from peers import LibtorrentPeer, make_torrent
 from proc import wait_for
 from teem import EXIT_AUTH, EXIT_NOT_FOUND, EXIT_USAGE
 
 INFO_HASH = b"h" * 20
-PEER_ID = b"-XX0001-aaaaaaaaaaaa"
 
 
 @pytest.fixture
@@ -64,32 +63,10 @@ def announce_path(passkey=None):
     return f"{prefix}/announce?info_hash={INFO_HASH.decode()}&peer_id={PEER_ID.decode()}&port=7&left=0&compact=1"
 
 
-class Udp:
-    """A client of BEP 15."""
-
-    def __init__(self, tracker):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.settimeout(10)
-        host, port = tracker.host.rsplit(":", 1)
-        self.socket.connect((host, int(port)))
-        self.socket.send(struct.pack(">QII", 0x41727101980, 0, 1))
-        self.id = struct.unpack(">IIQ", self.socket.recv(100))[2]
-
-    def announce(self, url_data=b""):
-        """Action and rest of the answer to an announce that carries a URL (BEP 41)."""
-        body = struct.pack(">QII20s20sQQQIIIiH", self.id, 1, 2, INFO_HASH, PEER_ID, 0, 0, 0, 2, 0, 0, -1, 7)
-        option = bytes([2, len(url_data)]) + url_data if url_data else b""
-        return self.ask(body + option)
-
-    def scrape(self):
-        """Action and rest of the answer to a scrape."""
-        return self.ask(struct.pack(">QII20s", self.id, 2, 2, INFO_HASH))
-
-    def ask(self, packet):
-        """Action and rest of an answer."""
-        self.socket.send(packet)
-        answer = self.socket.recv(2_000)
-        return struct.unpack(">I", answer[:4])[0], answer[8:]
+def announce_by_udp(tracker, token):
+    """What an announce with a token's passkey gets (BEP 41)."""
+    udp = Udp(tracker.host)
+    return udp.reply(udp.announce(INFO_HASH, url_data=f"/{token['passkey']}/announce".encode()))[0]
 
 
 def ask_json(tracker, *requests):
@@ -129,9 +106,11 @@ def test_without_a_token_every_protocol_refuses_in_its_own_words(tracker, folder
             status, reply = ask(tracker, "GET", path)
             refusal = lt.bdecode(reply)
             assert status == 200 and b"passkey" in refusal[b"failure reason"] and refusal[b"retry in"] == b"never"
-    udp = Udp(tracker)
-    for action, reason in (udp.announce(), udp.announce(b"/" + b"0" * 40 + b"/announce"), udp.scrape()):
-        assert action == 3 and (b"passkey" in reason or b"PASSKEY" in reason), reason
+    udp = Udp(tracker.host)
+    wrong = udp.announce(INFO_HASH, url_data=b"/" + b"0" * 40 + b"/announce")
+    for packet in (udp.announce(INFO_HASH), wrong, udp.scrape(INFO_HASH)):
+        action, reason = udp.reply(packet)
+        assert action == ERROR and (b"passkey" in reason or b"PASSKEY" in reason), reason
     auth = {"type": "AUTH", "peer_id": "anna"}
     for secret in ({}, {"secret": "teem_" + "0" * 64}, {"secret": "x"}):
         (reply,) = ask_json(tracker, auth | secret)
@@ -144,7 +123,7 @@ def test_a_passkey_announces_and_a_token_does_the_rest(tracker, token):
     known(tracker, anna["secret"])
     status, reply = ask(tracker, "GET", announce_path(anna["passkey"]))
     assert status == 200 and lt.bdecode(reply)[b"complete"] == 1
-    assert Udp(tracker).announce(f"/{anna['passkey']}/announce".encode())[0] == 1
+    assert announce_by_udp(tracker, anna) == ANNOUNCE
     # A passkey is no token, and a token is no passkey.
     assert ask(tracker, "GET", "/api/v1/catalogue", anna["passkey"])[0] == 401
     assert ask(tracker, "GET", announce_path(anna["secret"]))[0] == 404
@@ -185,7 +164,7 @@ def test_expired_and_revoked_tokens_end_within_a_second_or_two(teem, tracker, to
     assert revoked.returncode == 0 and revoked.latest("token")["revoked"]
     wait_for(lambda: ask(tracker, "GET", "/api/v1/catalogue", anna["secret"])[0] == 401, 20, "the end of a token")
     assert b"failure reason" in ask(tracker, "GET", announce_path(anna["passkey"]))[1]
-    assert Udp(tracker).announce(f"/{anna['passkey']}/announce".encode())[0] == 3
+    assert announce_by_udp(tracker, anna) == ERROR
     assert ask_json(tracker, {"type": "KEEPALIVE", **session}) == [{"status": "ERROR", "error": "Invalid token"}]
 
 
@@ -245,7 +224,7 @@ def test_secrets_are_told_once_and_never_written_down(teem, tracker, token):
     known(tracker, anna["secret"])
     for path in (announce_path(anna["passkey"]), announce_path("0" * 40), f"/{anna['passkey']}/nothing"):
         ask(tracker, "GET", path)
-    Udp(tracker).announce(f"/{anna['passkey']}/announce".encode())
+    announce_by_udp(tracker, anna)
     for path in ("/api/v1/catalogue", "/api/v1/status", "/nothing", "/api/v1/catalogue/" + anna["secret"]):
         status, body = ask(tracker, "GET", path, anna["secret"])
         if anna["secret"] not in path:
