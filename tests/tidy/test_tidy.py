@@ -68,6 +68,7 @@ def test_arrows_between_our_crates_point_down():
         "node": {"proto", "digest", "swarm", "sys"},
         "tracker": {"proto", "digest", "registry", "sys"},
         "sim": {"proto", "digest", "swarm", "registry"},
+        "load": {"proto", "sys"},
         "teem": {"proto", "digest", "swarm", "registry", "sys", "node", "tracker"},
     }
     names = {package(crate): crate for crate in CRATES}

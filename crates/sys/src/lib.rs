@@ -3,5 +3,8 @@
 //! | module | what |
 //! |---|---|
 //! | [`datagrams`] | many UDP packets with one call, answered from the address that was asked |
+//! | `volley` | many UDP packets with one call, from many addresses: for the load tester, Linux only |
 
 pub mod datagrams;
+#[cfg(target_os = "linux")]
+pub mod volley;
