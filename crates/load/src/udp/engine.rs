@@ -93,6 +93,7 @@ pub(super) struct Engine {
     histogram: Histogram,
     start: Instant,
     forged_rate: f64,
+    path: String,
     renewed: (Duration, u64),
     looked: Duration,
 }
@@ -129,6 +130,7 @@ impl Engine {
             histogram: Histogram::new(),
             start: Instant::now(),
             forged_rate: 0.0,
+            path: String::new(),
             renewed: (Duration::ZERO, 0),
             looked: Duration::ZERO,
         })
@@ -137,6 +139,13 @@ impl Engine {
     /// Sends so many requests with a forged id a second beside the others.
     pub(super) const fn forge(&mut self, rate: f64) {
         self.forged_rate = rate;
+    }
+
+    /// Names a path in announces (BEP 41).
+    pub(super) fn set_path(&mut self, path: &str) -> anyhow::Result<()> {
+        ensure!(path.len() < 256, "a path of at most 255 bytes");
+        path.clone_into(&mut self.path);
+        Ok(())
     }
 
     /// Gets a connection id for each address.
@@ -282,10 +291,10 @@ impl Engine {
             let peer = self.dice.below(self.crowd.peers());
             let source = self.crowd.source(self.crowd.source_of(peer));
             let (crowd, dice) = (&self.crowd, &mut self.dice);
-            self.volley.push(source, ANNOUNCE_LEN, |out| {
+            self.volley.push(source, announce_len(&self.path), |out| {
                 for _ in 0..count {
                     let connection = ConnectionId(dice.next());
-                    announce(crowd, connection, FORGED, peer, out);
+                    announce((crowd, &self.path), connection, FORGED, peer, out);
                 }
             });
             *sent += count;
@@ -341,9 +350,9 @@ impl Engine {
         }
         let connection = self.ids[source as usize].unwrap_or(ConnectionId(0));
         let crowd = &self.crowd;
-        self.volley.push(crowd.source(source), ANNOUNCE_LEN, |out| {
+        self.volley.push(crowd.source(source), announce_len(&self.path), |out| {
             for (transaction, (peer, _)) in transactions.iter().zip(peers) {
-                announce(crowd, connection, *transaction, *peer, out);
+                announce((crowd, &self.path), connection, *transaction, *peer, out);
             }
         });
     }
@@ -423,11 +432,8 @@ impl Engine {
     }
 }
 
-/// Bytes of an announce without options.
-const ANNOUNCE_LEN: usize = 98;
-
 fn announce(
-    crowd: &Crowd,
+    (crowd, path): (&Crowd, &str),
     connection: ConnectionId,
     transaction: u32,
     peer: u64,
@@ -435,6 +441,11 @@ fn announce(
 ) {
     let transaction = TransactionId(transaction);
     let announce = crowd.announce(peer);
-    let url_data = String::new();
+    let url_data = path.to_owned();
     Request::Announce { connection, transaction, announce, url_data }.encode(out);
+}
+
+/// Bytes of an announce.
+const fn announce_len(path: &str) -> usize {
+    98 + if path.is_empty() { 0 } else { 2 + path.len() }
 }

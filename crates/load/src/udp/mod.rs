@@ -61,6 +61,9 @@ struct Target {
     /// Requests from one address that the system is given as one
     #[arg(long, default_value_t = 8)]
     burst: usize,
+    /// A path that announces carry, such as /PASSKEY/announce (BEP 41)
+    #[arg(long, default_value = "")]
+    path: String,
 }
 
 /// How many of each request.
@@ -120,6 +123,7 @@ pub(crate) fn run(args: &UdpArgs) -> anyhow::Result<UdpReport> {
     let work = Work::Mix { mix: args.mix, rate: args.rate };
     let mut engine = Engine::new(crowd, args.target.to, (window, args.target.burst), work)?;
     engine.forge(args.forged);
+    engine.set_path(&args.target.path)?;
     engine.connect()?;
     engine.run(Duration::from_secs_f64(args.warm))?;
     engine.reset();
@@ -152,6 +156,7 @@ pub(crate) fn fill(args: &FillArgs) -> anyhow::Result<FillReport> {
     let before = usage_of()?;
     let sizes = (args.target.window, args.target.burst);
     let mut engine = Engine::new(crowd, args.target.to, sizes, Work::EachOnce { next: 0 })?;
+    engine.set_path(&args.target.path)?;
     engine.connect()?;
     let spent = engine.run(Duration::from_secs(3_600))?;
     let tally = engine.finish()?;
