@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""The benchmark: Teem beside libtorrent, aria2, rqbit and a bare pipeline, on this machine, over loopback.
+"""The benchmark: Teem beside libtorrent, aria2, rqbit and a bare pipeline, its tracker beside aquatic and
+opentracker, on this machine, over loopback.
 
-    scripts/bench                  everything; 34 minutes on two cores
+    scripts/bench                  everything; an hour on two cores
+    scripts/bench --only trackers  the trackers; 25 minutes
     scripts/bench --quick          256 MiB, one run each: does it work?
     scripts/bench --only transfers,create --media tmpfs --peers teem,libtorrent
 
@@ -22,9 +24,11 @@ from pathlib import Path
 
 import report
 import suites
+import tracker_report
 from clients import CLIENTS, ROOT
+from trackers import TrackerBench
 
-SUITES = ("transfers", "fanout", "small", "tree", "create")
+SUITES = ("transfers", "fanout", "small", "tree", "create", "trackers")
 
 
 def arguments():
@@ -85,7 +89,7 @@ def main():
     """Runs the suites that were asked for."""
     options = arguments()
     clients = []
-    for name in options.peers:
+    for name in options.peers if options.only != ["trackers"] else ():
         client = CLIENTS[name]()
         missing = client.available()
         if missing:
@@ -94,21 +98,30 @@ def main():
             clients.append(client)
     tools = suites.Tools(write_content, make_torrent)
     bench = suites.Bench(options, clients, tools)
+    trackers = TrackerBench(options) if "trackers" in options.only else None
     facts = machine()
     print(f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}, commit {facts['commit']}")
     try:
         for suite in options.only:
-            getattr(bench, suite)()
+            if suite == "trackers":
+                trackers.run()
+            else:
+                getattr(bench, suite)()
     finally:
         bench.close()
+        rows = []
+        if trackers:
+            trackers.close()
+            rows = trackers.rows
+            bench.errors += trackers.errors
         results = Path(options.results)
         results.mkdir(parents=True, exist_ok=True)
         out = results / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
-        out.write_text(json.dumps({"machine": facts, "options": vars(options), "runs": bench.runs}, indent=1))
-    for line in report.tables(bench.runs):
-        print(line)
-    for line in report.verdicts(bench.runs):
-        print(line)
+        found = {"machine": facts, "options": vars(options), "runs": bench.runs, "trackers": rows}
+        out.write_text(json.dumps(found, indent=1))
+    if bench.runs:
+        print(*report.tables(bench.runs), *report.verdicts(bench.runs), sep="\n")
+    print(*tracker_report.tables(rows), *tracker_report.verdicts(rows), sep="\n")
     print(f"raw values: {out}")
     if bench.errors:
         print(f"{len(bench.errors)} runs failed; the first: {bench.errors[0]}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 TARGET_DIR=${CARGO_TARGET_DIR:-target}
 RQBIT_VERSION=9.1.0
+AQUATIC_VERSION=0.9.0
 PACKAGES="build-essential python3 python3-venv iproute2 aria2 mktorrent curl"
 
 . scripts/transmission.sh
@@ -59,6 +60,31 @@ need_rqbit() {
     say "cargo install rqbit $RQBIT_VERSION"
     cargo install rqbit --version "$RQBIT_VERSION" --locked --no-default-features --features rust-tls \
         --root "$TARGET_DIR/peers"
+}
+
+# The other trackers and what loads them, for the benchmark: Debian's opentracker and wrk, and aquatic,
+# which cargo builds. Its metrics are left out: their crate of that time is refused by today's compiler.
+need_trackers() {
+    if command -v dpkg-query >/dev/null; then
+        for package in opentracker wrk; do
+            dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || install_packages "$package"
+        done
+    else
+        echo "not a Debian system: without opentracker and wrk they are left out" >&2
+    fi
+    need_aquatic aquatic_udp bin --no-default-features --features mimalloc
+    need_aquatic aquatic_udp uring/bin --no-default-features --features mimalloc,io-uring
+    need_aquatic aquatic_http bin --no-default-features --features mimalloc
+    need_aquatic aquatic_udp_load_test bin
+}
+
+# need_aquatic PROGRAM FOLDER FLAGS...: builds one of its programs, once.
+need_aquatic() {
+    aquatic=$1 folder=$2
+    shift 2
+    [ -x "$TARGET_DIR/peers/$folder/$aquatic" ] && return
+    say "cargo install $aquatic $AQUATIC_VERSION"
+    cargo install "$aquatic" --version "$AQUATIC_VERSION" --locked "$@" --root "$TARGET_DIR/peers/${folder%bin}"
 }
 
 need_tools() {
