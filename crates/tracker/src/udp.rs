@@ -52,6 +52,39 @@ pub struct UdpCounters {
     pub unsent: AtomicU64,
 }
 
+/// What one thread did in one batch. Threads meet at the counters once a batch, not once a packet.
+#[derive(Debug, Default)]
+struct Tally {
+    connects: u64,
+    announces: u64,
+    scrapes: u64,
+    refused: u64,
+    limited: u64,
+    bad_ids: u64,
+    malformed: u64,
+}
+
+impl Tally {
+    /// Adds it to the counters and begins anew.
+    fn flush(&mut self, counters: &UdpCounters) {
+        let Self { connects, announces, scrapes, refused, limited, bad_ids, malformed } =
+            std::mem::take(self);
+        for (counter, more) in [
+            (&counters.connects, connects),
+            (&counters.announces, announces),
+            (&counters.scrapes, scrapes),
+            (&counters.refused, refused),
+            (&counters.limited, limited),
+            (&counters.bad_ids, bad_ids),
+            (&counters.malformed, malformed),
+        ] {
+            if more > 0 {
+                counter.fetch_add(more, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
 /// The running threads.
 #[derive(Debug)]
 pub(crate) struct UdpServer {
@@ -154,13 +187,14 @@ struct Worker {
     reply: Announced,
     counts: Vec<SwarmCounts>,
     packet: Vec<u8>,
+    tally: Tally,
 }
 
 impl Worker {
     fn new(shared: Arc<UdpShared>, socket: &UdpSocket) -> io::Result<Self> {
         let family = Family::of(&socket.local_addr()?);
-        let (reply, counts, packet) = Default::default();
-        Ok(Self { shared, family, reply, counts, packet })
+        let (reply, counts, packet, tally) = Default::default();
+        Ok(Self { shared, family, reply, counts, packet, tally })
     }
 
     fn run(&mut self, socket: &UdpSocket, stop: &AtomicBool) {
@@ -187,19 +221,17 @@ impl Worker {
                     len
                 });
             }
-            let sent = batch.send(socket).unwrap_or(0) as u64;
+            // Before the answers go out, so that who has one finds itself counted.
             let counters = &self.shared.counters;
+            self.tally.flush(counters);
             counters.received.fetch_add(count as u64, Ordering::Relaxed);
+            let sent = batch.send(socket).unwrap_or(0) as u64;
             counters.unsent.fetch_add(answers.saturating_sub(sent), Ordering::Relaxed);
         }
     }
 
     /// Leaves the answer in `packet`; nothing there is silence.
     fn answer(&mut self, now: Secs, from: SocketAddr, question: &[u8]) {
-        let counters = &self.shared.counters;
-        let count = |counter: &AtomicU64| {
-            counter.fetch_add(1, Ordering::Relaxed);
-        };
         let ip = from.ip().to_canonical();
         // The id stands first, so that forged packets cost no more than its check.
         if !is_connect(question)
@@ -207,18 +239,20 @@ impl Worker {
                 .first_chunk()
                 .is_none_or(|id| !self.shared.ids.is_good(now, ip, u64::from_be_bytes(*id)))
         {
-            return count(&counters.bad_ids);
+            self.tally.bad_ids += 1;
+            return;
         }
         match Request::decode(question) {
             Ok(Request::Connect { transaction }) => {
                 let id = ConnectionId(self.shared.ids.issue(now, ip));
                 encode_connected(&mut self.packet, transaction, id);
-                count(&counters.connects);
+                self.tally.connects += 1;
             }
             Ok(Request::Announce { transaction, announce, url_data, .. }) => {
                 if let Err(refusal) = check(&self.shared.access, &announce, &url_data) {
                     encode_refused(&mut self.packet, transaction, &refusal.reason);
-                    return count(&counters.refused);
+                    self.tally.refused += 1;
+                    return;
                 }
                 let (families, peers_max) = match self.family {
                     Family::V4 => (Families::V4, UDP_PEERS_V4_MAX),
@@ -229,30 +263,30 @@ impl Worker {
                 if self.shared.quotas.allows(now, ip) {
                     self.shared.swarms.announce_at(now, &announce, &asker, &mut self.reply);
                 } else {
-                    count(&counters.limited);
+                    self.tally.limited += 1;
                     self.shared.swarms.put_off(&mut self.reply);
                 }
                 encode_announced(&mut self.packet, transaction, &self.reply, self.family);
-                count(&counters.announces);
+                self.tally.announces += 1;
             }
             Ok(Request::Scrape { transaction, .. }) if self.shared.access.is_private() => {
                 // A scrape has no room for a passkey (BEP 41 extends announces only).
                 let reason = "this tracker is private: scrape over HTTP, at /PASSKEY/scrape";
                 encode_refused(&mut self.packet, transaction, reason);
-                count(&counters.refused);
+                self.tally.refused += 1;
             }
             Ok(Request::Scrape { transaction, info_hashes, .. }) => {
                 self.counts.clear();
                 let allowed = self.shared.quotas.allows(now, ip);
-                counters.limited.fetch_add(u64::from(!allowed), Ordering::Relaxed);
+                self.tally.limited += u64::from(!allowed);
                 let counts = info_hashes
                     .iter()
                     .map(|hash| self.shared.swarms.scrape(hash).filter(|_| allowed));
                 self.counts.extend(counts.map(Option::unwrap_or_default));
                 encode_scraped(&mut self.packet, transaction, &self.counts);
-                count(&counters.scrapes);
+                self.tally.scrapes += 1;
             }
-            Err(_) => count(&counters.malformed),
+            Err(_) => self.tally.malformed += 1,
         }
     }
 }

@@ -14,12 +14,17 @@ use super::{ANSWER_LEN_MAX, QUESTION_LEN_MAX, SocketAddr, UdpSocket, io};
 /// words, for its alignment.
 const CONTROL_WORDS: usize = 8;
 
-/// Asks the system to tell, with each packet, the address that it went to.
+/// Asks the system to tell, with each packet, the address that it went to. A socket that is bound to one
+/// address needs no telling: that saves some of the system's time for each packet.
 ///
 /// # Errors
 /// Those of the system.
 pub fn prepare(socket: &UdpSocket) -> io::Result<()> {
-    let (level, name) = match socket.local_addr()? {
+    let local = socket.local_addr()?;
+    if !local.ip().is_unspecified() {
+        return Ok(());
+    }
+    let (level, name) = match local {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
     };
