@@ -25,7 +25,8 @@ struct Entry<const N: usize> {
 /// Peers whose compact form has `N` bytes: 6 for IPv4, 18 for IPv6.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PeerSet<const N: usize> {
-    entries: SmallVec<[Entry<N>; 2]>,
+    // One without a heap block: the record is no larger for it.
+    entries: SmallVec<[Entry<N>; 1]>,
     seeders: u32,
     index: Option<Box<Index>>,
 }
@@ -68,6 +69,9 @@ impl<const N: usize> PeerSet<N> {
     pub(crate) fn insert(&mut self, hasher: &HashKey, key: [u8; N], mark: Mark, role: Role) {
         debug_assert!(self.find(hasher, &key).is_none(), "an address is there once");
         let position = self.entries.len();
+        if position == self.entries.capacity() {
+            self.entries.reserve_exact(room_for_more(position, size_of::<Entry<N>>()));
+        }
         self.entries.push(Entry { key, mark: mark.pack() });
         let entries = &self.entries;
         let hash_of = |at: u32| hasher.hash(&entries[at as usize].key);
@@ -123,7 +127,7 @@ impl<const N: usize> PeerSet<N> {
         if self.entries.len() < INDEXED_UNTIL {
             self.index = None;
         }
-        if self.entries.spilled() && self.entries.len() * 4 < self.entries.capacity() {
+        if self.entries.spilled() && self.entries.len() * 2 < self.entries.capacity() {
             self.entries.shrink_to_fit();
         }
     }
@@ -140,6 +144,18 @@ impl<const N: usize> PeerSet<N> {
     }
 }
 
+/// How many entries a full array of `len` takes on: an eighth, and what the allocator would round up
+/// to. Doubling would leave a third of the memory of most swarms unused.
+pub(crate) const fn room_for_more(len: usize, entry_len: usize) -> usize {
+    let wanted = (len + 1 + len / 8) * entry_len;
+    let block = (wanted + BLOCK_HEAD_LEN).next_multiple_of(BLOCK_STEP);
+    (block - BLOCK_HEAD_LEN) / entry_len - len
+}
+
+/// Blocks of the usual allocators are so many bytes apart, and these are the allocator's own.
+const BLOCK_STEP: usize = 16;
+const BLOCK_HEAD_LEN: usize = 8;
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -147,6 +163,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn arrays_grow_by_an_eighth() {
+        let mut len = 1;
+        let mut steps = Vec::new();
+        while len < 40 {
+            len += room_for_more(len, 10);
+            steps.push(len);
+        }
+        assert_eq!(steps, [2, 4, 5, 7, 8, 10, 12, 15, 18, 21, 24, 28, 32, 37, 42]);
+        assert_eq!(room_for_more(80_000, 10), 10_002);
+    }
+
+    #[test]
+    fn records_are_small() {
+        assert_eq!(size_of::<Entry<6>>(), 10);
+        assert_eq!(size_of::<PeerSet<6>>(), 40);
+    }
 
     proptest! {
         #[test]

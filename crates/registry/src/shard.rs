@@ -19,7 +19,7 @@ use crate::limits::{
     INTAKE_LIFE_MAX_SECS, NUMWANT_DEFAULT, NUMWANT_MAX, PEERS_MAX, PINNED_MAX, SWARMS_MAX,
 };
 use crate::mark::{EPOCH_SECS, Epoch, Expiry, Mark, Names};
-use crate::peers::Role;
+use crate::peers::{Role, room_for_more};
 use crate::swarm::{Count, Found, Swarm, Wish};
 use crate::time::{Intervals, Secs};
 
@@ -164,7 +164,7 @@ impl Shard {
         let peer = PeerKey::new(visit.peer);
         if announce.event == AnnounceEvent::Stopped {
             self.stop(now, &visit.route, &peer);
-            self.fill_counts(now, &visit.route.swarm, visit.chance, reply);
+            self.fill_counts(now, self.find(&visit.route.swarm), visit.chance, reply);
             return;
         }
         let Some(at) = self.find_or_create(now, visit.route.swarm) else {
@@ -203,8 +203,8 @@ impl Shard {
             self.swarms[at].completed = self.swarms[at].completed.saturating_add(1);
             self.totals.completed += 1;
         }
+        self.fill_counts(now, Some(at), visit.chance, reply);
         self.drop_if_idle(at);
-        self.fill_counts(now, &visit.route.swarm, visit.chance, reply);
     }
 
     /// The counts of a swarm; `None` if there is no such swarm.
@@ -456,8 +456,7 @@ impl Shard {
         self.recount(before, after);
     }
 
-    fn fill_counts(&mut self, now: Secs, swarm: &InfoHash, chance: u64, reply: &mut Announced) {
-        let at = self.find(swarm);
+    fn fill_counts(&self, now: Secs, at: Option<usize>, chance: u64, reply: &mut Announced) {
         let Count { seeders, peers } = at.map_or_else(Count::default, |at| self.swarms[at].count());
         reply.seeders = seeders as u32;
         reply.leechers = (peers - seeders) as u32;
@@ -488,6 +487,10 @@ impl Shard {
         }
         if self.swarms.len() >= self.caps.swarms && !self.evict_swarm(&hash) {
             return None;
+        }
+        if self.swarms.len() == self.swarms.capacity() {
+            let more = room_for_more(self.swarms.len(), size_of::<Swarm>());
+            self.swarms.reserve_exact(more);
         }
         self.swarms.push(Swarm::new(hash, now));
         let (swarms, hasher) = (&self.swarms, &self.hasher);

@@ -354,6 +354,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn records_are_small() {
+        assert_eq!(size_of::<Swarm>(), 88);
+    }
+
+    #[test]
     fn families_share_an_answer() {
         assert_eq!(split(50, (1_000, 0)), 50);
         assert_eq!(split(50, (0, 1_000)), 0);
