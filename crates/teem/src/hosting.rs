@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use serde::Serialize;
 use tracker::{
-    Caps, Extra, Intervals, Plain, QuotaRates, Secret, Tls, TlsConfig, Tracker, TrackerConfig,
-    TrustedProxy,
+    Caps, Extra, Intervals, Lives, Plain, QuotaRates, Secret, Tls, TlsConfig, Tracker,
+    TrackerConfig, TrustedProxy,
 };
 
 use crate::cli::Context;
@@ -41,6 +41,10 @@ pub(crate) struct Serve {
     pub(crate) lan: Lan,
     /// Only who has a token may do anything.
     pub(crate) private: bool,
+    /// How often peers announce.
+    pub(crate) intervals: Intervals,
+    /// How long peers of the JSON and the text protocol are known without a word.
+    pub(crate) lives: Lives,
     /// Swarms and peers that are kept.
     pub(crate) caps: Caps,
     /// How often a network may ask.
@@ -93,7 +97,8 @@ impl Hosted {
             name: name.clone(),
             listen: serve.listen.addrs,
             data_dir: state.path().to_owned(),
-            intervals: Intervals::default(),
+            intervals: serve.intervals,
+            lives: serve.lives,
             json: serve.json,
             private: serve.private,
             admin: serve.admin,

@@ -39,4 +39,4 @@ pub use tls::{CertificateError, CertificateSource, Plain, Reloaded, Tls, TlsConf
 pub use udp::UdpCounters;
 
 pub use quota::QuotaRates;
-pub use registry::{Caps, Intervals, Names, PeerView, Role};
+pub use registry::{Caps, Intervals, Lives, Names, PeerView, Role};

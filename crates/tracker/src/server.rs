@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proto::InfoHashes;
-use registry::{Caps, Intervals};
+use registry::{Caps, Intervals, Lives};
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -45,6 +45,8 @@ pub struct TrackerConfig {
     pub data_dir: PathBuf,
     /// How often peers announce.
     pub intervals: Intervals,
+    /// How long peers of the JSON and the text protocol are known without a word.
+    pub lives: Lives,
     /// Where JSON is spoken.
     pub json: Extra,
     /// Only who has a token may do anything.
@@ -182,6 +184,8 @@ pub struct Shared {
     pub swarms: Arc<Swarms>,
     /// How often each network may ask.
     pub(crate) quotas: Arc<Quotas>,
+    /// How long peers of the JSON and the text protocol are known without a word.
+    pub(crate) lives: Lives,
     /// Every name. Publish with [`Shared::publish`], so that the swarms hear of it.
     pub catalogue: Catalogue,
     /// TLS, where it is spoken.
@@ -260,6 +264,7 @@ impl Tracker {
             access: Arc::new(access),
             swarms,
             quotas: Arc::new(Quotas::new(config.quotas, rand::random())),
+            lives: config.lives,
             catalogue,
             tls,
             listeners: sockets.listeners(),

@@ -2,8 +2,10 @@
 
 use std::net::Ipv4Addr;
 
+use std::time::Duration;
+
 use clap::builder::FalseyValueParser;
-use tracker::{Caps, Extra, QuotaRates, Secret};
+use tracker::{Caps, Extra, Intervals, Lives, QuotaRates, Secret};
 
 use super::Context;
 use super::tls::TlsArgs;
@@ -12,6 +14,7 @@ use crate::lan::Lan;
 use crate::listen::{ExtraListen, Listen, ListenAddr};
 use crate::locate;
 use crate::state::StateArgs;
+use crate::units::parse_duration;
 
 /// Run a tracker: the meeting point of peers, and the catalogue of names
 ///
@@ -52,6 +55,15 @@ pub(super) struct ServerArgs {
     /// Answer the operator under this host name too, beside addresses and this machine's own name
     #[arg(long, env = "TEEM_ADMIN_HOST", value_name = "NAME", value_delimiter = ',')]
     admin_host: Vec<String>,
+    /// Peers of small and young swarms announce this often
+    #[arg(long, env = "TEEM_INTERVAL", value_name = "TIME", default_value = "60s", value_parser = parse_interval)]
+    interval: Duration,
+    /// Peers of large swarms announce this often
+    #[arg(long, env = "TEEM_MAX_INTERVAL", value_name = "TIME", default_value = "30m", value_parser = parse_interval)]
+    max_interval: Duration,
+    /// Peers of the JSON and text protocols are tried, then forgotten, after this time without a word
+    #[arg(long, env = "TEEM_PEER_TIMEOUT", value_name = "TIME", default_value = "3m", value_parser = parse_interval)]
+    peer_timeout: Duration,
     /// Announces and scrapes a second of one network (an IPv4 /24, an IPv6 /64), or off
     #[arg(long, env = "TEEM_RATE_LIMIT", value_name = "N|off", default_value = "500")]
     rate_limit: Rate,
@@ -104,11 +116,19 @@ impl ServerArgs {
             admin_hosts: self.admin_host.clone(),
             lan: self.lan,
             private: false,
+            intervals: self.intervals(),
+            lives: Lives { peer_secs: secs(self.peer_timeout), ..Lives::default() },
             caps: Caps { swarms: self.max_torrents, peers: self.max_tracked_peers },
             quotas: QuotaRates { public: self.rate_limit.0, local: self.rate_limit_local.0 },
             tls,
             proxies: self.tls.proxies(),
         }
+    }
+
+    /// Peers are forgotten two and a half intervals after their last announce.
+    fn intervals(&self) -> Intervals {
+        let (short, long) = (secs(self.interval), secs(self.max_interval));
+        Intervals { short_secs: short, long_secs: long.max(short) }
     }
 
     fn json(&self) -> Extra {
@@ -143,6 +163,17 @@ impl ServerArgs {
             }
         }
     }
+}
+
+/// From one second to an hour: a peer's life of two and a half intervals has to fit its record.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text)?;
+    let fits = (Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&time);
+    fits.then_some(time).ok_or_else(|| "expected 1s to 1h".to_owned())
+}
+
+fn secs(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {

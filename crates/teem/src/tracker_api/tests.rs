@@ -53,6 +53,7 @@ async fn start_with(folder: &TempDir, listen: &str, private: bool) -> Server {
         listen: vec![listen.parse().unwrap()],
         data_dir: folder.path().to_owned(),
         intervals: Intervals::default(),
+        lives: tracker::Lives::default(),
         json: tracker::Extra::default(),
         admin: tracker::Extra { listen: vec!["127.0.0.1:0".parse().unwrap()], required: true },
         tls: None,

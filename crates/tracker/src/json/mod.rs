@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use proto::tracker::json::{Framed, Framer, JsonError, Reply, Request};
-use registry::{Files, Lives};
+use registry::Files;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -55,7 +55,7 @@ pub(crate) struct JsonShared {
 impl JsonShared {
     pub(crate) fn new(shared: Arc<Shared>, stop: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
-            files: Mutex::new(Files::new(Lives::default())),
+            files: Mutex::new(Files::new(shared.lives)),
             shared,
             gate: Gate::new(JSON_CONNECTIONS_MAX, stop),
             long_requests: Arc::new(Semaphore::new(JSON_LONG_REQUESTS_MAX)),

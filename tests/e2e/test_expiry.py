@@ -1,0 +1,86 @@
+"""Peers that stop without a word are gone after their time, from the answers of every protocol."""
+
+import http.client
+import json
+import socket
+from urllib.parse import quote
+
+import libtorrent as lt
+
+from bep15 import STOPPED, Udp
+from catalogue import entry, publish
+from content import MIB, random_file
+from peers import make_torrent
+from proc import wait_for
+
+
+class Json:
+    """A client of the JSON protocol."""
+
+    def __init__(self, tracker, peer_id):
+        listeners = tracker.latest("ready")["listeners"]
+        host, port = next(each["addr"] for each in listeners if each["protocol"] == "json").rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)), 10)
+        self.file = self.socket.makefile("rwb")
+        self.who = {"peer_id": peer_id}
+        self.who["token"] = self.ask("AUTH")["token"]
+
+    def ask(self, type, **fields):
+        """The answer to a request."""
+        self.file.write(json.dumps({"type": type} | self.who | fields).encode() + b"\n")
+        self.file.flush()
+        return json.loads(self.file.readline())
+
+    def counts(self, name):
+        """Seeders of the swarm and peers registered here."""
+        listed = {each["file_name"]: each for each in self.ask("FILE_LIST")["files"]}
+        return (listed[name]["seeders"], listed[name]["simple_peers"]) if name in listed else None
+
+
+def over_http(tracker, info_hash):
+    """Seeders, over HTTP."""
+    connection = http.client.HTTPConnection(tracker.host, timeout=20)
+    connection.request("GET", f"/scrape?info_hash={quote(info_hash)}")
+    files = lt.bdecode(connection.getresponse().read())[b"files"]
+    return files[info_hash][b"complete"] if info_hash in files else 0
+
+
+def test_who_falls_silent_is_gone_from_every_protocol(teem, folder):
+    tracker = teem.tracker(extra=["--interval", "2s", "--peer-timeout", "2s"])
+    info = make_torrent(random_file(folder / "x.bin", MIB), folder / "x.torrent", format="v1")
+    info_hash = info.info_hashes().v1.to_bytes()
+    publish(tracker, "x.bin", (folder / "x.torrent").read_bytes())
+    udp, anna, watcher = Udp(tracker.host), Json(tracker, "anna"), Json(tracker, "watcher")
+    assert udp.announced(info_hash, port=1, left=0)["interval"] == 2
+    # Nobody listens there: the one try to reach it fails.
+    assert anna.ask("REGISTER", port=9, files={"notes.txt": 1}) == {"status": "REGISTERED"}
+    assert watcher.counts("x.bin") == (1, 0) and watcher.counts("notes.txt") == (0, 1)
+    wait_for(lambda: watcher.counts("x.bin") == (0, 0), 60, "the end of the seeder", alive=tracker)
+    assert udp.scraped(info_hash) == [(0, 0, 0)]
+    assert over_http(tracker, info_hash) == 0
+    assert entry(tracker, "x.bin")["seeders"] == 0 and entry(tracker, "x.bin")["peers"] == []
+    wait_for(lambda: watcher.counts("notes.txt") is None, 60, "the end of the JSON peer", alive=tracker)
+    assert watcher.ask("PEER_LIST", file_name="notes.txt")["peers"] == []
+
+
+def test_who_answers_when_tried_stays(teem):
+    tracker = teem.tracker(extra=["--peer-timeout", "1s"])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        anna, watcher = Json(tracker, "anna"), Json(tracker, "watcher")
+        anna.ask("REGISTER", port=server.getsockname()[1], files={"notes.txt": 1})
+        for _ in range(3):
+            server.accept()[0].close()
+            assert watcher.counts("notes.txt") == (0, 1)
+    wait_for(lambda: watcher.counts("notes.txt") is None, 60, "the end of the JSON peer", alive=tracker)
+
+
+def test_who_says_goodbye_is_gone_at_once(teem):
+    tracker = teem.tracker()
+    udp, anna = Udp(tracker.host), Json(tracker, "anna")
+    udp.announced(b"h" * 20, port=1, left=0)
+    udp.announced(b"h" * 20, port=1, event=STOPPED)
+    assert udp.scraped(b"h" * 20) == [(0, 0, 0)]
+    anna.ask("REGISTER", port=9, files={"notes.txt": 1})
+    anna.ask("UNREGISTER")
+    assert anna.counts("notes.txt") is None
