@@ -33,5 +33,5 @@ pub use files::{FileHolders, Files, FilesError, Lives, Token, Voucher};
 pub use key::Families;
 pub use mark::Names;
 pub use peers::Role;
-pub use shard::{Caps, Displaced, PeerView, Route, Shard, Totals, Visit};
+pub use shard::{Caps, Departed, Displaced, PeerView, Route, Shard, Totals, Visit};
 pub use time::{Intervals, Secs};

@@ -4,7 +4,9 @@
 //! last one to make room; a hybrid's second hash never has a swarm of its own; the totals are the sums
 //! over the swarms.
 
-use std::collections::BTreeMap;
+mod pins;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use proto::InfoHash;
@@ -23,6 +25,8 @@ use crate::peers::{Role, room_for_more};
 use crate::swarm::{Count, Found, Swarm, Wish};
 use crate::time::{Intervals, Secs};
 
+pub use pins::Departed;
+
 /// The swarms of some of the info hashes.
 #[derive(Debug)]
 pub struct Shard {
@@ -36,6 +40,8 @@ pub struct Shard {
     pub(crate) feed: Option<Feed>,
     pub(crate) totals: Totals,
     pinned: usize,
+    /// Pinned swarms whose count of downloads has changed.
+    finished: BTreeSet<InfoHash>,
     /// Where sweeping goes on: a swarm and a peer in it.
     cursor: (usize, usize),
 }
@@ -136,6 +142,7 @@ impl Shard {
                 feed_dropped: 0,
             },
             pinned: 0,
+            finished: BTreeSet::new(),
             cursor: (0, 0),
         }
     }
@@ -200,8 +207,12 @@ impl Shard {
         if announce.event == AnnounceEvent::Completed
             && found.is_none_or(|found| found.role == Role::Leecher)
         {
-            self.swarms[at].completed = self.swarms[at].completed.saturating_add(1);
+            let swarm = &mut self.swarms[at];
+            swarm.completed = swarm.completed.saturating_add(1);
             self.totals.completed += 1;
+            if swarm.pinned {
+                self.finished.insert(swarm.hash);
+            }
         }
         self.fill_counts(now, Some(at), visit.chance, reply);
         self.drop_if_idle(at);
@@ -314,6 +325,9 @@ impl Shard {
         let before = self.swarms[at].count();
         let swarm = &mut self.swarms[at];
         swarm.completed = swarm.completed.saturating_add(other.completed);
+        if other.completed > 0 {
+            self.finished.insert(first);
+        }
         for (peer, mut mark, role) in other.into_peers() {
             mark.names = Names::SECOND;
             match swarm.find(&self.hasher, &peer) {

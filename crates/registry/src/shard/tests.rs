@@ -170,6 +170,73 @@ fn link(shard: &mut Shard, now: u32, first: InfoHash, second: InfoHash) {
 }
 
 #[test]
+fn torrent_that_is_no_longer_named_is_two_swarms_again() {
+    let mut shard = shard();
+    let (first, second) = (hash(1), hash(2));
+    link(&mut shard, 0, first, second);
+    let seed = |hash| announce(hash, 0, AnnounceEvent::Started);
+    for (peer, hash) in [(1, first), (2, second), (4, first), (4, second)] {
+        send(&mut shard, 0, addr(peer), &seed(hash), 1);
+    }
+    let unname = |shard: &mut Shard| {
+        shard.unredirect(&second);
+        let departed = shard.unpin(Secs(0), &first);
+        shard.settle(Secs(0), second, departed);
+    };
+    unname(&mut shard);
+    for (hash, expected) in [(first, [addr(1), addr(4)]), (second, [addr(2), addr(4)])] {
+        let reply = send(&mut shard, 0, addr(5), &announce(hash, 9, AnnounceEvent::None), 1);
+        assert_eq!(addrs(&reply), expected.into());
+        assert_eq!((reply.seeders, reply.leechers), (2, 1));
+    }
+    assert_eq!((shard.totals().swarms, shard.totals().peers), (2, 6));
+    // Without peers nothing of it is kept.
+    while !shard.sweep(Secs(100_000), 100) {}
+    assert_eq!(shard.scrape(Secs(100_000), &first), None);
+    assert_eq!(shard.scrape(Secs(100_000), &second), None);
+    link(&mut shard, 100_000, first, second);
+    assert!(shard.scrape(Secs(100_000), &first).is_some());
+    unname(&mut shard);
+    assert_eq!((shard.scrape(Secs(100_000), &first), shard.totals().peers), (None, 0));
+}
+
+#[test]
+fn swarm_that_is_no_longer_named_goes_with_its_last_peer() {
+    let mut shard = shard();
+    assert!(shard.pin(Secs(0), hash(1)));
+    join(&mut shard, 0, 1, 0);
+    shard.unpin(Secs(0), &hash(1));
+    assert_eq!(shard.scrape(Secs(1), &hash(1)).map(|counts| counts.seeders), Some(1));
+    send(&mut shard, 1, addr(1), &announce(hash(1), 0, AnnounceEvent::Stopped), 1);
+    assert_eq!(shard.scrape(Secs(1), &hash(1)), None);
+    shard.unpin(Secs(1), &hash(1));
+}
+
+#[test]
+fn changed_counts_of_named_swarms_are_told_once() {
+    let mut shard = shard();
+    let completed = |hash| announce(hash, 0, AnnounceEvent::Completed);
+    shard.pin(Secs(0), hash(1));
+    shard.restore_completed(&hash(1), 7);
+    shard.restore_completed(&hash(1), 5);
+    assert_eq!(shard.totals().completed, 7);
+    let drained = |shard: &mut Shard| {
+        let mut out = Vec::new();
+        shard.drain_completed(&mut out);
+        out
+    };
+    assert_eq!(drained(&mut shard), []);
+    for named in [1, 2] {
+        send(&mut shard, 0, addr(1), &completed(hash(named)), 1);
+    }
+    assert_eq!(drained(&mut shard), [(hash(1), 8)], "the other one has no name");
+    assert_eq!(drained(&mut shard), []);
+    // What came before the name counts from then on.
+    link(&mut shard, 0, hash(3), hash(2));
+    assert_eq!(drained(&mut shard), [(hash(3), 1)]);
+}
+
+#[test]
 fn hybrid_shares_counts_but_not_addresses() {
     let mut shard = shard();
     let (first, second) = (hash(1), hash(2));
