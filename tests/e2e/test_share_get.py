@@ -8,7 +8,7 @@ import pytest
 import catalogue
 from content import MIB, assert_same, random_file, sized, tree
 from proc import wait_for
-from teem import EXIT_DONE, EXIT_FAILED
+from teem import EXIT_AUTH, EXIT_DONE
 
 FORMATS = ("v1", "v2", "hybrid")
 
@@ -111,7 +111,7 @@ def test_a_name_that_has_other_content_is_refused(teem, folder):
     tracker = teem.tracker()
     teem.share(random_file(folder / "one" / "same.bin", 100_000, seed=1), tracker)
     other = teem.share(random_file(folder / "two" / "same.bin", 100_000, seed=2), tracker, wait=False)
-    assert other.wait(30) == EXIT_FAILED, other.tail()
+    assert other.wait(30) == EXIT_AUTH, other.tail()
     assert "same.bin" in other.stderr() and "--name" in other.stderr(), other.stderr()
 
 

@@ -129,7 +129,19 @@ pub async fn request(
     body: Bytes,
     limits: &Limits,
 ) -> Result<Response, HttpError> {
-    let exchange = follow(method, url.clone(), body, limits);
+    request_with(method, url, HeaderMap::new(), body, limits).await
+}
+
+/// The same with headers of the caller's, which go to the first server only: no redirect takes them
+/// elsewhere.
+pub async fn request_with(
+    method: Method,
+    url: &Url,
+    headers: HeaderMap,
+    body: Bytes,
+    limits: &Limits,
+) -> Result<Response, HttpError> {
+    let exchange = follow(method, url.clone(), (headers, body), limits);
     match timeout(limits.deadline, exchange).await {
         Ok(result) => result,
         Err(_) => Err(HttpError::Timeout(limits.deadline)),
@@ -166,7 +178,7 @@ pub(crate) async fn resolve(
 async fn follow(
     method: Method,
     mut url: Url,
-    body: Bytes,
+    (mut headers, body): (HeaderMap, Bytes),
     limits: &Limits,
 ) -> Result<Response, HttpError> {
     let mut addr = limits.addr;
@@ -177,7 +189,8 @@ async fn follow(
             _ => return Err(HttpError::Url(url.to_string())),
         };
         let stream = connect(&url, addr.take(), limits).await?;
-        let request = build(&method, &url, body.clone())?;
+        let mut request = build(&method, &url, body.clone())?;
+        request.headers_mut().extend(std::mem::take(&mut headers));
         let response = if secure {
             exchange(limits.trust.connect(&url, stream).await?, request, limits).await?
         } else {

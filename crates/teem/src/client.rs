@@ -8,14 +8,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
 use node::http::{self, HttpError, Limits, Response};
 use node::tls::CertificateFault;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use proto::Fingerprint;
 use serde::de::DeserializeOwned;
+use tracker::About;
 use url::Url;
+use url::form_urlencoded;
 
+use crate::credentials::Credentials;
 use crate::exit::{Failure, Status};
 use crate::known::Known;
 use crate::locate::Endpoint;
@@ -26,6 +30,7 @@ use crate::tracker_api::dto;
 pub(crate) struct Client {
     endpoint: Endpoint,
     known: Known,
+    credentials: Credentials,
     connect_timeout: Duration,
 }
 
@@ -43,8 +48,9 @@ pub(crate) struct Torrent {
 pub(crate) enum ClientError {
     /// Nobody answers there, or too late. Asking again may help.
     Away(String),
-    /// It, or a proxy before it, wants to know who asks.
-    Unauthorised,
+    /// It, or a proxy before it, wants to know who asks, or whoever asks may not; with its words, if it
+    /// has any.
+    Unauthorised(Option<dto::Refusal>),
     /// It understood and says no.
     Refused(dto::Refusal),
     /// What answers is no Teem tracker, or one of another time.
@@ -65,7 +71,15 @@ pub(crate) enum ClientError {
 impl Client {
     /// A client of the tracker at `endpoint`.
     pub(crate) fn new(endpoint: Endpoint, known: &Known) -> Self {
-        Self { endpoint, known: known.clone(), connect_timeout: CONNECT_TIMEOUT }
+        let (known, credentials) = (known.clone(), Credentials::default());
+        Self { endpoint, known, credentials, connect_timeout: CONNECT_TIMEOUT }
+    }
+
+    /// Shows these.
+    #[must_use]
+    pub(crate) fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = credentials;
+        self
     }
 
     /// Waits for a connection no longer than `timeout`.
@@ -86,9 +100,31 @@ impl Client {
         &self,
         name: &str,
         torrent: Bytes,
+        about: &About,
     ) -> Result<dto::Published, ClientError> {
-        let path = format!("/api/v1/catalogue/{}", escape(name));
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if let Some(description) = about.description() {
+            query.append_pair("description", description);
+        }
+        if let Some(tags) = about.tags() {
+            query.extend_pairs(tags.iter().map(|tag| ("tag", tag)));
+        }
+        let path = format!("/api/v1/catalogue/{}?{}", escape(name), query.finish());
         json(&self.send(Method::PUT, &path, torrent).await?)
+    }
+
+    /// Takes a name back, or one version of it; `None` when the tracker knows no such.
+    pub(crate) async fn unpublish(
+        &self,
+        name: &str,
+    ) -> Result<Option<dto::Unpublished>, ClientError> {
+        let path = format!("/api/v1/catalogue/{}", escape(name));
+        match self.send(Method::DELETE, &path, Bytes::new()).await {
+            Err(ClientError::Refused(refusal)) if refusal.code == dto::RefusalCode::NotFound => {
+                Ok(None)
+            }
+            reply => json(&reply?).map(Some),
+        }
     }
 
     /// The torrent file of a name or an info hash in hex; `None` when the tracker knows no such.
@@ -110,7 +146,7 @@ impl Client {
         Ok(Some(Torrent { bytes: reply.body, peers: peers.take(dto::PEERS_MAX).collect() }))
     }
 
-    /// One page of names that contain `pattern`, after the name `after`.
+    /// One page of what fits a search, after the name `after`.
     pub(crate) async fn page(
         &self,
         pattern: &str,
@@ -140,7 +176,7 @@ impl Client {
             return Ok(reply);
         }
         if matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(ClientError::Unauthorised);
+            return Err(ClientError::Unauthorised(serde_json::from_slice(&reply.body).ok()));
         }
         if reply.status == StatusCode::UPGRADE_REQUIRED {
             return Err(ClientError::TlsOnly);
@@ -161,7 +197,16 @@ impl Client {
         body: Bytes,
         limits: &Limits,
     ) -> Result<Response, ClientError> {
-        let reply = http::request(method.clone(), url, body.clone(), limits).await;
+        let mut headers = HeaderMap::new();
+        if let Some(secret) = self.credentials.secret() {
+            let value = HeaderValue::from_str(&format!("Bearer {}", secret.reveal()));
+            let mut value = value.map_err(|error| ClientError::Foreign(error.to_string()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let send =
+            || http::request_with(method.clone(), url, headers.clone(), body.clone(), limits);
+        let reply = send().await;
         if !self.endpoint.is_secure() {
             return Ok(reply?);
         }
@@ -173,7 +218,7 @@ impl Client {
                         format!("an authority vouched for {host} before, and none does now");
                     return Err(ClientError::Untrusted { reason, found: Some(found) });
                 }
-                Ok(http::request(method, url, body, limits).await?)
+                Ok(send().await?)
             }
             Ok(reply) => {
                 if !self.known.is_pinned(&tracker) {
@@ -194,19 +239,35 @@ impl ClientError {
                 Failure::new(Status::NoPeers, format!("tracker {endpoint} is away: {reason}"))
                     .hint("is it running? start one with `teem tracker`, or name another with --tracker HOST:PORT")
             }
-            Self::Unauthorised => {
-                let message = format!("tracker {endpoint} does not allow this");
-                Failure::new(Status::Unauthorised, message)
-                    .hint("ask whoever runs it for access")
+            Self::Unauthorised(refusal) => {
+                let words = refusal
+                    .as_ref()
+                    .map_or_else(|| "it does not allow this".to_owned(), |known| known.error.clone());
+                let message = format!("tracker {endpoint}: {words}");
+                let failure = Failure::new(Status::Unauthorised, message);
+                let forbidden =
+                    refusal.is_some_and(|known| known.code == dto::RefusalCode::Forbidden);
+                failure.hint(if forbidden {
+                    "show the key or token that allows it: --data DIR of who published it, \
+                     --token-file FILE, or TEEM_TOKEN"
+                } else {
+                    "show a token with --token-file FILE or TEEM_TOKEN; whoever runs the tracker \
+                     makes them"
+                })
             }
             Self::Refused(refusal) => {
-                let failure =
-                    Failure::new(Status::Failed, format!("tracker {endpoint}: {}", refusal.error));
+                let status = if refusal.code == dto::RefusalCode::NameTaken {
+                    Status::Unauthorised
+                } else {
+                    Status::Failed
+                };
+                let failure = Failure::new(status, format!("tracker {endpoint}: {}", refusal.error));
                 match refusal.code {
-                    dto::RefusalCode::NameTaken => {
+                    dto::RefusalCode::NameTaken | dto::RefusalCode::BadName => {
                         failure.hint("choose another name with --name NAME")
                     }
-                    dto::RefusalCode::BadName
+                    dto::RefusalCode::BadAbout
+                    | dto::RefusalCode::Busy
                     | dto::RefusalCode::BadTorrent
                     | dto::RefusalCode::BadRequest
                     | dto::RefusalCode::Unauthorised

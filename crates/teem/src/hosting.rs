@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use serde::Serialize;
 use tracker::{
-    Caps, Extra, Intervals, Lives, Plain, QuotaRates, Secret, Tls, TlsConfig, Tracker,
-    TrackerConfig, TrustedProxy,
+    Caps, CatalogueLimits, Extra, Intervals, Lives, Plain, QuotaRates, Secret, Tls, TlsConfig,
+    Tracker, TrackerConfig, TrustedProxy,
 };
 
 use crate::cli::Context;
@@ -53,6 +53,8 @@ pub(crate) struct Serve {
     pub(crate) tls: Option<TlsConfig>,
     /// Whose word about clients is believed.
     pub(crate) proxies: Vec<TrustedProxy>,
+    /// How large the catalogue may become.
+    pub(crate) catalogue: CatalogueLimits,
 }
 
 /// What others need to know.
@@ -106,6 +108,7 @@ impl Hosted {
             quotas: serve.quotas,
             tls: serve.tls,
             proxies: serve.proxies,
+            catalogue: serve.catalogue,
         };
         let hosts = AdminHosts::new(own_host_names().chain(serve.admin_hosts));
         let routers = |shared| tracker_api::routers(shared, hosts);

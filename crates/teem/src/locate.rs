@@ -9,15 +9,17 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use proto::Fingerprint;
+use tracker::Passkey;
 use url::Url;
 
 use crate::client::{Client, ClientError};
+use crate::credentials::{Credentials, TokenArgs};
 use crate::exit::{Failure, Status};
 use crate::known::{self, Authority, Known};
 use crate::listen;
 use crate::output::Output;
 use crate::state::StateDir;
-use crate::tracker_api::dto;
+use crate::tracker_api::{announce_path, dto};
 use crate::{lan, signal};
 
 /// Where a Teem tracker answers, over HTTP and UDP.
@@ -63,6 +65,8 @@ pub(crate) struct TrackerArgs {
     /// Look for a tracker on the local network when none is named
     #[arg(long, env = "TEEM_LAN", value_name = "on|off", default_value = "on")]
     pub(crate) lan: lan::Lan,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
 }
 
 /// The trackers to use.
@@ -74,13 +78,17 @@ pub(crate) struct Trackers {
     pub(crate) announce: Vec<String>,
     /// Whom to believe over TLS.
     pub(crate) known: Known,
+    /// What those with a catalogue are shown.
+    pub(crate) credentials: Credentials,
 }
 
 impl TrackerArgs {
     /// The trackers that the command line or the environment names; nothing is looked for.
     pub(crate) fn named(&self, state: &StateDir, output: &Output) -> anyhow::Result<Trackers> {
         let known = self.known(state, output)?;
-        let mut named = Trackers { catalogues: Vec::new(), announce: Vec::new(), known };
+        let credentials = self.token.given()?;
+        let mut named =
+            Trackers { catalogues: Vec::new(), announce: Vec::new(), known, credentials };
         for tracker in &self.tracker {
             match tracker {
                 TrackerRef::Teem(endpoint) => named.catalogues.push(endpoint.clone()),
@@ -128,10 +136,24 @@ impl TrackerArgs {
 }
 
 impl Trackers {
+    /// Whom to believe and what to show, for [`ask_each`].
+    pub(crate) const fn asker(&self) -> (&Known, &Credentials) {
+        (&self.known, &self.credentials)
+    }
+
     /// The tiers to announce to. HTTP first: the catalogue has just answered over it, while UDP may
     /// be filtered, which only a time-out tells.
     pub(crate) fn tiers(&self) -> Vec<Vec<String>> {
-        let own = self.catalogues.iter().flat_map(Endpoint::tiers);
+        self.tiers_with(self.credentials.passkey().as_ref())
+    }
+
+    /// The same for everybody to see: without what is only ours.
+    pub(crate) fn public_tiers(&self) -> Vec<Vec<String>> {
+        self.tiers_with(None)
+    }
+
+    fn tiers_with(&self, passkey: Option<&Passkey>) -> Vec<Vec<String>> {
+        let own = self.catalogues.iter().flat_map(|endpoint| endpoint.tiers(passkey));
         own.chain(self.announce.iter().map(|url| vec![url.clone()])).collect()
     }
 }
@@ -205,9 +227,10 @@ impl Endpoint {
     }
 
     /// The tiers that announce to it: HTTP, then UDP.
-    pub(crate) fn tiers(&self) -> [Vec<String>; 2] {
-        let udp = format!("udp://{}/announce", self.host_and_port());
-        [vec![self.page("/announce")], vec![udp]]
+    pub(crate) fn tiers(&self, passkey: Option<&Passkey>) -> [Vec<String>; 2] {
+        let path = announce_path(passkey);
+        let udp = format!("udp://{}{path}", self.host_and_port());
+        [vec![self.page(&path)], vec![udp]]
     }
 }
 
@@ -328,7 +351,12 @@ async fn search(
 /// one, since an announce from the loopback address would tell others nothing.
 async fn on_this_machine(known: &Known) -> Option<Endpoint> {
     let local = Endpoint::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT);
-    let (local, status) = greet(local, known, LOCAL_CONNECT_TIMEOUT).await.ok()?;
+    let (local, status) = match greet(local.clone(), known, LOCAL_CONNECT_TIMEOUT).await {
+        Ok(met) => met,
+        // A private tracker: it is there, and says its name to nobody without a token.
+        Err(ClientError::Unauthorised(Some(_))) => return Some(local),
+        Err(_) => return None,
+    };
     let everywhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), DEFAULT_PORT);
     for addr in listen::reachable(&[everywhere]).into_iter().take(ADDRS_MAX) {
         let wide = Endpoint::new(addr.ip(), DEFAULT_PORT);
@@ -361,7 +389,7 @@ pub(crate) async fn greet(
 /// answer. `Ok(None)` from `ask` means that this tracker knows of nothing.
 pub(crate) async fn ask_each<T, F>(
     endpoints: &[Endpoint],
-    known: &Known,
+    (known, credentials): (&Known, &Credentials),
     output: &Output,
     ask: impl Fn(Client) -> F,
 ) -> anyhow::Result<Answer<T>>
@@ -375,7 +403,8 @@ where
         tokio::time::sleep(pause).await;
         let mut still = Vec::new();
         for endpoint in std::mem::take(&mut waiting) {
-            match ask(Client::new(endpoint.clone(), known)).await {
+            let client = Client::new(endpoint.clone(), known).credentials(credentials.clone());
+            match ask(client).await {
                 Ok(Some(found)) => return Ok(Answer::Found(found, endpoint)),
                 Ok(None) => answered = true,
                 Err(ClientError::Away(reason)) => {
@@ -478,7 +507,7 @@ mod tests {
     fn an_endpoint_over_tls_is_announced_to_over_tls() {
         let endpoint = Endpoint::new(Ipv4Addr::LOCALHOST.into(), 7).secured();
         assert_eq!(endpoint.to_string(), "https://127.0.0.1:7");
-        let [http, udp] = endpoint.tiers();
+        let [http, udp] = endpoint.tiers(None);
         assert_eq!(http, ["https://127.0.0.1:7/announce"]);
         assert_eq!(udp, ["udp://127.0.0.1:7/announce"]);
         let authority = |text: &str| text.parse::<TrackerRef>().ok()?.secure_authority();
@@ -492,6 +521,6 @@ mod tests {
     fn an_ipv6_endpoint_is_written_with_brackets() {
         let endpoint = Endpoint::new(Ipv6Addr::LOCALHOST.into(), 6969);
         assert_eq!(endpoint.to_string(), "[::1]:6969");
-        assert_eq!(endpoint.tiers()[1], ["udp://[::1]:6969/announce"]);
+        assert_eq!(endpoint.tiers(None)[1], ["udp://[::1]:6969/announce"]);
     }
 }

@@ -3,6 +3,7 @@
 
 mod cli;
 mod client;
+mod credentials;
 mod exit;
 mod fetching;
 mod hashing;

@@ -8,6 +8,7 @@ use hyper::body::Bytes;
 use node::{Add, Content, Node, NodeConfig, Snapshot, Source, State, Torrent};
 use proto::metainfo::Metainfo;
 use serde::Serialize;
+use tracker::About;
 
 use crate::cli::Context;
 use crate::client::ClientError;
@@ -27,6 +28,8 @@ pub(crate) struct Offer {
     pub(crate) path: PathBuf,
     /// Its torrent.
     pub(crate) made: Made,
+    /// What to say about it.
+    pub(crate) about: About,
     /// Where it is published and announced.
     pub(crate) trackers: Trackers,
 }
@@ -35,6 +38,8 @@ pub(crate) struct Offer {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Ready {
     pub(crate) name: String,
+    /// Which version of the name it is, says the first tracker that took it.
+    pub(crate) version: u32,
     pub(crate) path: String,
     pub(crate) bytes: u64,
     pub(crate) piece_length: u32,
@@ -52,23 +57,25 @@ pub(crate) fn file_name(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-/// Publishes the offer on every tracker with a catalogue. One that is away is an error only when no
-/// other has taken it.
-pub(crate) async fn publish(offer: &Offer, context: &Context) -> anyhow::Result<()> {
+/// Publishes the offer on every tracker with a catalogue; says which version of its name it is on the
+/// first one. One that is away is an error only when no other has taken it.
+pub(crate) async fn publish(offer: &Offer, context: &Context) -> anyhow::Result<u32> {
     let bytes = Bytes::from(offer.made.metainfo.encode());
-    let mut published = false;
+    let mut published = None;
     let mut away = None;
     for endpoint in &offer.trackers.catalogues {
         let ask = async |client: crate::client::Client| {
-            client.publish(&offer.name, bytes.clone()).await.map(Some)
+            client.publish(&offer.name, bytes.clone(), &offer.about).await.map(Some)
         };
         let each = std::slice::from_ref(endpoint);
-        let answer = locate::ask_each(each, &offer.trackers.known, &context.output, ask);
+        let answer = locate::ask_each(each, offer.trackers.asker(), &context.output, ask);
         match context.interrupt.or(answer).await {
             Ok(Answer::Found(reply, _)) => {
-                published = true;
-                let what = if reply.created { "published" } else { "was published before" };
-                context.output.note(&format!("{:?} {what} on tracker {endpoint}", offer.name));
+                let version = reply.entry.version;
+                let what = if reply.created { "published" } else { "was published before:" };
+                let name = shell_quoted(&format!("{}@{version}", offer.name));
+                context.output.note(&format!("{what} {name} on tracker {endpoint}"));
+                published.get_or_insert(version);
             }
             Ok(Answer::Unknown) => {
                 let reason = ClientError::Foreign("it has no catalogue".to_owned());
@@ -81,9 +88,13 @@ pub(crate) async fn publish(offer: &Offer, context: &Context) -> anyhow::Result<
             Err(error) => return Err(error),
         }
     }
-    match away {
-        Some(error) if !published => Err(error),
-        _ => Ok(()),
+    match (published, away) {
+        (Some(version), _) => Ok(version),
+        (None, Some(error)) => Err(error),
+        (None, None) => {
+            let message = "no tracker with a catalogue was named";
+            Err(Failure::new(crate::exit::Status::Usage, message).into())
+        }
     }
 }
 
@@ -102,13 +113,14 @@ pub(crate) async fn start_node(
 /// announce, so that whoever asks finds this seeder.
 pub(crate) async fn seed(
     node: &Node,
-    offer: Offer,
+    (offer, version): (Offer, u32),
     context: &Context,
     ready: impl FnOnce(&Ready),
 ) -> anyhow::Result<()> {
-    let Offer { name, path, made, trackers } = offer;
+    let Offer { name, path, made, trackers, .. } = offer;
     let tiers = trackers.tiers();
-    let told = Ready::new(&name, &path, &made.metainfo, &tiers, node);
+    let public = trackers.public_tiers();
+    let told = Ready { version, ..Ready::new(&name, &path, &made.metainfo, &public, node) };
     let add = Add {
         source: Source::Metainfo(Box::new(made.metainfo)),
         content: Content::Share { path, fresh: Some(made.fresh) },
@@ -132,6 +144,7 @@ impl Ready {
         let hashes = metainfo.info.hashes();
         Self {
             name: name.to_owned(),
+            version: 1,
             path: path.display().to_string(),
             bytes: metainfo.info.content_len(),
             piece_length: metainfo.info.piece_len(),

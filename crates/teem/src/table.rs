@@ -7,12 +7,20 @@ use crate::output::Output;
 pub(crate) struct Table<const N: usize> {
     header: [&'static str; N],
     rows: Vec<[String; N]>,
+    text_last: bool,
 }
 
 impl<const N: usize> Table<N> {
     /// No rows yet.
     pub(crate) const fn new(header: [&'static str; N]) -> Self {
-        Self { header, rows: Vec::new() }
+        Self { header, rows: Vec::new(), text_last: false }
+    }
+
+    /// The last column is text of any length, to the left.
+    #[must_use]
+    pub(crate) const fn with_text_last(mut self) -> Self {
+        self.text_last = true;
+        self
     }
 
     /// Adds a row.
@@ -35,10 +43,12 @@ impl<const N: usize> Table<N> {
             }
         }
         let line = |row: &[String; N]| {
-            let mut cells = row.iter().zip(widths);
-            let first = cells.next().map(|(name, width)| format!("{name:<width$}"));
-            let rest = cells.map(|(cell, width)| format!("  {cell:>width$}"));
-            first.into_iter().chain(rest).collect::<String>()
+            let cells = row.iter().zip(widths).enumerate().map(|(at, (cell, width))| match at {
+                0 => format!("{cell:<width$}"),
+                _ if self.text_last && at == N - 1 => format!("  {cell}"),
+                _ => format!("  {cell:>width$}"),
+            });
+            cells.collect::<String>().trim_end().to_owned()
         };
         let header = line(&header);
         let bold = output.colors_results();

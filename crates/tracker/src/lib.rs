@@ -9,6 +9,7 @@ mod accept;
 mod access;
 mod admin;
 mod catalogue;
+mod completed;
 mod connection_id;
 mod http;
 mod json;
@@ -27,8 +28,9 @@ pub use access::{
 };
 pub use admin::AdminCounters;
 pub use catalogue::{
-    Catalogue, CatalogueError, Entry, Found, Name, NameError, NameTaken, NamedFile, PieceHashes,
-    Published, Which,
+    About, AboutError, Catalogue, CatalogueError, CatalogueLimits, Changes, Entry, Found, Full,
+    Hit, Name, NameError, NameTaken, NamedFile, PieceHashes, Publication, Published, Publisher,
+    Stored, Which, Withdrawn,
 };
 pub use http::{Connection, HttpCounters};
 pub use json::JsonCounters;

@@ -78,8 +78,53 @@ pub(crate) const JSON_TRIES_AT_ONCE: usize = 256;
 /// Longest torrent file of the catalogue, in bytes: what a reader of metainfo accepts as well.
 pub const METAINFO_LEN_MAX: usize = 16 << 20;
 
-/// Entries of the catalogue: a search looks at every name, and must end within milliseconds.
-pub const ENTRIES_MAX: u64 = 100_000;
+/// Names of the catalogue: a search looks at every name at most, and must end within milliseconds.
+pub const NAMES_MAX: u64 = 100_000;
+
+/// Versions of all names together. Each has a record among the swarms, of about 250 bytes if it is a
+/// hybrid's: 64 MB.
+pub const VERSIONS_MAX: u64 = 1 << 18;
+
+/// Versions of one name; the next one takes the place of the oldest.
+pub const VERSIONS_PER_NAME_MAX: u32 = 100;
+
+/// Bytes that the catalogue takes on the disk, about, unless it is told otherwise: hundred thousand
+/// torrent files of 40 KB, which is one for 500 MB of content each.
+pub const CATALOGUE_BYTES_MAX: u64 = 4 << 30;
+
+/// Per cent of the catalogue that one stranger may take, unless it is told otherwise.
+pub const CATALOGUE_SHARE_PERCENT: u8 = 25;
+
+/// Longest description in bytes: a page of text.
+pub const DESCRIPTION_LEN_MAX: usize = 2_000;
+
+/// Tags of one name.
+pub const TAGS_MAX: usize = 16;
+
+/// Longest tag in bytes.
+pub const TAG_LEN_MAX: usize = 50;
+
+/// Bytes of paths of one torrent that can be searched: some thousand files. What is behind them cannot
+/// be found by its path.
+pub const PATHS_LEN_MAX: usize = 64 << 10;
+
+/// Bytes of the index for each byte of paths, about.
+pub(crate) const INDEX_FACTOR: usize = 8;
+
+/// Matches up to this many are sorted by name; more are picked out while reading all names in order.
+pub(crate) const MATCHES_SORTED_MAX: usize = 2_000;
+
+/// Bytes of paths that one search reads to show which one fits.
+pub(crate) const PATHS_SCANNED_MAX: usize = 4 << 20;
+
+/// Searches and look-ups at the same moment.
+pub(crate) const CATALOGUE_READERS: usize = 4;
+
+/// How often counts of downloads go to the disk: a crash loses this much of them.
+pub(crate) const COMPLETED_EVERY: Duration = Duration::from_secs(10);
+
+/// Counts written in one transaction, while publications wait.
+pub(crate) const COMPLETED_BATCH: usize = 10_000;
 
 /// Longest name in bytes.
 pub const NAME_LEN_MAX: usize = 255;
@@ -108,5 +153,6 @@ pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const _: () = {
     assert!(20 + 6 * UDP_PEERS_V4_MAX <= sys::datagrams::ANSWER_LEN_MAX);
     assert!(20 + 18 * UDP_PEERS_V6_MAX <= sys::datagrams::ANSWER_LEN_MAX);
-    assert!(ENTRIES_MAX <= registry::limits::PINNED_MAX as u64);
+    // A secret key spreads the hashes evenly over the shards.
+    assert!(VERSIONS_MAX / SHARDS as u64 * 8 <= registry::limits::PINNED_MAX as u64);
 };

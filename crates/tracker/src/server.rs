@@ -14,7 +14,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::access::{self, Access, Secret, TokenStore, TokenStoreError};
 use crate::admin::{self, AdminCounters, AdminShared};
-use crate::catalogue::{Catalogue, CatalogueError};
+use crate::catalogue::{
+    Catalogue, CatalogueError, CatalogueLimits, Changes, Publication, Published, Publisher,
+    Withdrawn,
+};
+use crate::completed::Completed;
 use crate::connection_id::ConnectionIds;
 use crate::http::{self, HttpCounters, HttpShared};
 use crate::json::{self, JsonCounters, JsonShared};
@@ -43,6 +47,8 @@ pub struct TrackerConfig {
     pub listen: Vec<SocketAddr>,
     /// Holds the catalogue; made if missing.
     pub data_dir: PathBuf,
+    /// How large the catalogue may become.
+    pub catalogue: CatalogueLimits,
     /// How often peers announce.
     pub intervals: Intervals,
     /// How long peers of the JSON and the text protocol are known without a word.
@@ -186,7 +192,8 @@ pub struct Shared {
     pub(crate) quotas: Arc<Quotas>,
     /// How long peers of the JSON and the text protocol are known without a word.
     pub(crate) lives: Lives,
-    /// Every name. Publish with [`Shared::publish`], so that the swarms hear of it.
+    /// Every name. Publish with [`Shared::publish`] and take back with [`Shared::withdraw`], so that the
+    /// swarms hear of it.
     pub catalogue: Catalogue,
     /// TLS, where it is spoken.
     pub tls: Option<Arc<Tls>>,
@@ -214,16 +221,28 @@ impl Shared {
     ///
     /// # Errors
     /// As [`Catalogue::publish`].
-    pub async fn publish(
-        &self,
-        name: &str,
-        metainfo: Vec<u8>,
-        by: &str,
-    ) -> Result<crate::Published, CatalogueError> {
-        let published = self.catalogue.publish(name, metainfo, by).await?;
-        self.swarms.register(&published.entry().hashes);
-        Ok(published)
+    pub async fn publish(&self, publication: Publication) -> Result<Published, CatalogueError> {
+        let swarms = Arc::clone(&self.swarms);
+        self.catalogue.publish(publication, move |changes| apply(&swarms, changes)).await
     }
+
+    /// Takes a name back, or one version of it.
+    ///
+    /// # Errors
+    /// As [`Catalogue::withdraw`].
+    pub async fn withdraw(
+        &self,
+        name: String,
+        publisher: Publisher,
+    ) -> Result<Option<Withdrawn>, CatalogueError> {
+        let swarms = Arc::clone(&self.swarms);
+        self.catalogue.withdraw(name, publisher, move |changes| apply(&swarms, changes)).await
+    }
+}
+
+fn apply(swarms: &Swarms, changes: &Changes) {
+    changes.gone.iter().for_each(|hashes| swarms.unregister(hashes));
+    changes.added.iter().for_each(|hashes| swarms.register(hashes));
 }
 
 /// A running tracker. Dropping it ends it too, without waiting for requests.
@@ -234,6 +253,7 @@ pub struct Tracker {
     http: Arc<HttpShared>,
     json: Arc<JsonShared>,
     admin: Arc<AdminShared>,
+    completed: Arc<Completed>,
     left_out: Vec<StartError>,
     first_admin: Option<Secret>,
     stop: DropGuard,
@@ -252,13 +272,17 @@ impl Tracker {
         let mut left_out = Vec::new();
         let sockets = Sockets::bind(&config, &mut left_out)?;
         let swarms = Arc::new(Swarms::new(config.intervals, config.caps));
-        let (folder, private, tls) = (config.data_dir, config.private, config.tls);
+        let TrackerConfig { data_dir: folder, private, tls, catalogue: limits, .. } = config;
         let opened = tokio::task::spawn_blocking(move || {
-            Ok::<_, StartError>((open_state(&folder, private)?, open_tls(&folder, tls.as_ref())?))
+            let state = open_state(&folder, private, limits)?;
+            Ok::<_, StartError>((state, open_tls(&folder, tls.as_ref())?))
         });
-        let ((catalogue, hashes, access, first_admin), tls) =
+        let (State { catalogue, registered, access, first_admin }, tls) =
             opened.await.map_err(|_| CatalogueError::Closed)??;
-        hashes.iter().for_each(|hashes| swarms.register(hashes));
+        for (hashes, completed) in &registered {
+            swarms.register(hashes);
+            swarms.restore_completed(hashes, *completed);
+        }
         let shared = Arc::new(Shared {
             name: config.name,
             access: Arc::new(access),
@@ -313,8 +337,9 @@ impl Tracker {
         for (listener, _) in sockets.admin {
             admin.tasks.spawn(admin::serve(listener, Arc::clone(&admin)));
         }
+        let completed = Completed::start(&shared, &http.tasks, stop.clone());
         let (left_out, first_admin, stop) = (Vec::new(), None, stop.drop_guard());
-        Ok(Self { shared, udp, http, json, admin, left_out, first_admin, stop })
+        Ok(Self { shared, udp, http, json, admin, completed, left_out, first_admin, stop })
     }
 
     /// What the servers share.
@@ -355,19 +380,27 @@ impl Tracker {
         self.json.tasks.wait().await;
         self.admin.tasks.close();
         self.admin.tasks.wait().await;
+        // Nobody announces any more.
+        self.completed.flush(&self.shared).await;
     }
 }
 
+/// What a data folder holds.
+struct State {
+    catalogue: Catalogue,
+    /// Torrents of the catalogue, and how many downloads of each had ended.
+    registered: Vec<(InfoHashes, u32)>,
+    access: Access,
+    first_admin: Option<Secret>,
+}
+
 /// What outlives the tracker: the catalogue, the info hashes in it, and who may do what. Blocks.
-fn open_state(
-    folder: &Path,
-    private: bool,
-) -> Result<(Catalogue, Vec<InfoHashes>, Access, Option<Secret>), StartError> {
-    let catalogue = Catalogue::open(folder)?;
-    let hashes = catalogue.all_hashes()?;
+fn open_state(folder: &Path, private: bool, limits: CatalogueLimits) -> Result<State, StartError> {
+    let catalogue = Catalogue::open(folder, limits)?;
+    let registered = catalogue.registered()?;
     let (access, first_admin) =
         if private { Access::private(TokenStore::open(folder)?)? } else { (Access::open(), None) };
-    Ok((catalogue, hashes, access, first_admin))
+    Ok(State { catalogue, registered, access, first_admin })
 }
 
 /// Blocks.

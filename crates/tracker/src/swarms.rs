@@ -129,6 +129,33 @@ impl Swarms {
         self.shard(&first).adopt(now, first, second, displaced);
     }
 
+    /// Takes back what [`Swarms::register`] did. Peers may go on; those of a hybrid are two swarms from
+    /// now on.
+    pub fn unregister(&self, hashes: &proto::InfoHashes) {
+        let now = self.now();
+        let first = hashes.primary();
+        let second = hashes.wire().nth(1);
+        if let Some(second) = second {
+            self.shard(&second).unredirect(&second);
+        }
+        let departed = self.shard(&first).unpin(now, &first);
+        if let Some(second) = second {
+            self.shard(&second).settle(now, second, departed);
+        }
+    }
+
+    /// Counts at least so many downloads of a registered torrent.
+    pub fn restore_completed(&self, hashes: &proto::InfoHashes, completed: u32) {
+        let first = hashes.primary();
+        self.shard(&first).restore_completed(&first, completed);
+    }
+
+    /// Appends the registered torrents whose downloads have changed since the last call, by their first
+    /// hash, and how many there are now.
+    pub fn drain_completed(&self, out: &mut Vec<(InfoHash, u32)>) {
+        self.shards.iter().for_each(|shard| shard.lock().drain_completed(out));
+    }
+
     /// One step of the sweep in every shard.
     pub fn sweep(&self) {
         let now = self.tick();

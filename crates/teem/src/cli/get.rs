@@ -31,7 +31,8 @@ use crate::units::{parse_duration, parse_ratio};
   teem get debian.iso -o /srv/images --tracker nas:6969 -e
   teem get 'magnet:?xt=urn:btih:…' --seed-ratio 1")]
 pub(super) struct Args {
-    /// A name in the catalogue, a magnet link, an info hash or a torrent file
+    /// A name in the catalogue (NAME@2 for its second version), a magnet link, an info hash or a torrent
+    /// file
     #[arg(value_name = "NAME|MAGNET|INFOHASH|FILE.torrent")]
     target: String,
     /// Write into this folder
@@ -211,7 +212,7 @@ async fn look_up(
     context: &Context,
 ) -> anyhow::Result<Option<(Box<Metainfo>, Vec<SocketAddr>)>> {
     let ask = async |client: crate::client::Client| client.torrent(name).await;
-    let answer = locate::ask_each(&trackers.catalogues, &trackers.known, &context.output, ask);
+    let answer = locate::ask_each(&trackers.catalogues, trackers.asker(), &context.output, ask);
     match context.interrupt.or(answer).await? {
         Answer::Found(torrent, endpoint) => {
             let metainfo = Metainfo::decode(&torrent.bytes).with_context(|| {
@@ -238,7 +239,8 @@ fn is_what_was_asked(asked: InfoHashes, metainfo: &Metainfo) -> Result<(), Failu
 async fn unknown(name: &str, trackers: &Trackers, context: &Context) -> Failure {
     let mut names = Vec::new();
     for endpoint in &trackers.catalogues {
-        let client = crate::client::Client::new(endpoint.clone(), &trackers.known);
+        let client = crate::client::Client::new(endpoint.clone(), &trackers.known)
+            .credentials(trackers.credentials.clone());
         let page = tokio::time::timeout(SUGGESTION_TIME, client.page("", None));
         let wait = context.interrupt.or(async { Ok(page.await) });
         if let Ok(Ok(Ok(page))) = wait.await {

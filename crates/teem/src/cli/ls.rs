@@ -2,23 +2,30 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use clap::builder::FalseyValueParser;
+
 use super::Context;
 use crate::locate::{self, Answer, TrackerArgs, Trackers};
 use crate::state::StateArgs;
+use crate::table::Table;
 use crate::tracker_api::dto::{Entry, Page};
 use crate::units;
 
 /// List the names that the tracker has
 ///
-/// With a pattern, only names that contain it, or fit it whole when it has `*` or `?`.
+/// With words, only what has all of them, each anywhere in its name, description, tags, or the paths
+/// inside it. With `*` or `?`, names that fit as a whole. Case does not matter.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  teem ls\n  teem ls debian --tracker nas:6969\n  teem ls --json | jq -r .name"
+    after_help = "Examples:\n  teem ls\n  teem ls debian iso --tracker nas:6969\n  teem ls -l '*.iso'\n  teem ls --json | jq -r .name"
 )]
 pub(super) struct Args {
-    /// Show names that contain this, or fit it when it has * or ?
-    #[arg(default_value = "")]
-    pattern: String,
+    /// Show what has these words, or fits when there is a * or ?
+    #[arg(value_name = "WORD")]
+    words: Vec<String>,
+    /// Show versions, downloads, tags and descriptions too
+    #[arg(short, long, env = "TEEM_LONG", value_parser = FalseyValueParser::new())]
+    long: bool,
     #[command(flatten)]
     tracker: TrackerArgs,
     #[command(flatten)]
@@ -28,24 +35,27 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let state = args.state.open()?;
     let trackers = args.tracker.find(&state, &context.output, &context.interrupt).await?;
-    context.interrupt.or(list(&args.pattern, &trackers, context)).await
+    context.interrupt.or(list(&args.words.join(" "), args.long, &trackers, context)).await
 }
 
-async fn list(pattern: &str, trackers: &Trackers, context: &Context) -> anyhow::Result<()> {
-    let mut table = Table::default();
+async fn list(
+    words: &str,
+    long: bool,
+    trackers: &Trackers,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let mut entries: Vec<Entry> = Vec::new();
     let mut after: Option<String> = None;
     loop {
         let ask = async |client: crate::client::Client| {
-            client.page(pattern, after.as_deref()).await.map(Some)
+            client.page(words, after.as_deref()).await.map(Some)
         };
-        let answer = locate::ask_each(&trackers.catalogues, &trackers.known, &context.output, ask);
+        let answer = locate::ask_each(&trackers.catalogues, trackers.asker(), &context.output, ask);
         let answer = answer.await?;
         let Answer::Found(page, _) = answer else { break };
-        let Page { entries, next } = page;
-        for entry in entries {
-            context.output.object("entry", &entry);
-            table.push(&entry);
-        }
+        let Page { entries: some, next } = page;
+        some.iter().for_each(|entry| context.output.object("entry", entry));
+        entries.extend(some);
         // A tracker that hands out the same page for ever would keep us here for ever.
         let advances =
             next.as_ref().is_some_and(|next| after.as_ref().is_none_or(|last| next > last));
@@ -54,62 +64,58 @@ async fn list(pattern: &str, trackers: &Trackers, context: &Context) -> anyhow::
         }
         after = next;
     }
-    if table.rows.is_empty() {
-        let about = if pattern.is_empty() {
+    if entries.is_empty() {
+        let about = if words.is_empty() {
             "no names yet; `teem share PATH` adds one"
         } else {
-            "no name contains that"
+            "nothing has that"
         };
         context.output.note(about);
+    } else if long {
+        let mut table = Table::new(LONG).with_text_last();
+        entries.iter().for_each(|entry| table.push(long_row(entry)));
+        table.print(&context.output);
     } else {
-        table.print(context);
+        let mut table = Table::new(SHORT);
+        entries.iter().for_each(|entry| table.push(row(entry)));
+        table.print(&context.output);
     }
     Ok(())
 }
 
-#[derive(Debug, Default)]
-struct Table {
-    rows: Vec<[String; COLUMNS]>,
+fn row(entry: &Entry) -> [String; SHORT.len()] {
+    [
+        named(entry),
+        units::size(entry.size),
+        entry.files.to_string(),
+        entry.seeders.to_string(),
+        entry.leechers.to_string(),
+        age(entry.published),
+    ]
 }
 
-impl Table {
-    fn push(&mut self, entry: &Entry) {
-        self.rows.push([
-            printable(&entry.name),
-            units::size(entry.size),
-            entry.files.to_string(),
-            entry.seeders.to_string(),
-            entry.leechers.to_string(),
-            age(entry.published),
-        ]);
-    }
-
-    fn print(&self, context: &Context) {
-        let header = ["NAME", "SIZE", "FILES", "SEEDERS", "LEECHERS", "AGE"].map(str::to_owned);
-        let mut widths = [0; COLUMNS];
-        for row in std::iter::once(&header).chain(&self.rows) {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        let line = |row: &[String; COLUMNS]| {
-            let mut cells = row.iter().zip(widths);
-            let first = cells.next().map(|(name, width)| format!("{name:<width$}"));
-            let rest = cells.map(|(cell, width)| format!("  {cell:>width$}"));
-            first.into_iter().chain(rest).collect::<String>()
-        };
-        let bold = context.output.colors_results();
-        let header = line(&header);
-        context.output.result(&if bold { format!("\x1b[1m{header}\x1b[0m") } else { header });
-        for row in &self.rows {
-            context.output.result(&line(row));
-        }
-    }
+fn long_row(entry: &Entry) -> [String; LONG.len()] {
+    let tags = entry.tags.iter().map(|tag| format!("#{tag}"));
+    let about: Vec<String> = tags.chain(entry.description.lines().map(str::to_owned)).collect();
+    [
+        named(entry),
+        entry.version.to_string(),
+        units::size(entry.size),
+        entry.files.to_string(),
+        entry.seeders.to_string(),
+        entry.leechers.to_string(),
+        entry.completed.to_string(),
+        age(entry.published),
+        about.join(" "),
+    ]
 }
 
-/// A name as a terminal may see it: nothing in it moves the cursor or changes colours.
-fn printable(name: &str) -> String {
-    name.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+/// The name, and the path that fits if it is not the name that does.
+fn named(entry: &Entry) -> String {
+    match &entry.path {
+        Some(path) => format!("{} (has {path})", entry.name),
+        None => entry.name.clone(),
+    }
 }
 
 fn age(published: i64) -> String {
@@ -124,14 +130,6 @@ fn age(published: i64) -> String {
     }
 }
 
-const COLUMNS: usize = 6;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_cannot_steer_the_terminal() {
-        assert_eq!(printable("a\x1b[2Jb\r"), "a\u{fffd}[2Jb\u{fffd}");
-    }
-}
+const SHORT: [&str; 6] = ["NAME", "SIZE", "FILES", "SEEDERS", "LEECHERS", "AGE"];
+const LONG: [&str; 9] =
+    ["NAME", "VERSION", "SIZE", "FILES", "SEEDERS", "LEECHERS", "DONE", "AGE", "ABOUT"];

@@ -11,6 +11,7 @@ mod tls;
 mod token;
 mod torrent;
 mod tracker;
+mod unpublish;
 mod up;
 
 use std::process::ExitCode;
@@ -93,6 +94,7 @@ enum Command {
     Share(share::Args),
     Get(get::Args),
     Ls(ls::Args),
+    Unpublish(unpublish::Args),
     #[command(subcommand)]
     Torrent(torrent::Command),
     #[command(subcommand)]
@@ -157,6 +159,7 @@ fn execute(command: Command, output: &Output) -> anyhow::Result<()> {
             Command::Share(args) => share::run(args, &context).await,
             Command::Get(args) => get::run(args, &context).await,
             Command::Ls(args) => ls::run(args, &context).await,
+            Command::Unpublish(args) => unpublish::run(args, &context).await,
             Command::Torrent(command) => torrent::run(command, &context).await,
             Command::Token(command) => token::run(command, &context).await,
         }

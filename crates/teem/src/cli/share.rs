@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use node::{Node, NodeConfig};
+use tracker::About;
 
 use super::Context;
 use super::peer::PeerArgs;
@@ -14,15 +15,21 @@ use crate::state::StateArgs;
 use crate::units::parse_piece_length;
 
 /// Put a file or folder under a name and seed it until Ctrl-C
+///
+/// Other content under a name of yours is its next version: `teem get NAME` fetches the latest one,
+/// `teem get NAME@1` the first.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   teem share big.iso
-  teem share ./build --name nightly --tracker nas:6969")]
+  teem share ./build --name nightly --tracker nas:6969
+  teem share model.bin --description 'Fine-tuned on June' --tag model --tag june")]
 pub(super) struct Args {
     /// The file or folder
     path: PathBuf,
     #[command(flatten)]
     recipe: RecipeArgs,
+    #[command(flatten)]
+    about: AboutArgs,
     #[command(flatten)]
     tracker: TrackerArgs,
     #[command(flatten)]
@@ -43,6 +50,26 @@ pub(super) struct RecipeArgs {
     /// Length of a piece, a power of two [default: 512K, by size and number of files]
     #[arg(long, env = "TEEM_PIECE_LENGTH", value_name = "SIZE", value_parser = parse_piece_length)]
     piece_length: Option<u32>,
+}
+
+/// What to say about it.
+#[derive(Debug, clap::Args)]
+pub(super) struct AboutArgs {
+    /// What it is, in a few words that can be searched [default: as it was]
+    #[arg(long, env = "TEEM_DESCRIPTION", value_name = "TEXT")]
+    description: Option<String>,
+    /// A word to file it under; repeat for more, one empty one for none [default: as they were]
+    #[arg(long, env = "TEEM_TAG", value_name = "WORD", value_delimiter = ',')]
+    tag: Vec<String>,
+}
+
+impl AboutArgs {
+    /// What to say, if it can be said.
+    pub(super) fn about(&self) -> Result<About, Failure> {
+        let tags = (!self.tag.is_empty()).then(|| self.tag.clone());
+        About::new(self.description.clone(), tags)
+            .map_err(|error| Failure::new(Status::Usage, error.to_string()))
+    }
 }
 
 impl RecipeArgs {
@@ -68,29 +95,30 @@ pub(super) fn whole_path(path: &Path) -> Result<PathBuf, Failure> {
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let path = whole_path(&args.path)?;
     let (name, recipe) = args.recipe.recipe(&args.path)?;
+    let about = args.about.about()?;
     let state = args.state.open()?;
     // Before the hashing: what is missing or taken is better known at once.
-    let trackers = args.tracker.find(&state, &context.output, &context.interrupt).await?;
+    let mut trackers = args.tracker.find(&state, &context.output, &context.interrupt).await?;
+    trackers.credentials = args.tracker.token.or_key(&state)?;
     let config = NodeConfig { trust: trackers.known.trust(), ..args.peer.config() };
     let node = seeding::start_node(&path, config, &state, context).await?;
-    let ended = share(&node, path, name, recipe, trackers, context).await;
+    let ended = share(&node, (name, path, recipe), about, trackers, context).await;
     node.shutdown().await;
     ended
 }
 
 async fn share(
     node: &Node,
-    path: PathBuf,
-    name: String,
-    recipe: Recipe,
+    (name, path, recipe): (String, PathBuf, Recipe),
+    about: About,
     trackers: Trackers,
     context: &Context,
 ) -> anyhow::Result<()> {
     let made = hashing::recall_or_create(node, &path, recipe, context).await?;
-    let offer = Offer { name, path, made, trackers };
-    seeding::publish(&offer, context).await?;
+    let offer = Offer { name, path, made, about, trackers };
+    let version = seeding::publish(&offer, context).await?;
     let catalogue = offer.trackers.catalogues.first().cloned();
-    seeding::seed(node, offer, context, |ready| {
+    seeding::seed(node, (offer, version), context, |ready| {
         context.output.object("ready", ready);
         for line in catalogue.iter().flat_map(|catalogue| ready.lines(catalogue)) {
             context.output.result(&line);

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use tracker::{Caps, Extra, Intervals, Lives, QuotaRates, Secret};
+use tracker::{Caps, CatalogueLimits, Extra, Intervals, Lives, QuotaRates, Secret};
 
 use super::Context;
 use super::tls::TlsArgs;
@@ -14,7 +14,7 @@ use crate::lan::Lan;
 use crate::listen::{ExtraListen, Listen, ListenAddr};
 use crate::locate;
 use crate::state::StateArgs;
-use crate::units::parse_duration;
+use crate::units::{parse_duration, parse_size};
 
 /// Run a tracker: the meeting point of peers, and the catalogue of names
 ///
@@ -76,6 +76,18 @@ pub(super) struct ServerArgs {
     /// Keep so many peers of all torrents; past it large swarms lose some
     #[arg(long, env = "TEEM_MAX_TRACKED_PEERS", value_name = "N", default_value_t = PEERS_MAX)]
     max_tracked_peers: usize,
+    /// Keep torrent files of so many bytes altogether, their search index counted in
+    #[arg(
+        long, env = "TEEM_CATALOGUE_MAX_SIZE", value_name = "SIZE", default_value = "4G",
+        value_parser = parse_size
+    )]
+    catalogue_max_size: u64,
+    /// Let one stranger, or one network of strangers, have so much of the catalogue, in per cent
+    #[arg(
+        long, env = "TEEM_CATALOGUE_SHARE", value_name = "PERCENT", default_value_t = 25,
+        value_parser = clap::value_parser!(u8).range(1..=100)
+    )]
+    catalogue_share: u8,
     /// Let others find this tracker on the local network
     #[arg(long, env = "TEEM_LAN", value_name = "on|off", default_value = "on")]
     lan: Lan,
@@ -122,6 +134,10 @@ impl ServerArgs {
             quotas: QuotaRates { public: self.rate_limit.0, local: self.rate_limit_local.0 },
             tls,
             proxies: self.tls.proxies(),
+            catalogue: CatalogueLimits {
+                bytes_max: self.catalogue_max_size,
+                share_percent: self.catalogue_share,
+            },
         }
     }
 

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use node::{Node, NodeConfig};
+use tracker::About;
 
 use super::Context;
 use super::peer::{self, LimitArgs};
-use super::share::{RecipeArgs, whole_path};
+use super::share::{AboutArgs, RecipeArgs, whole_path};
 use super::tracker::ServerArgs;
+use crate::credentials::TokenArgs;
 use crate::hashing::{self, Recipe};
 use crate::hosting::{Hosted, Ready as Hosting};
 use crate::locate::Trackers;
@@ -30,9 +32,13 @@ pub(super) struct Args {
     #[command(flatten)]
     recipe: RecipeArgs,
     #[command(flatten)]
+    about: AboutArgs,
+    #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    token: TokenArgs,
     #[command(flatten)]
     state: StateArgs,
 }
@@ -40,10 +46,11 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     // A folder that is not there is better known before anything runs.
     let path = args.path.as_deref().map(whole_path).transpose()?;
+    let about = args.about.about()?;
     let state = args.state.open()?;
     let hosted = Hosted::start(args.server.serve(), &state, context).await?;
     let ended = match path {
-        Some(path) => share(args, path, &hosted, &state, context).await,
+        Some(path) => share(args, (path, about), &hosted, &state, context).await,
         None => {
             let ready = hosted.ready();
             context.output.object("ready", &ready);
@@ -59,7 +66,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 
 async fn share(
     args: Args,
-    path: PathBuf,
+    (path, about): (PathBuf, About),
     hosted: &Hosted,
     state: &crate::state::StateDir,
     context: &Context,
@@ -71,9 +78,11 @@ async fn share(
     let known = hosted.known(&context.output);
     let listen = args.server.listen().on_port(peer::DEFAULT_PORT);
     let config = NodeConfig { trust: known.trust(), ..args.limits.config(listen) };
-    let trackers = Trackers { catalogues: vec![hosted.endpoint()], announce: Vec::new(), known };
+    let credentials = args.token.or_key(state)?;
+    let trackers =
+        Trackers { catalogues: vec![hosted.endpoint()], announce: Vec::new(), known, credentials };
     let node = seeding::start_node(&path, config, state, context).await?;
-    let ended = seed(&node, (name, path, recipe), trackers, hosted, context).await;
+    let ended = seed(&node, (name, path, recipe), (about, trackers), hosted, context).await;
     node.shutdown().await;
     ended
 }
@@ -81,15 +90,15 @@ async fn share(
 async fn seed(
     node: &Node,
     (name, path, recipe): (String, PathBuf, Recipe),
-    trackers: Trackers,
+    (about, trackers): (About, Trackers),
     hosted: &Hosted,
     context: &Context,
 ) -> anyhow::Result<()> {
     let made = hashing::recall_or_create(node, &path, recipe, context).await?;
-    let offer = Offer { name, path, made, trackers };
-    seeding::publish(&offer, context).await?;
+    let offer = Offer { name, path, made, about, trackers };
+    let version = seeding::publish(&offer, context).await?;
     let (endpoint, found_alone) = (hosted.endpoint(), hosted.is_advertised());
-    seeding::seed(node, offer, context, |ready| {
+    seeding::seed(node, (offer, version), context, |ready| {
         let hosting = hosted.ready();
         context.output.object("ready", &Both { ready, addresses: &hosting.addresses });
         tell_addresses(&hosting, &context.output);

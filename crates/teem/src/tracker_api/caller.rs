@@ -14,6 +14,8 @@ use super::refusal::Refused;
 /// Whoever may read.
 #[derive(Debug)]
 pub(super) struct Reader {
+    /// Who that is.
+    pub(super) caller: Caller,
     /// What their announces carry to a private tracker.
     pub(super) passkey: Option<Passkey>,
 }
@@ -45,7 +47,7 @@ impl FromRequestParts<Arc<Shared>> for Reader {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refused> {
-        caller(parts, shared, Scope::Read).map(|(_, passkey)| Self { passkey })
+        caller(parts, shared, Scope::Read).map(|(caller, passkey)| Self { caller, passkey })
     }
 }
 

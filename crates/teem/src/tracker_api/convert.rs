@@ -1,11 +1,16 @@
 //! From the tracker's values to the JSON's.
 
 use proto::InfoHash;
-use tracker::{Names, PeerView, Protocol, Role, Shared};
+use tracker::{Caller, Hit, Names, PeerView, Protocol, Role, Shared};
 
 use super::dto;
 
-pub(super) fn entry(entry: &tracker::Entry, shared: &Shared) -> dto::Entry {
+/// An entry as `caller` may see it: nobody learns who owns it but the owner.
+pub(super) fn entry(
+    entry: &tracker::Entry,
+    shared: &Shared,
+    caller: Option<&Caller>,
+) -> dto::Entry {
     let counts = shared.swarms.scrape(&entry.hashes.primary()).unwrap_or_default();
     let format = match (entry.hashes.v1(), entry.hashes.v2()) {
         (Some(_), Some(_)) => dto::Format::Hybrid,
@@ -14,6 +19,13 @@ pub(super) fn entry(entry: &tracker::Entry, shared: &Shared) -> dto::Entry {
     };
     dto::Entry {
         name: entry.name.clone(),
+        version: entry.version,
+        versions: entry.versions,
+        description: entry.description.clone(),
+        tags: entry.tags.clone(),
+        mine: entry.owner.is_some() && caller.is_some_and(|caller| caller.owner == entry.owner),
+        in_paths: false,
+        path: None,
         format,
         info_hash_v1: entry.hashes.v1().map(|hash| hash.to_string()),
         info_hash_v2: entry.hashes.v2().map(|hash| hash.to_string()),
@@ -24,6 +36,28 @@ pub(super) fn entry(entry: &tracker::Entry, shared: &Shared) -> dto::Entry {
         seeders: counts.seeders,
         leechers: counts.leechers,
         completed: counts.completed,
+    }
+}
+
+/// What a search found.
+pub(super) fn hit(hit: Hit, shared: &Shared, caller: &Caller) -> dto::Entry {
+    let Hit { entry: found, in_paths, path } = hit;
+    dto::Entry { in_paths, path, ..entry(&found, shared, Some(caller)) }
+}
+
+/// One version of a name among all of them.
+pub(super) fn version(found: &tracker::Entry, shared: &Shared) -> dto::Version {
+    let entry = entry(found, shared, None);
+    dto::Version {
+        version: entry.version,
+        info_hash_v1: entry.info_hash_v1,
+        info_hash_v2: entry.info_hash_v2,
+        size: entry.size,
+        files: entry.files,
+        published: entry.published,
+        seeders: entry.seeders,
+        leechers: entry.leechers,
+        completed: entry.completed,
     }
 }
 

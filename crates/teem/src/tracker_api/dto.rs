@@ -6,7 +6,8 @@
 //!
 //! | request | reply |
 //! |---|---|
-//! | `PUT /api/v1/catalogue/{name}`, body: a torrent file | 201 or 200 and a [`Published`] |
+//! | `PUT /api/v1/catalogue/{name}?description=&tag=&tag=`, body: a torrent file | 201 or 200 and a [`Published`] |
+//! | `DELETE /api/v1/catalogue/{name}`, all of it, or `{name}@{n}`, one version | an [`Unpublished`] |
 //! | `GET /api/v1/catalogue?q=&after=&limit=` | a [`Page`] |
 //! | `GET /api/v1/catalogue/{name}` | an [`EntryWithPeers`] |
 //! | `GET /api/v1/catalogue/{name}/torrent` | the torrent file, peers in the header [`PEERS_HEADER`] |
@@ -14,7 +15,8 @@
 //! | `GET /api/v1/status` | a [`Status`] |
 //! | `GET /api/v1/openapi.json` | all of this for programs (OpenAPI 3.1) |
 //!
-//! `{name}` is percent-encoded, slashes too. It may also be an info hash in hex (40 or 64 digits)
+//! `{name}` is percent-encoded, slashes too. Where something is read, `{name}@{n}` is a version of it,
+//! and the name alone, or `{name}@latest`, the latest one. It may also be an info hash in hex (40 or 64 digits)
 //! wherever an entry is read: no name looks like one. Any refusal is an [`Refusal`] with a fitting
 //! status.
 
@@ -52,6 +54,27 @@ pub(crate) enum Format {
 pub(crate) struct Entry {
     /// The name in the catalogue.
     pub(crate) name: String,
+    /// Which version of it, from 1.
+    #[serde(default = "one")]
+    pub(crate) version: u32,
+    /// How many versions the name has.
+    #[serde(default = "one")]
+    pub(crate) versions: u32,
+    /// What its owner says about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) description: String,
+    /// Words that its owner files it under.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tags: Vec<String>,
+    /// Whoever asks owns it.
+    #[serde(default)]
+    pub(crate) mine: bool,
+    /// Something that was searched for is only in the paths inside it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) in_paths: bool,
+    /// The first such path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<String>,
     /// Which hashes it has.
     pub(crate) format: Format,
     /// The v1 info hash: 40 hex digits.
@@ -72,7 +95,41 @@ pub(crate) struct Entry {
     pub(crate) seeders: u32,
     /// Peers that do not yet.
     pub(crate) leechers: u32,
-    /// Downloads that ended, since the tracker started.
+    /// Downloads that ended, in all runs of the tracker.
+    pub(crate) completed: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the serialiser passes a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// One version of a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Version {
+    /// Its number.
+    pub(crate) version: u32,
+    /// The v1 info hash: 40 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) info_hash_v1: Option<String>,
+    /// The v2 info hash: 64 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) info_hash_v2: Option<String>,
+    /// Bytes of all files together.
+    pub(crate) size: u64,
+    /// How many files.
+    pub(crate) files: u64,
+    /// When it was published first.
+    pub(crate) published: i64,
+    /// Peers that have all of it.
+    pub(crate) seeders: u32,
+    /// Peers that do not yet.
+    pub(crate) leechers: u32,
+    /// Downloads that ended, in all runs of the tracker.
     pub(crate) completed: u32,
 }
 
@@ -98,6 +155,9 @@ pub(crate) struct EntryWithPeers {
     pub(crate) entry: Entry,
     /// Up to [`PEERS_MAX`] peers.
     pub(crate) peers: Vec<Peer>,
+    /// Every version of the name that is kept, the latest first.
+    #[serde(default)]
+    pub(crate) history: Vec<Version>,
 }
 
 /// Entries in the order of their names.
@@ -113,12 +173,21 @@ pub(crate) struct Page {
 /// The answer to a publication.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Published {
-    /// The name is new; otherwise it had this very content before.
+    /// The name, or this version of it, is new; otherwise it had this very content before.
     pub(crate) created: bool,
     /// The entry as it stands.
     pub(crate) entry: Entry,
     /// Announce URLs of this tracker, as the client reached it.
     pub(crate) trackers: Vec<String>,
+}
+
+/// The answer to an unpublication.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Unpublished {
+    /// The name.
+    pub(crate) name: String,
+    /// Which versions of it are gone.
+    pub(crate) versions: Vec<u32>,
 }
 
 /// How the tracker stands.
@@ -230,6 +299,8 @@ pub(crate) struct Refusal {
 pub(crate) enum RefusalCode {
     /// 400: the name cannot be used.
     BadName,
+    /// 400: the description or a tag cannot be used.
+    BadAbout,
     /// 400: the body is not a valid torrent file.
     BadTorrent,
     /// 400: anything else about the request.
@@ -242,12 +313,14 @@ pub(crate) enum RefusalCode {
     NotFound,
     /// 405: not with this method.
     BadMethod,
-    /// 409: the name has other content.
+    /// 409: the name has other content, and belongs to somebody else.
     NameTaken,
     /// 413: the torrent file is too large.
     TooLarge,
-    /// 507: the catalogue is full, or its disk.
+    /// 507: the catalogue is full, or the part of it that one publisher may take, or its disk.
     Full,
+    /// 503: too much at once.
+    Busy,
     /// 500: the tracker's own trouble.
     Internal,
     /// A code that this version does not know.

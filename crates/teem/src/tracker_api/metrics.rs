@@ -9,10 +9,13 @@ use tracker::{CatalogueError, Shared};
 pub(super) async fn render(shared: &Shared) -> Result<String, CatalogueError> {
     let mut text = String::with_capacity(4_096);
     let totals = shared.swarms.totals();
+    let stored = shared.catalogue.stored().await?;
     let (udp, http, json) = (&shared.udp, &shared.http, &shared.json);
     let gauges = [
         ("teem_uptime_seconds", "Time since the start.", shared.uptime().as_secs()),
-        ("teem_torrents", "Names in the catalogue.", shared.catalogue.count().await?),
+        ("teem_torrents", "Names in the catalogue.", stored.names),
+        ("teem_versions", "Versions of all names.", stored.versions),
+        ("teem_catalogue_bytes", "Torrent files and their index, about.", stored.bytes),
         ("teem_swarms", "Swarms with at least one peer.", totals.swarms as u64),
         ("teem_peers", "Peers of all swarms.", totals.peers as u64),
         ("teem_seeders", "Peers that have all of their content.", totals.seeders as u64),

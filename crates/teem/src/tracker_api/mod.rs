@@ -15,6 +15,7 @@ pub(crate) mod dto;
 mod hosts;
 mod metrics;
 mod openapi;
+mod publishing;
 mod refusal;
 #[expect(unused_qualifications, reason = "the code that describes the parameters is not ours")]
 mod routes;
@@ -22,6 +23,7 @@ mod table;
 mod tokens;
 
 pub(crate) use admin_host::AdminHosts;
+pub(crate) use hosts::announce_path;
 pub(crate) use table::routers;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use utoipa::OpenApi;
 
-use super::{admin, routes, tokens};
+use super::{admin, publishing, routes, tokens};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,8 +23,9 @@ use super::{admin, routes, tokens};
         (name = "operator", description = "On the operator's port (--admin-listen) only")
     ),
     paths(
-        routes::list, routes::show, routes::publish, routes::torrent, routes::magnet,
-        routes::status, show, admin::show_metrics, tokens::list, tokens::create, tokens::revoke,
+        routes::list, routes::show, publishing::publish, publishing::unpublish, routes::torrent,
+        routes::magnet, routes::status, show, admin::show_metrics, tokens::list, tokens::create,
+        tokens::revoke,
     )
 )]
 struct Document;

@@ -46,7 +46,9 @@ impl From<CatalogueError> for Refused {
             E::Metainfo(_) => (StatusCode::BAD_REQUEST, RefusalCode::BadTorrent),
             E::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, RefusalCode::TooLarge),
             E::NameTaken(_) => (StatusCode::CONFLICT, RefusalCode::NameTaken),
-            E::Full => (StatusCode::INSUFFICIENT_STORAGE, RefusalCode::Full),
+            E::About(_) => (StatusCode::BAD_REQUEST, RefusalCode::BadAbout),
+            E::NotOwner(_) => (StatusCode::FORBIDDEN, RefusalCode::Forbidden),
+            E::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, RefusalCode::Full),
             E::Database(_) if error.is_disk_full() => {
                 (StatusCode::INSUFFICIENT_STORAGE, RefusalCode::Full)
             }

@@ -16,7 +16,7 @@ use tracker::{Routers, Shared};
 use super::admin_host::{self, AdminHosts};
 use super::dto::RefusalCode;
 use super::refusal::Refused;
-use super::{admin, openapi, routes, tokens};
+use super::{admin, openapi, publishing, routes, tokens};
 
 /// One route.
 #[cfg_attr(not(test), expect(dead_code, reason = "the handlers hold it; the tests compare"))]
@@ -107,7 +107,10 @@ pub(super) const ROUTES: &[Route] = {
         Route::new(Public, "GET", "/api/v1/catalogue", Needs::Read, || get(routes::list)),
         Route::new(Public, "GET", "/api/v1/catalogue/{name}", Needs::Read, || get(routes::show)),
         Route::new(Public, "PUT", "/api/v1/catalogue/{name}", Needs::Publish, || {
-            put(routes::publish)
+            put(publishing::publish)
+        }),
+        Route::new(Public, "DELETE", "/api/v1/catalogue/{name}", Needs::Publish, || {
+            delete(publishing::unpublish)
         }),
         Route::new(Public, "GET", "/api/v1/catalogue/{name}/torrent", Needs::Read, || {
             get(routes::torrent)

@@ -15,7 +15,7 @@ use tracker::{Intervals, Tracker, TrackerConfig};
 
 mod rows;
 
-use super::dto::{EntryWithPeers, Page, Published, Refusal, RefusalCode, Status};
+use super::dto::{EntryWithPeers, Page, Published, Refusal, RefusalCode, Status, Unpublished};
 
 struct Reply {
     status: u16,
@@ -52,6 +52,7 @@ async fn start_with(folder: &TempDir, listen: &str, private: bool) -> Server {
         name: "here".to_owned(),
         listen: vec![listen.parse().unwrap()],
         data_dir: folder.path().to_owned(),
+        catalogue: tracker::CatalogueLimits::default(),
         intervals: Intervals::default(),
         lives: tracker::Lives::default(),
         json: tracker::Extra::default(),
@@ -73,7 +74,13 @@ async fn start(folder: &TempDir) -> Server {
 
 impl Server {
     async fn send(&self, method: &str, path: &str, body: &[u8]) -> Reply {
-        self.ask(self.addr, (method, path), "Host: nas:7000\r\n", body).await
+        self.send_as("", method, path, body).await
+    }
+
+    /// With more lines in the head.
+    async fn send_as(&self, lines: &str, method: &str, path: &str, body: &[u8]) -> Reply {
+        let headers = format!("Host: nas:7000\r\n{lines}");
+        self.ask(self.addr, (method, path), &headers, body).await
     }
 
     /// One request; `headers` are whole lines.
@@ -170,13 +177,103 @@ async fn name_is_published_once_and_other_content_refused() {
     }
 }
 
+const ANNA: &str = "Authorization: Bearer anna-s-long-secret\r\n";
+const BERT: &str = "Authorization: Bearer bert-s-long-secret\r\n";
+
+#[tokio::test]
+async fn owner_publishes_versions_and_takes_them_back() {
+    let folder = TempDir::new().unwrap();
+    let server = start(&folder).await;
+    let path = "/api/v1/catalogue/big?description=A%20model&tag=June&tag=model";
+    assert_eq!(server.send_as(ANNA, "PUT", path, &torrent(1)).await.status, 201);
+    let path = "/api/v1/catalogue/big";
+    let refused = server.send_as(BERT, "PUT", path, &torrent(2)).await;
+    let Refusal { code, .. } = refused.json();
+    assert_eq!((refused.status, code), (409, RefusalCode::NameTaken));
+    let updated = server.send_as(ANNA, "PUT", path, &torrent(2)).await;
+    let published: Published = updated.json();
+    assert_eq!((updated.status, published.created), (201, true));
+    let entry = published.entry;
+    assert_eq!((entry.version, entry.versions, entry.mine), (2, 2, true));
+    assert_eq!(
+        (entry.description.as_str(), entry.tags),
+        ("A model", vec!["june".into(), "model".into()])
+    );
+
+    server.announce(hash_of(&torrent(1)), 7001, 0, "").await;
+    for (name, version, seeders) in [("big", 2, 0), ("big@1", 1, 1), ("big@latest", 2, 0)] {
+        let path = format!("/api/v1/catalogue/{}", name.replace('@', "%40"));
+        let found: EntryWithPeers = server.send_as(BERT, "GET", &path, b"").await.json();
+        assert_eq!((found.entry.version, found.entry.seeders), (version, seeders), "{name}");
+        assert!(!found.entry.mine, "{name}");
+        let history: Vec<_> = found.history.iter().map(|one| (one.version, one.seeders)).collect();
+        assert_eq!(history, [(2, 0), (1, 1)]);
+    }
+    let reply = server.get("/api/v1/catalogue/big@1/torrent").await;
+    let first = Metainfo::decode(&reply.body).unwrap().info.hashes().primary();
+    assert_eq!(first, hash_of(&torrent(1)));
+    let page = server.send_as(ANNA, "GET", "/api/v1/catalogue?q=june+mod", b"").await;
+    assert!(page.json::<Page>().entries[0].mine);
+
+    let refused = server.send_as(BERT, "DELETE", path, b"").await;
+    let Refusal { code, .. } = refused.json();
+    assert_eq!((refused.status, code), (403, RefusalCode::Forbidden));
+    for (name, status, versions) in
+        [("big@2", 200, &[2][..]), ("big@2", 404, &[]), ("big", 200, &[1]), ("big", 404, &[])]
+    {
+        let path = format!("/api/v1/catalogue/{name}");
+        let reply = server.send_as(ANNA, "DELETE", &path, b"").await;
+        assert_eq!(reply.status, status, "{name}");
+        if status == 200 {
+            let gone: Unpublished = reply.json();
+            assert_eq!((gone.name.as_str(), gone.versions.as_slice()), ("big", versions));
+        }
+    }
+    // Its peers go on.
+    assert_eq!(peers(&server.announce(hash_of(&torrent(1)), 7002, 5, "").await).len(), 1);
+}
+
+#[tokio::test]
+async fn paths_inside_are_found_and_named() {
+    let folder = TempDir::new().unwrap();
+    let server = start(&folder).await;
+    server.send("PUT", "/api/v1/catalogue/big", &torrent(1)).await;
+    let page: Page = server.get("/api/v1/catalogue?q=CONTENT").await.json();
+    assert_eq!(
+        (page.entries[0].in_paths, page.entries[0].path.as_deref()),
+        (true, Some("content"))
+    );
+    let page: Page = server.get("/api/v1/catalogue?q=big").await.json();
+    assert_eq!((page.entries[0].in_paths, page.entries[0].path.as_deref()), (false, None));
+}
+
+#[tokio::test]
+async fn downloads_are_counted_across_restarts() {
+    let folder = TempDir::new().unwrap();
+    let server = start(&folder).await;
+    server.send("PUT", "/api/v1/catalogue/big", &torrent(1)).await;
+    let hash = hash_of(&torrent(1));
+    server.announce(hash, 7001, 9, "").await;
+    server.announce(hash, 7001, 0, "&event=completed").await;
+    server.tracker.stop().await;
+    let server = start(&folder).await;
+    let found: EntryWithPeers = server.get("/api/v1/catalogue/big").await.json();
+    assert_eq!((found.entry.completed, found.entry.seeders), (1, 0));
+    server.tracker.stop().await;
+}
+
 #[tokio::test]
 async fn bad_requests_are_refused_in_words() {
     let folder = TempDir::new().unwrap();
     let server = start(&folder).await;
     let long = vec![b'x'; (16 << 20) + 1];
     let hash_name = format!("/api/v1/catalogue/{}", "ab".repeat(20));
-    let cases: [(&str, &str, &[u8], u16, RefusalCode); 8] = [
+    let many_tags = format!("/api/v1/catalogue/x?{}", "tag=a&".repeat(17));
+    let cases: [(&str, &str, &[u8], u16, RefusalCode); 12] = [
+        ("PUT", "/api/v1/catalogue/x@2", &torrent(1), 400, RefusalCode::BadName),
+        ("PUT", &many_tags, &torrent(1), 400, RefusalCode::BadAbout),
+        ("PUT", "/api/v1/catalogue/x?about=y", &torrent(1), 400, RefusalCode::BadRequest),
+        ("DELETE", "/api/v1/catalogue/x", b"", 404, RefusalCode::NotFound),
         ("PUT", "/api/v1/catalogue/x", b"nonsense", 400, RefusalCode::BadTorrent),
         ("PUT", "/api/v1/catalogue/..%2Fx", &torrent(1), 400, RefusalCode::BadName),
         ("PUT", &hash_name, &torrent(1), 400, RefusalCode::BadName),

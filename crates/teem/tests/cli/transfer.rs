@@ -63,7 +63,7 @@ fn a_name_with_other_content_is_refused() {
     let (first, second) = (peer("first"), peer("second"));
     let mut share = home.start(&with(&["share", "one/file", "--tracker", &address], &first));
     share.wait_for("ready");
-    let refused = home.run(&with(&["share", "two/file", "--tracker", &address], &second), 1);
+    let refused = home.run(&with(&["share", "two/file", "--tracker", &address], &second), 5);
     assert!(refused.stderr.contains("--name"), "{}", refused.stderr);
 }
 

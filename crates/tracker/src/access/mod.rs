@@ -57,7 +57,22 @@ pub struct Owner(String);
 impl Owner {
     /// The holder of a secret that nobody issued.
     fn of_secret(secret: &Secret) -> Self {
-        Self(format!("key:{}", secret.fingerprint()))
+        Self(format!("{KEY}{}", secret.fingerprint()))
+    }
+
+    /// As it was stored.
+    pub(crate) const fn stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The holder of a token, or of a secret.
+    pub(crate) fn is_known(&self) -> bool {
+        self.is_token() || self.0.starts_with(KEY)
+    }
+
+    /// The holder of a token.
+    pub(crate) fn is_token(&self) -> bool {
+        self.0.starts_with(TOKEN)
     }
 
     /// As it is stored.
@@ -216,6 +231,9 @@ pub(crate) async fn watch(access: Arc<Access>, stop: CancellationToken) {
         }
     }
 }
+/// Begin the two kinds of owners as they are stored.
+const KEY: &str = "key:";
+const TOKEN: &str = "token:";
 
 fn unix_now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Owner, Passkey, Scope, Secret};
+use super::{Owner, Passkey, Scope, Secret, TOKEN};
 
 /// A token without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Token {
 
     /// Who its holder is.
     pub(super) fn owner(&self) -> Owner {
-        Owner(format!("token:{}", self.name))
+        Owner::stored(format!("{TOKEN}{}", self.name))
     }
 }
 

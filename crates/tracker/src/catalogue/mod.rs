@@ -1,33 +1,58 @@
 //! The catalogue: torrents by name, kept in SQLite.
 //!
-//! Whole operations only (`publish`, `find`, `list`), so that another store can stand behind the same
+//! A name has versions, numbered from 1; the same content is one version however often it is
+//! published. Whoever published a name first owns it: other content from its owner is the next version,
+//! from anybody else it is refused. At most [`VERSIONS_PER_NAME_MAX`] versions are kept: the next one
+//! takes the place of the oldest, whose peers may go on among themselves. Numbers are not given twice as
+//! long as any version is left; a name that is taken back as a whole is free for anybody.
+//!
+//! Whole operations only (`publish`, `find`, `search`), so that another store can stand behind the same
 //! calls. A publication is on the disk before it is acknowledged. Operations run on blocking threads,
 //! a bounded number at once.
+//!
+//! [`VERSIONS_PER_NAME_MAX`]: crate::limits::VERSIONS_PER_NAME_MAX
 
+mod about;
+mod error;
 mod files;
+mod index;
 mod name;
+mod publish;
+mod query;
 mod schema;
 mod store;
+mod usage;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use proto::metainfo::{Metainfo, MetainfoError};
+use proto::metainfo::Metainfo;
 use proto::{InfoHash, InfoHashes};
 use tokio::sync::Semaphore;
 
+pub use about::{About, AboutError};
+pub use error::{CatalogueError, NameTaken};
 pub use files::{NamedFile, PieceHashes};
 pub use name::{Name, NameError};
+pub use usage::{CatalogueLimits, Full};
 
-use crate::limits::{CATALOGUE_OPERATIONS_MAX, ENTRIES_MAX, METAINFO_LEN_MAX};
+use crate::access::{Caller, Owner, Scope};
+use crate::limits::{CATALOGUE_OPERATIONS_MAX, METAINFO_LEN_MAX};
+use publish::Draft;
+use query::Query;
 use store::Store;
 pub(crate) use store::open_database;
 
-/// What is known of a name without its torrent file.
+/// What is known of a version of a name without its torrent file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The name.
     pub name: String,
+    /// Which version of it, from 1.
+    pub version: u32,
+    /// How many versions the name has.
+    pub versions: u32,
     /// The torrent's info hashes.
     pub hashes: InfoHashes,
     /// Bytes of all files together.
@@ -38,6 +63,12 @@ pub struct Entry {
     pub piece_len: u32,
     /// When it was published first, in seconds since 1970.
     pub published: i64,
+    /// What its owner says about the name.
+    pub description: String,
+    /// Words that its owner files the name under, in lower case and in order.
+    pub tags: Vec<String>,
+    /// Who may publish the next version; nobody but an administrator if `None`.
+    pub owner: Option<Owner>,
 }
 
 /// An entry and its torrent file.
@@ -49,109 +80,113 @@ pub struct Found {
     pub metainfo: Vec<u8>,
 }
 
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// The latest version of the name.
+    pub entry: Entry,
+    /// Something that was looked for is only in the paths inside the torrent.
+    pub in_paths: bool,
+    /// The first such path; left out after a page of very long lists of paths.
+    pub path: Option<String>,
+}
+
+/// What is to be published.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    /// The name.
+    pub name: String,
+    /// The torrent file.
+    pub metainfo: Vec<u8>,
+    /// What to say about it.
+    pub about: About,
+    /// Who does it.
+    pub publisher: Publisher,
+}
+
+/// Who publishes, or takes back.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    owner: Option<Owner>,
+    is_admin: bool,
+    /// The network that a stranger's names count for; empty for others.
+    source: String,
+    /// As it is written beside each version.
+    by: String,
+}
+
+impl Publisher {
+    /// A caller who came from this address.
+    #[must_use]
+    pub fn new(caller: &Caller, from: IpAddr) -> Self {
+        let owner = caller.owner.clone();
+        let by = owner.as_ref().map_or_else(|| from.to_string(), |owner| owner.as_str().to_owned());
+        let source = usage::source(owner.as_ref(), from);
+        Self { owner, is_admin: caller.scope >= Scope::Admin, source, by }
+    }
+
+    fn owns(&self, owner: Option<&Owner>) -> bool {
+        self.is_admin || (owner.is_some() && owner == self.owner.as_ref())
+    }
+}
+
 /// What came of a publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Published {
     /// The name is new.
     Created(Entry),
+    /// The name has a new version.
+    Updated(Entry),
     /// The name had this content already.
     Same(Entry),
 }
 
 impl Published {
-    /// The entry as it stands.
+    /// The entry of this content, as it stands.
     #[must_use]
     pub const fn entry(&self) -> &Entry {
         match self {
-            Self::Created(entry) | Self::Same(entry) => entry,
+            Self::Created(entry) | Self::Updated(entry) | Self::Same(entry) => entry,
         }
     }
+}
+
+/// What was taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// The name.
+    pub name: String,
+    /// Which versions of it, in order.
+    pub versions: Vec<u32>,
+}
+
+/// What the swarms have to know of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// The torrent that has a name now.
+    pub added: Option<InfoHashes>,
+    /// Torrents that no name leads to any more.
+    pub gone: Vec<InfoHashes>,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stored {
+    /// Names.
+    pub names: u64,
+    /// Versions of all names.
+    pub versions: u64,
+    /// Bytes of their torrent files and of the index, about.
+    pub bytes: u64,
 }
 
 /// Which name, or which torrent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
-    /// The entry of that name.
+    /// The entry of that name: the latest version, or, with `@` and its number behind the name, another.
     Name(String),
     /// The first published entry that has this hash: v1, or v2 cut to 20 bytes.
     Hash(InfoHash),
-}
-
-/// The catalogue refuses, or cannot.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogueError {
-    /// The name breaks a rule.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The torrent file is not valid.
-    #[error("not a valid torrent file: {0}")]
-    Metainfo(#[from] MetainfoError),
-    /// The torrent file is too long.
-    #[error("the torrent file is longer than {} MiB", METAINFO_LEN_MAX >> 20)]
-    TooLong,
-    /// The name has other content.
-    #[error(transparent)]
-    NameTaken(Box<NameTaken>),
-    /// There are as many entries as there may be.
-    #[error("the catalogue is full: it has {ENTRIES_MAX} names")]
-    Full,
-    /// Another process has the data folder.
-    #[error("{0} is in use by another tracker; give this one its own --data folder")]
-    Locked(String),
-    /// The file is something else, or newer than this program.
-    #[error("{path}: {reason}")]
-    Unusable {
-        /// The database.
-        path: String,
-        /// Why, and what to do.
-        reason: String,
-    },
-    /// The database or its disk fails.
-    #[error("catalogue: {0}")]
-    Database(#[from] rusqlite::Error),
-    /// The file system fails.
-    #[error("{what}: {source}")]
-    Disk {
-        /// What was tried, on what.
-        what: String,
-        /// The system's answer.
-        source: std::io::Error,
-    },
-    /// The tracker is stopping.
-    #[error("the tracker is stopping")]
-    Closed,
-}
-
-impl CatalogueError {
-    /// The database's disk is full.
-    #[must_use]
-    pub fn is_disk_full(&self) -> bool {
-        let Self::Database(error) = self else { return false };
-        error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
-    }
-}
-
-/// A name has other content than the one offered.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the name \"{name}\" has other content already: {}; this is {}; choose another name",
-    shown(existing),
-    shown(offered)
-)]
-pub struct NameTaken {
-    /// The name.
-    pub name: String,
-    /// What has the name.
-    pub existing: InfoHashes,
-    /// What should have got it.
-    pub offered: InfoHashes,
-}
-
-/// The hashes in words.
-fn shown(hashes: &InfoHashes) -> String {
-    let v1 = hashes.v1().map(|hash| format!("v1 info hash {hash}"));
-    let v2 = hashes.v2().map(|hash| format!("v2 info hash {hash}"));
-    v1.into_iter().chain(v2).collect::<Vec<_>>().join(" and ")
 }
 
 /// Torrents by name. Cheap to clone.
@@ -166,41 +201,63 @@ impl Catalogue {
     ///
     /// # Errors
     /// When another tracker has the folder, or the database cannot be used.
-    pub fn open(folder: &Path) -> Result<Self, CatalogueError> {
-        let store = Arc::new(Store::open(folder)?);
+    pub fn open(folder: &Path, limits: CatalogueLimits) -> Result<Self, CatalogueError> {
+        let store = Arc::new(Store::open(folder, limits)?);
         Ok(Self { store, permits: Arc::new(Semaphore::new(CATALOGUE_OPERATIONS_MAX)) })
     }
 
-    /// Gives a torrent file a name. Durable when it returns. The same name with the same info hashes
-    /// is fine any number of times; what was published first stays.
+    /// Gives a torrent file a name, or a name the next version. Durable when it returns. The same name
+    /// with the same info hashes is fine any number of times; what was published first stays. `tell` is
+    /// called before anything else can change, even if nobody waits for the answer any more.
     ///
     /// # Errors
-    /// When a rule is broken, the name has other content, or the disk fails.
+    /// When a rule is broken, the name is somebody else's, there is no room, or the disk fails.
     pub async fn publish(
         &self,
-        name: &str,
-        metainfo: Vec<u8>,
-        by: &str,
+        publication: Publication,
+        tell: impl FnOnce(&Changes) + Send + 'static,
     ) -> Result<Published, CatalogueError> {
-        let name = Name::new(name)?;
+        let Publication { name, metainfo, about, publisher } = publication;
+        let name = Name::new(&name)?;
         if metainfo.len() > METAINFO_LEN_MAX {
             return Err(CatalogueError::TooLong);
         }
-        let by = by.to_owned();
         self.run(move |store| {
             let decoded = Metainfo::decode(&metainfo)?;
             let info = &decoded.info;
             let entry = Entry {
                 name: name.as_str().to_owned(),
+                version: 0,
+                versions: 0,
                 hashes: info.hashes(),
                 size: info.content_len(),
                 files: info.files().len() as u64,
                 piece_len: info.piece_len(),
                 published: unix_now(),
+                description: String::new(),
+                tags: Vec::new(),
+                owner: None,
             };
-            store.publish(entry, &metainfo, &by)
+            let (paths, about, publisher) = (index::paths(info), &about, &publisher);
+            drop(decoded);
+            let draft = Draft { entry, metainfo: &metainfo, paths, about, publisher };
+            store.publish(draft, tell)
         })
         .await
+    }
+
+    /// Takes a name back with all its versions, or only one of them, `NAME@N`. `None` when there is no
+    /// such. `tell` as for [`Catalogue::publish`].
+    ///
+    /// # Errors
+    /// When it is not the publisher's, or the disk fails.
+    pub async fn withdraw(
+        &self,
+        name: String,
+        publisher: Publisher,
+        tell: impl FnOnce(&Changes) + Send + 'static,
+    ) -> Result<Option<Withdrawn>, CatalogueError> {
+        self.run(move |store| store.withdraw(&name, &publisher, tell)).await
     }
 
     /// The entry of a name or hash.
@@ -219,6 +276,14 @@ impl Catalogue {
         self.run(move |store| store.fetch(&which)).await
     }
 
+    /// Every version of a name, the latest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn versions(&self, name: String) -> Result<Vec<Entry>, CatalogueError> {
+        self.run(move |store| store.versions(&name)).await
+    }
+
     /// Up to `limit` entries whose name fits `pattern`, in the order of the names' bytes, from the
     /// first one behind `after`. A pattern with `*` or `?` fits whole names, any other one parts of
     /// them; case does not matter. True means that there are more.
@@ -231,8 +296,32 @@ impl Catalogue {
         after: Option<String>,
         limit: usize,
     ) -> Result<(Vec<Entry>, bool), CatalogueError> {
-        let pattern = name::Pattern::new(pattern);
-        self.run(move |store| store.list(&pattern, after.as_deref().unwrap_or(""), limit)).await
+        let (hits, more) = self.ask(Query::names(pattern), after, limit).await?;
+        Ok((hits.into_iter().map(|hit| hit.entry).collect(), more))
+    }
+
+    /// The same for whatever has all words of `text`, each anywhere in its name, description, tags, or
+    /// the paths of its latest version. Words of one or two characters narrow nothing beside longer ones;
+    /// alone they are looked for in names and tags. A text with `*` or `?` is a pattern for whole names.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn search(
+        &self,
+        text: &str,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<Hit>, bool), CatalogueError> {
+        self.ask(Query::anywhere(text), after, limit).await
+    }
+
+    async fn ask(
+        &self,
+        query: Query,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<Hit>, bool), CatalogueError> {
+        self.run(move |store| store.search(&query, after.as_deref().unwrap_or(""), limit)).await
     }
 
     /// How many names there are.
@@ -240,15 +329,31 @@ impl Catalogue {
     /// # Errors
     /// When the database fails.
     pub async fn count(&self) -> Result<u64, CatalogueError> {
-        self.run(Store::count).await
+        Ok(self.stored().await?.names)
     }
 
-    /// The info hashes of all entries. Blocks.
+    /// How much there is of everything.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn all_hashes(&self) -> Result<Vec<InfoHashes>, CatalogueError> {
-        self.store.all_hashes()
+    pub async fn stored(&self) -> Result<Stored, CatalogueError> {
+        self.run(Store::stored).await
+    }
+
+    /// The info hashes of all versions, and how many downloads of each had ended. Blocks.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn registered(&self) -> Result<Vec<(InfoHashes, u32)>, CatalogueError> {
+        self.store.registered()
+    }
+
+    /// Notes how many downloads have ended, by the first hash of each torrent.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_completed(&self, counts: Vec<(InfoHash, u32)>) -> Result<(), CatalogueError> {
+        self.run(move |store| store.note_completed(&counts)).await
     }
 
     async fn run<T: Send + 'static>(

@@ -5,8 +5,9 @@ use crate::limits::NAME_LEN_MAX;
 /// A name that fits the rules.
 ///
 /// 1 to 255 bytes of UTF-8 without control characters and without space around it. Slashes make
-/// folders of names (`team/model`), so no part between them is empty, `.` or `..`. It looks like
-/// nothing else that can be fetched: no info hash in hex, no magnet link, no URL.
+/// folders of names (`team/model`), so no part between them is empty, `.` or `..`. None of them ends in
+/// `@` and digits or in `@latest`, which name a version. It looks like nothing else that can be
+/// fetched: no info hash in hex, no magnet link, no URL.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(String);
 
@@ -28,6 +29,11 @@ pub enum NameError {
     /// A part between slashes.
     #[error("the parts of a name between slashes cannot be empty, \".\" or \"..\"")]
     Part,
+    /// A version.
+    #[error(
+        "a name, or a part of it between slashes, cannot end in @ and a number or in @latest: these name a version"
+    )]
+    Version,
     /// An info hash.
     #[error("a name cannot look like an info hash (40 or 64 hex digits)")]
     InfoHash,
@@ -57,6 +63,9 @@ impl Name {
         if name.split('/').any(|part| matches!(part, "" | "." | "..")) && !name.contains("://") {
             return Err(NameError::Part);
         }
+        if name.split('/').any(|part| Versioned::parse(part).is_some()) {
+            return Err(NameError::Version);
+        }
         if matches!(name.len(), 40 | 64) && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(NameError::InfoHash);
         }
@@ -74,50 +83,29 @@ impl Name {
     }
 }
 
-/// What a search looks for: part of a name, or, with `*` (any characters) and `?` (any one), all of
-/// it. Case does not matter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pattern {
-    folded: Vec<char>,
+/// What names a version of an entry, wherever something is read or taken back: `NAME@3` or
+/// `NAME@latest`. What ends in neither has no version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Versioned<'a> {
+    pub(super) name: &'a str,
+    /// `None` for the latest one.
+    pub(super) number: Option<u32>,
 }
 
-impl Pattern {
-    pub(crate) fn new(pattern: &str) -> Self {
-        let mut folded: Vec<char> = pattern.chars().flat_map(char::to_lowercase).collect();
-        if !folded.iter().any(|c| matches!(c, '*' | '?')) {
-            folded.insert(0, '*');
-            folded.push('*');
-        }
-        folded.dedup_by(|a, b| *a == '*' && *b == '*');
-        Self { folded }
-    }
-
-    /// Steps at most name times pattern: after a mismatch only the last star moves on.
-    pub(crate) fn matches(&self, name: &str) -> bool {
-        let name: Vec<char> = name.chars().flat_map(char::to_lowercase).collect();
-        let (mut at, mut in_pattern) = (0, 0);
-        let mut star: Option<(usize, usize)> = None;
-        while at < name.len() {
-            match self.folded.get(in_pattern) {
-                Some('*') => {
-                    star = Some((in_pattern, at));
-                    in_pattern += 1;
-                }
-                Some(&c) if c == '?' || c == name[at] => {
-                    at += 1;
-                    in_pattern += 1;
-                }
-                Some(_) | None => {
-                    let Some((star_at, taken)) = &mut star else { return false };
-                    *taken += 1;
-                    at = *taken;
-                    in_pattern = *star_at + 1;
-                }
-            }
-        }
-        self.folded[in_pattern..].iter().all(|&c| c == '*')
+impl<'a> Versioned<'a> {
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
+        let (name, version) = text.rsplit_once('@').filter(|(_, version)| is_version(version))?;
+        // A number too large for any version has no entry, as 0.
+        let number = (version != LATEST).then(|| version.parse().unwrap_or(0));
+        Some(Self { name, number })
     }
 }
+
+fn is_version(text: &str) -> bool {
+    text == LATEST || (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+const LATEST: &str = "latest";
 
 #[cfg(test)]
 mod tests {
@@ -141,6 +129,11 @@ mod tests {
         check("/a", Err(NameError::Part));
         check("a//b", Err(NameError::Part));
         check("a/../b", Err(NameError::Part));
+        check("model@v2", Ok(()));
+        check("me@home", Ok(()));
+        check("model@2", Err(NameError::Version));
+        check("model@latest", Err(NameError::Version));
+        check("model@2/data", Err(NameError::Version));
         check(&"aB".repeat(20), Err(NameError::InfoHash));
         check(&"01".repeat(32), Err(NameError::InfoHash));
         check("MAGNET:?xt=urn", Err(NameError::Link));
@@ -148,20 +141,17 @@ mod tests {
     }
 
     #[test]
-    fn patterns_find_parts_or_all_of_a_name() {
-        let check = |pattern: &str, name: &str, expected: bool| {
-            assert_eq!(Pattern::new(pattern).matches(name), expected, "{pattern} {name}");
+    fn versions_stand_behind_the_last_at_sign() {
+        let check = |text: &str, expected: Option<(&str, Option<u32>)>| {
+            let parsed = Versioned::parse(text).map(|versioned| (versioned.name, versioned.number));
+            assert_eq!(parsed, expected, "{text}");
         };
-        check("", "anything", true);
-        check("ISO", "big.iso.zip", true);
-        check("*.iso", "big.iso.zip", false);
-        check("*.iso", "BIG.ISO", true);
-        check("b?g*", "big.iso", true);
-        check("b?g", "big.iso", false);
-        check("größe", "DIE GRÖßE", true);
-        check("x", "big", false);
-        check("*a*b", "aabab", true);
-        check(&"*a".repeat(50), &"a".repeat(255), true);
-        check(&format!("{}b", "*a".repeat(50)), &"a".repeat(255), false);
+        check("model@3", Some(("model", Some(3))));
+        check("team/model@latest", Some(("team/model", None)));
+        check("a@b@10", Some(("a@b", Some(10))));
+        check("model@99999999999", Some(("model", Some(0))));
+        for none in ["model", "model@", "model@3a", "model@v3", "model@2/path", "model@Latest"] {
+            check(none, None);
+        }
     }
 }

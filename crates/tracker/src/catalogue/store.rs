@@ -1,16 +1,22 @@
-//! The database: one connection that writes, one that reads, each used by one thread at a time.
+//! The database: one connection that writes and a few that read, each used by one thread at a time.
+//!
+//! This file reads; `publish` writes.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
-use proto::{InfoHashV1, InfoHashV2, InfoHashes};
+use parking_lot::{Mutex, MutexGuard};
+use proto::{InfoHash, InfoHashV1, InfoHashV2, InfoHashes};
 use rusqlite::types::Type;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, params};
 
-use super::name::Pattern;
-use super::{CatalogueError, Entry, Found, NameTaken, Published, Which, schema};
-use crate::limits::ENTRIES_MAX;
+use super::name::Versioned;
+use super::query::{Query, fold};
+use super::{CatalogueError, CatalogueLimits, Entry, Found, Hit, Stored, Which};
+use super::{index, schema, usage};
+use crate::access::Owner;
+use crate::limits::{CATALOGUE_READERS, MATCHES_SORTED_MAX, PATHS_SCANNED_MAX};
 
 /// Databases up to this size are checked from end to end when they are opened.
 const CHECKED_LEN_MAX: u64 = 64 << 20;
@@ -18,19 +24,31 @@ const CHECKED_LEN_MAX: u64 = 64 << 20;
 /// The database in the data folder.
 const FILE: &str = "tracker.db";
 
-/// The columns that [`entry_of`] reads.
-const COLUMNS: &str = "id, name, v1, v2, size, files, piece_len, published";
+/// Entries as [`entry_of`] reads them.
+const ENTRIES: &str = "SELECT e.id, n.name, n.owner, n.description, n.tags, n.versions,
+    e.version, e.v1, e.v2, e.size, e.files, e.piece_len, e.published
+    FROM entry e JOIN name n ON n.id = e.name_id";
 
 #[derive(Debug)]
 pub(super) struct Store {
-    writer: Mutex<Connection>,
-    reader: Mutex<Connection>,
+    pub(super) writer: Mutex<Connection>,
+    pub(super) limits: CatalogueLimits,
+    readers: Vec<Mutex<Connection>>,
+    /// Which reader to wait for when all are at work.
+    turn: AtomicUsize,
     // Locked for as long as it is open.
     _lock: File,
 }
 
+/// An entry and the number of its row.
+#[derive(Debug)]
+pub(super) struct Numbered {
+    pub(super) id: i64,
+    pub(super) entry: Entry,
+}
+
 impl Store {
-    pub(super) fn open(folder: &Path) -> Result<Self, CatalogueError> {
+    pub(super) fn open(folder: &Path, limits: CatalogueLimits) -> Result<Self, CatalogueError> {
         let disk = |what: &str, path: &Path| {
             let what = format!("{what} {}", path.display());
             move |source| CatalogueError::Disk { what, source }
@@ -42,108 +60,173 @@ impl Store {
             TryLockError::WouldBlock => CatalogueError::Locked(folder.display().to_string()),
             TryLockError::Error(source) => disk("lock", &lock_path)(source),
         })?;
-        let writer = open_database(folder)?;
+        let writer = Mutex::new(open_database(folder)?);
         let path = folder.join(FILE);
-        let shown = path.display().to_string();
         let open = || -> Result<_, CatalogueError> {
             let reader = connect(&path)?;
             reader.pragma_update(None, "query_only", true)?;
-            Ok(reader)
+            Ok(Mutex::new(reader))
         };
-        let reader = open().map_err(|error| explained(error, &shown))?;
-        Ok(Self { writer: Mutex::new(writer), reader: Mutex::new(reader), _lock: lock })
-    }
-
-    pub(super) fn publish(
-        &self,
-        entry: Entry,
-        metainfo: &[u8],
-        by: &str,
-    ) -> Result<Published, CatalogueError> {
-        let mut writer = self.writer.lock();
-        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if let Some((_, existing)) = find_in(&transaction, &Which::Name(entry.name.clone()))? {
-            return if existing.hashes == entry.hashes {
-                Ok(Published::Same(existing))
-            } else {
-                let (name, existing) = (existing.name, existing.hashes);
-                let taken = NameTaken { name, existing, offered: entry.hashes };
-                Err(CatalogueError::NameTaken(Box::new(taken)))
-            };
-        }
-        if count_in(&transaction)? >= ENTRIES_MAX {
-            return Err(CatalogueError::Full);
-        }
-        transaction
-            .prepare_cached(
-                "INSERT INTO entry (name, v1, v2, size, files, piece_len, published, published_by)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                entry.name,
-                entry.hashes.v1().map(|hash| hash.0),
-                entry.hashes.v2().map(|hash| hash.0),
-                i64::try_from(entry.size).unwrap_or(i64::MAX),
-                i64::try_from(entry.files).unwrap_or(i64::MAX),
-                entry.piece_len,
-                entry.published,
-                by,
-            ])?;
-        let id = transaction.last_insert_rowid();
-        transaction
-            .prepare_cached("INSERT INTO metainfo (entry_id, bytes) VALUES (?, ?)")?
-            .execute(params![id, metainfo])?;
-        transaction.commit()?;
-        Ok(Published::Created(entry))
+        let readers: Result<_, _> = std::iter::repeat_with(open).take(CATALOGUE_READERS).collect();
+        let readers = readers.map_err(|error| explained(error, &path.display().to_string()))?;
+        Ok(Self { writer, limits, readers, turn: AtomicUsize::new(0), _lock: lock })
     }
 
     pub(super) fn find(&self, which: &Which) -> Result<Option<Entry>, CatalogueError> {
-        Ok(find_in(&self.reader.lock(), which)?.map(|(_, entry)| entry))
+        Ok(find_in(&self.reader(), which)?.map(|found| found.entry))
     }
 
     pub(super) fn fetch(&self, which: &Which) -> Result<Option<Found>, CatalogueError> {
-        let reader = self.reader.lock();
-        let Some((id, entry)) = find_in(&reader, which)? else { return Ok(None) };
-        let metainfo = reader
-            .prepare_cached("SELECT bytes FROM metainfo WHERE entry_id = ?")?
-            .query_row([id], |row| row.get(0))?;
-        Ok(Some(Found { entry, metainfo }))
+        let mut reader = self.reader();
+        // One look at both tables: the version may be taken back meanwhile.
+        let transaction = reader.transaction()?;
+        let Some(Numbered { id, entry, .. }) = find_in(&transaction, which)? else {
+            return Ok(None);
+        };
+        Ok(Some(Found { metainfo: metainfo_of(&transaction, id)?, entry }))
     }
 
-    pub(super) fn list(
+    /// Every version of a name that is kept, the latest first.
+    pub(super) fn versions(&self, name: &str) -> Result<Vec<Entry>, CatalogueError> {
+        let reader = self.reader();
+        let sql = format!("{ENTRIES} WHERE n.name = ? ORDER BY e.version DESC");
+        let mut statement = reader.prepare_cached(&sql)?;
+        let entries = statement.query_map([name], |row| Ok(entry_of(row)?.entry))?;
+        Ok(entries.collect::<Result<_, _>>()?)
+    }
+
+    /// Names in the order of their bytes. Looks at all names at most, and at the paths of a few.
+    pub(super) fn search(
         &self,
-        pattern: &Pattern,
+        query: &Query,
         after: &str,
         limit: usize,
-    ) -> Result<(Vec<Entry>, bool), CatalogueError> {
-        let reader = self.reader.lock();
-        let sql = format!("SELECT {COLUMNS} FROM entry WHERE name > ? ORDER BY name");
-        let mut statement = reader.prepare_cached(&sql)?;
-        let mut rows = statement.query([after])?;
-        let mut entries = Vec::new();
-        while let Some(row) = rows.next()? {
-            let name = row.get_ref("name")?.as_str().map_err(|_| broken(1, "name"))?;
-            if !pattern.matches(name) {
-                continue;
+    ) -> Result<(Vec<Hit>, bool), CatalogueError> {
+        let mut reader = self.reader();
+        let transaction = reader.transaction()?;
+        let mut ids = match query.index().map(|index| index::find(&transaction, index)) {
+            None => walk(&transaction, query, (after, limit + 1), |_| true)?,
+            Some(found) => {
+                let found = found?;
+                if found.len() > MATCHES_SORTED_MAX {
+                    let is_found = |id| found.binary_search(&id).is_ok();
+                    walk(&transaction, query, (after, limit + 1), is_found)?
+                } else {
+                    sorted(&transaction, query, (after, limit + 1), &found)?
+                }
             }
-            if entries.len() == limit {
-                return Ok((entries, true));
-            }
-            entries.push(entry_of(row)?.1);
+        };
+        let more = ids.len() > limit;
+        ids.truncate(limit);
+        let sql = format!("{ENTRIES} WHERE n.id = ? AND e.id = n.latest");
+        let mut latest = transaction.prepare_cached(&sql)?;
+        let mut scanned = 0;
+        let mut hits = Vec::with_capacity(ids.len());
+        for id in ids {
+            let entry = latest.query_row([id], |row| Ok(entry_of(row)?.entry))?;
+            let paths = |scanned: &mut usize| {
+                let paths = index::paths_of(&transaction, id)?;
+                *scanned += paths.len();
+                Ok(paths)
+            };
+            hits.push(hit(query, entry, &mut scanned, paths)?);
         }
-        Ok((entries, false))
+        Ok((hits, more))
     }
 
-    pub(super) fn count(&self) -> Result<u64, CatalogueError> {
-        Ok(count_in(&self.reader.lock())?)
+    pub(super) fn stored(&self) -> Result<Stored, CatalogueError> {
+        let usage = usage::total(&self.reader())?;
+        let number = |count: i64| u64::try_from(count).unwrap_or(0);
+        Ok(Stored {
+            names: number(usage.names),
+            versions: number(usage.versions),
+            bytes: number(usage.bytes),
+        })
     }
 
-    pub(super) fn all_hashes(&self) -> Result<Vec<InfoHashes>, CatalogueError> {
-        let reader = self.reader.lock();
-        let mut statement = reader.prepare(&format!("SELECT {COLUMNS} FROM entry"))?;
-        let hashes = statement.query_map([], |row| Ok(entry_of(row)?.1.hashes))?;
-        Ok(hashes.collect::<Result<_, _>>()?)
+    /// The hashes of every version, and how many downloads have ended.
+    pub(super) fn registered(&self) -> Result<Vec<(InfoHashes, u32)>, CatalogueError> {
+        let reader = self.reader();
+        let mut statement = reader.prepare("SELECT v1, v2, completed FROM entry")?;
+        let rows = statement.query_map([], |row| Ok((hashes_of(row)?, row.get("completed")?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
+
+    /// A connection that reads: one that nobody uses, or else the next one in turn.
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        let idle = self.readers.iter().find_map(Mutex::try_lock);
+        idle.unwrap_or_else(|| {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            self.readers[turn % self.readers.len()].lock()
+        })
+    }
+}
+
+/// Ids of the names that fit, read in the order of the names.
+fn walk(
+    connection: &Connection,
+    query: &Query,
+    (after, limit): (&str, usize),
+    is_found: impl Fn(i64) -> bool,
+) -> rusqlite::Result<Vec<i64>> {
+    let sql = "SELECT id, folded FROM name INDEXED BY name_folded WHERE name > ? ORDER BY name";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([after])?;
+    let mut ids = Vec::new();
+    while ids.len() < limit {
+        let Some(row) = rows.next()? else { break };
+        let id = row.get(0)?;
+        let folded = row.get_ref(1)?.as_str().map_err(|_| broken(1, "folded name"))?;
+        if is_found(id) && query.fits(folded) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+/// The same for the few that the index has found.
+fn sorted(
+    connection: &Connection,
+    query: &Query,
+    (after, limit): (&str, usize),
+    found: &[i64],
+) -> rusqlite::Result<Vec<i64>> {
+    let sql = "SELECT name, folded FROM name WHERE id = ?";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut names: Vec<(String, i64)> = Vec::new();
+    for &id in found {
+        let mut rows = statement.query([id])?;
+        let Some(row) = rows.next()? else { continue };
+        let name = row.get_ref(0)?.as_str().map_err(|_| broken(0, "name"))?;
+        let folded = row.get_ref(1)?.as_str().map_err(|_| broken(1, "folded name"))?;
+        if name > after && query.fits(folded) {
+            names.push((name.to_owned(), id));
+        }
+    }
+    names.sort_unstable();
+    Ok(names.into_iter().take(limit).map(|(_, id)| id).collect())
+}
+
+/// Says whether it was a path that fits, and which one as long as looking is cheap.
+fn hit(
+    query: &Query,
+    entry: Entry,
+    scanned: &mut usize,
+    paths: impl FnOnce(&mut usize) -> rusqlite::Result<String>,
+) -> rusqlite::Result<Hit> {
+    let about = format!("{}\n{}\n{}", entry.name, entry.tags.join(" "), entry.description);
+    let missing = query.missing_in(&about);
+    let in_paths = !missing.is_empty();
+    let mut path = None;
+    if in_paths && *scanned < PATHS_SCANNED_MAX {
+        let lines = paths(scanned)?;
+        let fits = |line: &&str| {
+            let folded = fold(line);
+            missing.iter().any(|word| folded.contains(word))
+        };
+        path = lines.lines().find(fits).map(str::to_owned);
+    }
+    Ok(Hit { entry, in_paths, path })
 }
 
 /// Opens the tracker's database in a folder, made or brought up to date if need be. What is written
@@ -197,29 +280,65 @@ fn explained(error: CatalogueError, path: &str) -> CatalogueError {
     error
 }
 
-fn find_in(
+pub(super) fn find_in(
     connection: &Connection,
     which: &Which,
-) -> Result<Option<(i64, Entry)>, rusqlite::Error> {
+) -> Result<Option<Numbered>, rusqlite::Error> {
     match which {
-        Which::Name(name) => connection
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM entry WHERE name = ?"))?
-            .query_row([name], entry_of)
-            .optional(),
-        Which::Hash(hash) => connection
-            .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM entry WHERE v1 = ?1
-                 UNION ALL
-                 SELECT {COLUMNS} FROM entry WHERE v2 IS NOT NULL AND substr(v2, 1, 20) = ?1
-                 ORDER BY id LIMIT 1"
-            ))?
-            .query_row([hash.0], entry_of)
-            .optional(),
+        Which::Name(text) => {
+            let latest = format!("{ENTRIES} WHERE n.name = ? AND e.id = n.latest");
+            let mut latest = connection.prepare_cached(&latest)?;
+            let whole = latest.query_row([text], entry_of).optional()?;
+            // Names of earlier versions of this program may end like a version.
+            let Some(Versioned { name, number }) =
+                Versioned::parse(text).filter(|_| whole.is_none())
+            else {
+                return Ok(whole);
+            };
+            match number {
+                None => latest.query_row([name], entry_of).optional(),
+                Some(number) => version_in(connection, name, number),
+            }
+        }
+        Which::Hash(hash) => {
+            let Some(id) = first_with(connection, hash)? else { return Ok(None) };
+            connection
+                .prepare_cached(&format!("{ENTRIES} WHERE e.id = ?"))?
+                .query_row([id], entry_of)
+                .optional()
+        }
     }
 }
 
-fn count_in(connection: &Connection) -> Result<u64, rusqlite::Error> {
-    connection.prepare_cached("SELECT count(*) FROM entry")?.query_row([], |row| number(row, 0))
+/// A version of a name.
+pub(super) fn version_in(
+    connection: &Connection,
+    name: &str,
+    version: u32,
+) -> Result<Option<Numbered>, rusqlite::Error> {
+    connection
+        .prepare_cached(&format!("{ENTRIES} WHERE n.name = ? AND e.version = ?"))?
+        .query_row(params![name, version], entry_of)
+        .optional()
+}
+
+/// The first published entry that has this hash: v1, or v2 cut to 20 bytes.
+pub(super) fn first_with(
+    connection: &Connection,
+    hash: &InfoHash,
+) -> Result<Option<i64>, rusqlite::Error> {
+    let sql = "SELECT id FROM entry WHERE v1 = ?1
+               UNION ALL
+               SELECT id FROM entry WHERE v2 IS NOT NULL AND substr(v2, 1, 20) = ?1
+               ORDER BY id LIMIT 1";
+    connection.prepare_cached(sql)?.query_row([hash.0], |row| row.get(0)).optional()
+}
+
+/// The torrent file of an entry.
+pub(super) fn metainfo_of(connection: &Connection, id: i64) -> Result<Vec<u8>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT bytes FROM metainfo WHERE entry_id = ?")?
+        .query_row([id], |row| row.get(0))
 }
 
 /// Numbers are signed in SQLite; ours are never below 0.
@@ -227,19 +346,29 @@ fn number(row: &Row<'_>, column: impl rusqlite::RowIndex) -> Result<u64, rusqlit
     Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
 }
 
-fn entry_of(row: &Row<'_>) -> Result<(i64, Entry), rusqlite::Error> {
+fn hashes_of(row: &Row<'_>) -> Result<InfoHashes, rusqlite::Error> {
     let v1: Option<[u8; 20]> = row.get("v1")?;
     let v2: Option<[u8; 32]> = row.get("v2")?;
     let hashes = InfoHashes::new(v1.map(InfoHashV1), v2.map(InfoHashV2));
+    hashes.ok_or_else(|| broken(2, "no info hash"))
+}
+
+pub(super) fn entry_of(row: &Row<'_>) -> Result<Numbered, rusqlite::Error> {
+    let tags: String = row.get("tags")?;
     let entry = Entry {
         name: row.get("name")?,
-        hashes: hashes.ok_or_else(|| broken(2, "no info hash"))?,
+        version: row.get("version")?,
+        versions: row.get("versions")?,
+        hashes: hashes_of(row)?,
         size: number(row, "size")?,
         files: number(row, "files")?,
         piece_len: row.get("piece_len")?,
         published: row.get("published")?,
+        description: row.get("description")?,
+        tags: tags.split_whitespace().map(str::to_owned).collect(),
+        owner: row.get::<_, Option<String>>("owner")?.map(Owner::stored),
     };
-    Ok((row.get("id")?, entry))
+    Ok(Numbered { id: row.get("id")?, entry })
 }
 
 /// A row that the schema's own checks rule out.

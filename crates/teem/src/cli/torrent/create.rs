@@ -41,7 +41,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let name = hashing::name_of(&args.path, args.name.as_deref())?;
     let file = args.output.unwrap_or_else(|| PathBuf::from(format!("{name}.torrent")));
     let trackers = args.tracker.iter().flat_map(|tracker| match tracker {
-        TrackerRef::Teem(endpoint) => endpoint.tiers().into(),
+        TrackerRef::Teem(endpoint) => endpoint.tiers(None).into(),
         TrackerRef::Announce(url) => vec![vec![url.clone()]],
     });
     let recipe = Recipe { name, format: args.format, piece_length: args.piece_length };

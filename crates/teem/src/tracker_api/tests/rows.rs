@@ -40,7 +40,9 @@ async fn every_route_asks_for_its_scope() {
             // An open tracker denies nobody for having no token, or one of their own.
             for headers in ["", OWN_SECRET] {
                 let status = ask(headers).await;
-                assert!(![401, 403, 404, 405].contains(&status), "{name}: {status}");
+                // The name that is to be taken back is somebody else's.
+                let not_theirs = route.method == "DELETE" && status == 403;
+                assert!(not_theirs || ![401, 403, 404, 405].contains(&status), "{name}: {status}");
             }
             let reads_tokens = match route.needs {
                 Needs::Nothing | Needs::Announce => false,
