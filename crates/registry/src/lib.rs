@@ -9,11 +9,13 @@
 //! | announce, scrape, sweeping, hybrids, intake | [`Shard`] |
 //! | changes for other nodes | [`SwarmChanges`] |
 //! | peers of files by name, for protocols that know no info hash | [`Files`] |
+//! | the swarms as a file, for a restart | [`DumpWriter`], [`DumpReader`] |
 //! | every bound | [`limits`] |
 #![forbid(unsafe_code)]
 
 mod chance;
 mod client;
+mod dump;
 mod evict;
 mod feed;
 mod files;
@@ -28,10 +30,13 @@ mod time;
 
 pub use chance::HashKey;
 pub use client::ClientClass;
+pub use dump::{DumpError, DumpReader, DumpWriter, SwarmDump};
 pub use feed::{Change, Presence, SwarmChanges};
 pub use files::{FileHolders, Files, FilesError, Lives, Token, Voucher};
 pub use key::Families;
 pub use mark::Names;
 pub use peers::Role;
-pub use shard::{Caps, Departed, Displaced, PeerView, Route, Shard, Totals, Visit};
+pub use shard::{
+    Caps, Departed, Displaced, PeerView, Route, Seen, Shard, SwarmFacts, Tally, Totals, Visit, Walk,
+};
 pub use time::{Intervals, Secs};

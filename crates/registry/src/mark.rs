@@ -15,6 +15,15 @@ impl Names {
     /// Both.
     pub const BOTH: Self = Self(3);
 
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// `None` for bits that mean nothing, or none at all.
+    pub(crate) const fn from_bits(bits: u8) -> Option<Self> {
+        if matches!(bits, 1..=3) { Some(Self(bits)) } else { None }
+    }
+
     /// Any of `other` is among these.
     #[must_use]
     pub const fn overlaps(self, other: Self) -> bool {
@@ -99,7 +108,13 @@ impl Expiry {
     }
 
     pub(crate) const fn is_past(self, now: Secs) -> bool {
-        self.0.wrapping_sub((now.0 / EXPIRY_UNIT_SECS) as u16) as i16 <= 0
+        self.left(now) == 0
+    }
+
+    /// Seconds until then, to the unit; 0 when it is past.
+    pub(crate) const fn left(self, now: Secs) -> u32 {
+        let units = self.0.wrapping_sub((now.0 / EXPIRY_UNIT_SECS) as u16) as i16;
+        if units > 0 { units as u32 * EXPIRY_UNIT_SECS } else { 0 }
     }
 }
 

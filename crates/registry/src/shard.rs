@@ -5,6 +5,7 @@
 //! over the swarms.
 
 mod pins;
+mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use crate::swarm::{Count, Found, Swarm, Wish};
 use crate::time::{Intervals, Secs};
 
 pub use pins::Departed;
+pub use walk::{Seen, SwarmFacts, Tally, Walk};
 
 /// The swarms of some of the info hashes.
 #[derive(Debug)]

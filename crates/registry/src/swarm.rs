@@ -242,6 +242,20 @@ impl Swarm {
         }
     }
 
+    /// The peer at a position below the count, IPv6 after IPv4.
+    pub(crate) fn at(&self, position: usize) -> (SocketAddr, Mark, Role) {
+        match (position.checked_sub(self.v4.len()), &self.v6) {
+            (Some(position), Some(set)) => {
+                let (key, mark, role) = set.at(position);
+                (addr_of(&key), mark, role)
+            }
+            (None | Some(_), _) => {
+                let (key, mark, role) = self.v4.at(position);
+                (addr_of(&key), mark, role)
+            }
+        }
+    }
+
     /// Every peer, for moving a swarm into another.
     pub(crate) fn into_peers(self) -> impl Iterator<Item = (PeerKey, Mark, Role)> {
         let v6 = self.v6.unwrap_or_default();
