@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use serde::Serialize;
 use tracker::{
-    Caps, CatalogueLimits, Extra, Intervals, Lives, Plain, QuotaRates, Secret, Tls, TlsConfig,
-    Tracker, TrackerConfig, TrustedProxy,
+    Caps, CatalogueLimits, Export, Extra, Intervals, Lives, Plain, QuotaRates, Secret, Tls,
+    TlsConfig, Tracker, TrackerConfig, TrustedProxy,
 };
 
 use crate::cli::Context;
@@ -37,6 +37,10 @@ pub(crate) struct Serve {
     pub(crate) admin: Extra,
     /// Further names that browsers and scripts may call that port by.
     pub(crate) admin_hosts: Vec<String>,
+    /// Peers outlive a restart.
+    pub(crate) keep_peers: bool,
+    /// Where the counts of all torrents go.
+    pub(crate) export: Option<Export>,
     /// Whether others find it by themselves.
     pub(crate) lan: Lan,
     /// Only who has a token may do anything.
@@ -109,6 +113,8 @@ impl Hosted {
             tls: serve.tls,
             proxies: serve.proxies,
             catalogue: serve.catalogue,
+            keep_peers: serve.keep_peers,
+            export: serve.export,
         };
         let hosts = AdminHosts::new(own_host_names().chain(serve.admin_hosts));
         let routers = |shared| tracker_api::routers(shared, hosts);

@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -33,6 +34,7 @@ use tower::ServiceExt as _;
 
 use crate::accept::{ConnectionCounters, Gate};
 use crate::access::{Access, Passkey};
+use crate::latency::Latencies;
 use crate::limits::{
     HTTP_CONNECTION_LIFE_MAX, HTTP_CONNECTIONS_MAX, HTTP_HEAD_LEN_MAX, HTTP_HEAD_TIMEOUT,
     HTTP_STOP_TIMEOUT,
@@ -81,6 +83,7 @@ pub(crate) struct HttpShared {
     pub(crate) access: Arc<Access>,
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) counters: Arc<HttpCounters>,
+    pub(crate) latencies: Arc<Latencies>,
     pub(crate) router: Router,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) gate: Gate,
@@ -94,6 +97,7 @@ impl HttpShared {
             access: Arc::clone(&shared.access),
             quotas: Arc::clone(&shared.quotas),
             counters: Arc::clone(&shared.http),
+            latencies: Arc::clone(&shared.latencies),
             router,
             tls: shared.tls.clone(),
             gate: Gate::new(HTTP_CONNECTIONS_MAX, stop),
@@ -229,7 +233,10 @@ async fn answer(
     {
         return Ok(refuse(&shared, &denied.refusal()));
     }
-    Ok(respond(query, ends, &shared))
+    let start = Instant::now();
+    let response = respond(query, ends, &shared);
+    shared.latencies.http_announce.since(start);
+    Ok(response)
 }
 
 fn announce(query: &str, ends: Connection, shared: &HttpShared) -> Response<Body> {

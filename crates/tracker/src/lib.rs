@@ -11,8 +11,11 @@ mod admin;
 mod catalogue;
 mod completed;
 mod connection_id;
+mod export;
 mod http;
 mod json;
+mod keep;
+mod latency;
 pub mod limits;
 mod proxy;
 mod quota;
@@ -32,13 +35,17 @@ pub use catalogue::{
     Hit, Name, NameError, NameTaken, NamedFile, PieceHashes, Publication, Published, Publisher,
     Stored, Which, Withdrawn,
 };
+pub use export::Export;
 pub use http::{Connection, HttpCounters};
 pub use json::JsonCounters;
+pub use latency::{Distribution, Histogram, Latencies};
 pub use proxy::{Network, TrustedProxy, forwarded_host};
 pub use server::{Extra, Listener, Protocol, Routers, Shared, StartError, Tracker, TrackerConfig};
-pub use swarms::{Asker, Swarms};
+pub use swarms::{Asker, Cursor, Overview, Swarms};
 pub use tls::{CertificateError, CertificateSource, Plain, Reloaded, Tls, TlsConfig, TlsCounters};
 pub use udp::UdpCounters;
 
 pub use quota::QuotaRates;
-pub use registry::{Caps, Intervals, Lives, Names, PeerView, Role};
+pub use registry::{
+    Caps, ClientClass, Intervals, Lives, Names, PeerView, Role, SwarmFacts, Tally, Totals,
+};

@@ -50,6 +50,9 @@ pub(crate) const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the certificate's files are looked at: two questions to the file system.
 pub(crate) const TLS_LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// How often the peers are written for the next start: a tracker that is killed loses what is newer.
+pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(5 * 60);
+
 /// JSON connections at once. Each costs 32 KiB at most, but for those with long requests.
 pub(crate) const JSON_CONNECTIONS_MAX: usize = 8_192;
 

@@ -20,8 +20,11 @@ use crate::catalogue::{
 };
 use crate::completed::Completed;
 use crate::connection_id::ConnectionIds;
+use crate::export::{self, Export};
 use crate::http::{self, HttpCounters, HttpShared};
 use crate::json::{self, JsonCounters, JsonShared};
+use crate::keep;
+use crate::latency::Latencies;
 use crate::limits::SWEEP_EVERY;
 use crate::proxy::{Proxies, TrustedProxy};
 use crate::quota::{QuotaRates, Quotas};
@@ -67,6 +70,10 @@ pub struct TrackerConfig {
     pub tls: Option<TlsConfig>,
     /// Whose word about a client's address is believed.
     pub proxies: Vec<TrustedProxy>,
+    /// Peers outlive a restart.
+    pub keep_peers: bool,
+    /// Where the counts of all torrents go.
+    pub export: Option<Export>,
 }
 
 /// What answers everything over HTTP but announces, scrapes and `/health`.
@@ -207,6 +214,8 @@ pub struct Shared {
     pub json: JsonCounters,
     /// What the port of the operator has done.
     pub admin: AdminCounters,
+    /// How long things take.
+    pub latencies: Arc<Latencies>,
     started: Instant,
 }
 
@@ -256,6 +265,8 @@ pub struct Tracker {
     completed: Arc<Completed>,
     left_out: Vec<StartError>,
     first_admin: Option<Secret>,
+    /// Where the peers are kept for the next start.
+    kept: Option<PathBuf>,
     stop: DropGuard,
 }
 
@@ -272,7 +283,9 @@ impl Tracker {
         let mut left_out = Vec::new();
         let sockets = Sockets::bind(&config, &mut left_out)?;
         let swarms = Arc::new(Swarms::new(config.intervals, config.caps));
-        let TrackerConfig { data_dir: folder, private, tls, catalogue: limits, .. } = config;
+        let (folder, limits) = (config.data_dir.clone(), config.catalogue);
+        let (private, tls) = (config.private, config.tls);
+        let latencies = Arc::<Latencies>::default();
         let opened = tokio::task::spawn_blocking(move || {
             let state = open_state(&folder, private, limits)?;
             Ok::<_, StartError>((state, open_tls(&folder, tls.as_ref())?))
@@ -283,27 +296,43 @@ impl Tracker {
             swarms.register(hashes);
             swarms.restore_completed(hashes, *completed);
         }
+        let kept = config.keep_peers.then_some(config.data_dir);
+        if let Some(folder) = kept.clone() {
+            let swarms = Arc::clone(&swarms);
+            let loaded = tokio::task::spawn_blocking(move || keep::load(&folder, &swarms));
+            loaded.await.map_err(|_| CatalogueError::Closed)?;
+        }
         let shared = Arc::new(Shared {
             name: config.name,
             access: Arc::new(access),
             swarms,
             quotas: Arc::new(Quotas::new(config.quotas, rand::random())),
             lives: config.lives,
-            catalogue,
+            catalogue: catalogue.measured(Arc::clone(&latencies)),
             tls,
             listeners: sockets.listeners(),
             udp: Arc::default(),
             http: Arc::default(),
             json: JsonCounters::default(),
             admin: AdminCounters::default(),
+            latencies,
             started: Instant::now(),
         });
         let routers = routers(Arc::clone(&shared));
-        Self::serve(shared, sockets, routers).map(|running| Self {
-            left_out,
-            first_admin,
-            ..running
-        })
+        let running = Self::serve(shared, sockets, routers)?;
+        running.write_now_and_then(kept.clone(), config.export);
+        Ok(Self { left_out, first_admin, kept, ..running })
+    }
+
+    /// Starts writing the files that follow the swarms.
+    fn write_now_and_then(&self, kept: Option<PathBuf>, export: Option<Export>) {
+        let (tasks, stop) = (&self.http.tasks, self.http.gate.stop());
+        if let Some(folder) = kept {
+            tasks.spawn(keep::keep(folder, Arc::clone(&self.shared.swarms), stop.clone()));
+        }
+        if let Some(export) = export {
+            tasks.spawn(export::keep(export, Arc::clone(&self.shared.swarms), stop.clone()));
+        }
     }
 
     /// Starts every thread and task.
@@ -338,8 +367,8 @@ impl Tracker {
             admin.tasks.spawn(admin::serve(listener, Arc::clone(&admin)));
         }
         let completed = Completed::start(&shared, &http.tasks, stop.clone());
-        let (left_out, first_admin, stop) = (Vec::new(), None, stop.drop_guard());
-        Ok(Self { shared, udp, http, json, admin, completed, left_out, first_admin, stop })
+        let (left_out, first_admin, kept, stop) = (Vec::new(), None, None, stop.drop_guard());
+        Ok(Self { shared, udp, http, json, admin, completed, left_out, first_admin, kept, stop })
     }
 
     /// What the servers share.
@@ -382,6 +411,9 @@ impl Tracker {
         self.admin.tasks.wait().await;
         // Nobody announces any more.
         self.completed.flush(&self.shared).await;
+        if let Some(folder) = self.kept {
+            keep::save_apart(folder, Arc::clone(&self.shared.swarms)).await;
+        }
     }
 }
 

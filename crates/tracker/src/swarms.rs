@@ -1,5 +1,7 @@
 //! The registry's shards, each behind a short lock, and the coarse clock that they share.
 
+mod walk;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -13,6 +15,8 @@ use registry::{
 };
 
 use crate::limits::{SHARDS, SWEEP_STEP};
+
+pub use walk::{Cursor, Overview};
 
 /// All swarms of the tracker. Every protocol asks here, so an info hash is one swarm for all of them.
 #[derive(Debug)]

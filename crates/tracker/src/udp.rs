@@ -10,6 +10,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use proto::tracker::udp::{
     ConnectionId, Family, Request, encode_announced, encode_connected, encode_refused,
@@ -22,6 +23,7 @@ use sys::datagrams::{self, Batch};
 
 use crate::access::{Access, Denied, Passkey};
 use crate::connection_id::ConnectionIds;
+use crate::latency::Latencies;
 use crate::limits::{
     UDP_BATCH, UDP_PEERS_V4_MAX, UDP_PEERS_V6_MAX, UDP_RECEIVE_BUFFER, UDP_THREADS_MAX, UDP_WAIT,
 };
@@ -100,6 +102,7 @@ pub(crate) struct UdpShared {
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) ids: ConnectionIds,
     pub(crate) counters: Arc<UdpCounters>,
+    pub(crate) latencies: Arc<Latencies>,
 }
 
 impl UdpShared {
@@ -110,6 +113,7 @@ impl UdpShared {
             quotas: Arc::clone(&shared.quotas),
             ids,
             counters: Arc::clone(&shared.udp),
+            latencies: Arc::clone(&shared.latencies),
         }
     }
 }
@@ -209,6 +213,7 @@ impl Worker {
                     continue;
                 }
             };
+            let start = Instant::now();
             let now = self.shared.swarms.tick();
             let mut answers = 0;
             for place in 0..count {
@@ -226,6 +231,7 @@ impl Worker {
             self.tally.flush(counters);
             counters.received.fetch_add(count as u64, Ordering::Relaxed);
             let sent = batch.send(socket).unwrap_or(0) as u64;
+            self.shared.latencies.udp_batch.since(start);
             counters.unsent.fetch_add(answers.saturating_sub(sent), Ordering::Relaxed);
         }
     }
@@ -351,6 +357,7 @@ mod tests {
             quotas: Arc::new(Quotas::new(QuotaRates::default(), [1; 16])),
             ids: ConnectionIds::new([9; 16]),
             counters: Arc::default(),
+            latencies: Arc::default(),
         });
         let server = Some(UdpServer::start(sockets, &shared).unwrap());
         Server { server, shared, addr }

@@ -144,7 +144,7 @@ impl Shard {
     /// Notes what was known before a restart: a peer that has been heard since stays as it is.
     pub fn restore(&mut self, now: Secs, swarm: InfoHash, completed: u32, peers: &[Presence]) {
         let Some(at) = self.find_or_create(now, swarm) else { return };
-        self.swarms[at].completed = self.swarms[at].completed.max(completed);
+        self.restore_completed(&swarm, completed);
         for presence in peers {
             let peer = PeerKey::new(presence.peer);
             if self.swarms[at].find(&self.hasher, &peer).is_some() {
@@ -197,10 +197,11 @@ mod tests {
 
     use super::*;
     use crate::chance::HashKey;
+    use crate::shard::Caps;
     use crate::time::Intervals;
 
     fn shard() -> Shard {
-        Shard::new(HashKey::new([3; 16]), Intervals::default())
+        Shard::new(HashKey::new([3; 16]), Intervals::default(), Caps::default())
     }
 
     fn presence(number: u16) -> Presence {

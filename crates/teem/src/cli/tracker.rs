@@ -1,11 +1,11 @@
 //! `teem tracker`: the meeting point alone.
 
 use std::net::Ipv4Addr;
-
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use tracker::{Caps, CatalogueLimits, Extra, Intervals, Lives, QuotaRates, Secret};
+use tracker::{Caps, CatalogueLimits, Export, Extra, Intervals, Lives, QuotaRates, Secret};
 
 use super::Context;
 use super::tls::TlsArgs;
@@ -88,6 +88,18 @@ pub(super) struct ServerArgs {
         value_parser = clap::value_parser!(u8).range(1..=100)
     )]
     catalogue_share: u8,
+    /// Know the peers again after a restart
+    #[arg(long, env = "TEEM_KEEP_PEERS", value_parser = FalseyValueParser::new())]
+    keep_peers: bool,
+    /// Write the counts of all torrents to this file, as bencoded scrape
+    #[arg(long, env = "TEEM_SCRAPE_EXPORT", value_name = "FILE")]
+    scrape_export: Option<PathBuf>,
+    /// Seconds between two writings of that file
+    #[arg(
+        long, env = "TEEM_SCRAPE_EXPORT_EVERY", value_name = "SECONDS", default_value = "3600",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    scrape_export_every: u64,
     /// Let others find this tracker on the local network
     #[arg(long, env = "TEEM_LAN", value_name = "on|off", default_value = "on")]
     lan: Lan,
@@ -126,6 +138,8 @@ impl ServerArgs {
             json: self.json(),
             admin: self.admin(),
             admin_hosts: self.admin_host.clone(),
+            keep_peers: self.keep_peers,
+            export: self.export(),
             lan: self.lan,
             private: false,
             intervals: self.intervals(),
@@ -165,6 +179,11 @@ impl ServerArgs {
 }
 
 impl ServerArgs {
+    fn export(&self) -> Option<Export> {
+        let every = Duration::from_secs(self.scrape_export_every);
+        self.scrape_export.clone().map(|file| Export { file, every })
+    }
+
     fn admin(&self) -> Extra {
         match &self.admin_listen {
             Some(ExtraListen::Off) => Extra::default(),

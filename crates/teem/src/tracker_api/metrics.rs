@@ -1,86 +1,105 @@
-//! `/metrics`: the counters in the text format of Prometheus.
+//! `/metrics`: what the tracker has done and how it stands, for Prometheus.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tracker::{CatalogueError, Shared};
+use tracker::{CatalogueError, ConnectionCounters, Shared};
 
-/// All counters and gauges, a few lines each.
+use super::exposition::Exposition;
+
+/// The whole page.
 pub(super) async fn render(shared: &Shared) -> Result<String, CatalogueError> {
-    let mut text = String::with_capacity(4_096);
-    let totals = shared.swarms.totals();
+    let mut page = Exposition::default();
+    let version = env!("CARGO_PKG_VERSION");
+    page.info("teem_build_info", "The program.", &[("version", version)]);
     let stored = shared.catalogue.stored().await?;
-    let (udp, http, json) = (&shared.udp, &shared.http, &shared.json);
-    let gauges = [
-        ("teem_uptime_seconds", "Time since the start.", shared.uptime().as_secs()),
-        ("teem_torrents", "Names in the catalogue.", stored.names),
-        ("teem_versions", "Versions of all names.", stored.versions),
-        ("teem_catalogue_bytes", "Torrent files and their index, about.", stored.bytes),
-        ("teem_swarms", "Swarms with at least one peer.", totals.swarms as u64),
-        ("teem_peers", "Peers of all swarms.", totals.peers as u64),
-        ("teem_seeders", "Peers that have all of their content.", totals.seeders as u64),
-    ];
-    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let counters = [
-        ("teem_completed_total", "Downloads that ended.", totals.completed),
-        ("teem_unnoted_total", "Announces not noted, for lack of room.", totals.refused),
-        ("teem_evicted_total", "Swarms and peers dropped to make room.", totals.evicted),
-        ("teem_udp_packets_total", "UDP packets received.", read(&udp.received)),
-        ("teem_udp_connects_total", "UDP connection ids handed out.", read(&udp.connects)),
-        ("teem_udp_announces_total", "UDP announces answered.", read(&udp.announces)),
-        ("teem_udp_scrapes_total", "UDP scrapes answered.", read(&udp.scrapes)),
-        ("teem_udp_refused_total", "UDP announces and scrapes refused.", read(&udp.refused)),
-        ("teem_udp_limited_total", "UDP requests over a network's quota.", read(&udp.limited)),
-        ("teem_udp_bad_ids_total", "UDP requests without a good id.", read(&udp.bad_ids)),
-        ("teem_udp_malformed_total", "UDP packets that are no request.", read(&udp.malformed)),
-        ("teem_udp_unsent_total", "UDP answers that were not taken.", read(&udp.unsent)),
-        (
-            "teem_http_connections_total",
-            "HTTP connections accepted.",
-            read(&http.connections.accepted),
-        ),
-        (
-            "teem_http_turned_away_total",
-            "HTTP connections too many.",
-            read(&http.connections.turned_away),
-        ),
-        ("teem_http_requests_total", "HTTP requests of any kind.", read(&http.requests)),
-        ("teem_http_announces_total", "HTTP announces answered.", read(&http.announces)),
-        ("teem_http_scrapes_total", "HTTP scrapes answered.", read(&http.scrapes)),
-        ("teem_http_refused_total", "HTTP announces and scrapes refused.", read(&http.refused)),
-        ("teem_http_limited_total", "HTTP requests over a network's quota.", read(&http.limited)),
-        (
-            "teem_json_connections_total",
-            "JSON connections accepted.",
-            read(&json.connections.accepted),
-        ),
-        (
-            "teem_json_turned_away_total",
-            "JSON connections too many.",
-            read(&json.connections.turned_away),
-        ),
-        ("teem_json_requests_total", "JSON requests answered.", read(&json.requests)),
-        ("teem_json_refused_total", "JSON requests answered with an error.", read(&json.refused)),
-    ];
-    let tls = tls(shared);
-    let all = [("gauge", &gauges[..]), ("counter", &counters[..]), ("counter", &tls[..])];
-    for (kind, values) in all {
-        for (name, help, value) in values {
-            // Writing to a string cannot fail.
-            _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
-        }
+    page.gauge("teem_uptime_seconds", "Time since the start.", shared.uptime().as_secs());
+    page.gauge("teem_torrents", "Names in the catalogue.", stored.names);
+    page.gauge("teem_versions", "Versions of all names.", stored.versions);
+    page.gauge("teem_catalogue_bytes", "Torrent files and their index, about.", stored.bytes);
+    if let Some(bytes) = resident_bytes() {
+        page.gauge("process_resident_memory_bytes", "Memory of the process.", bytes);
     }
-    Ok(text)
+    swarms(&mut page, shared);
+    connections(&mut page, "http", &shared.http.connections);
+    connections(&mut page, "json", &shared.json.connections);
+    connections(&mut page, "admin", &shared.admin.connections);
+    requests(&mut page, shared);
+    tls(&mut page, shared);
+    let (of, latencies) = ("in seconds.", &shared.latencies);
+    for (name, help, histogram) in [
+        ("teem_udp_batch_seconds", "A batch of UDP packets, to its answers,", &latencies.udp_batch),
+        (
+            "teem_http_announce_seconds",
+            "An announce or scrape over HTTP,",
+            &latencies.http_announce,
+        ),
+        ("teem_json_request_seconds", "A JSON request,", &latencies.json_request),
+        ("teem_catalogue_seconds", "An operation of the catalogue,", &latencies.catalogue),
+    ] {
+        page.histogram(name, &format!("{help} {of}"), &histogram.distribution());
+    }
+    Ok(page.finish())
+}
+
+fn swarms(page: &mut Exposition, shared: &Shared) {
+    let totals = shared.swarms.totals();
+    page.gauge("teem_swarms", "Swarms with at least one peer.", totals.swarms);
+    page.gauge("teem_peers", "Peers of all swarms.", totals.peers);
+    page.gauge("teem_seeders", "Peers that have all of their content.", totals.seeders);
+    page.counter("teem_completed_total", "Downloads that ended.", totals.completed);
+    page.counter("teem_evicted_total", "Swarms and peers dropped to make room.", totals.evicted);
+    page.counter("teem_unnoted_total", "Announces not noted, for lack of room.", totals.refused);
+}
+
+fn connections(page: &mut Exposition, protocol: &str, counters: &ConnectionCounters) {
+    let name = |what: &str| format!("teem_{protocol}_{what}");
+    page.counter(&name("connections_total"), "Connections accepted.", read(&counters.accepted));
+    page.counter(&name("turned_away_total"), "Connections too many.", read(&counters.turned_away));
+    page.gauge(&name("connections_open"), "Connections open now.", counters.open());
+}
+
+fn requests(page: &mut Exposition, shared: &Shared) {
+    let (udp, http, json) = (&shared.udp, &shared.http, &shared.json);
+    for (name, help, counter) in [
+        ("teem_udp_packets_total", "UDP packets received.", &udp.received),
+        ("teem_udp_connects_total", "UDP connection ids handed out.", &udp.connects),
+        ("teem_udp_announces_total", "UDP announces answered.", &udp.announces),
+        ("teem_udp_scrapes_total", "UDP scrapes answered.", &udp.scrapes),
+        ("teem_udp_refused_total", "UDP announces and scrapes refused.", &udp.refused),
+        ("teem_udp_limited_total", "UDP requests over a network's quota.", &udp.limited),
+        ("teem_udp_bad_ids_total", "UDP requests without a good id.", &udp.bad_ids),
+        ("teem_udp_malformed_total", "UDP packets that are no request.", &udp.malformed),
+        ("teem_udp_unsent_total", "UDP answers that were not taken.", &udp.unsent),
+        ("teem_http_requests_total", "HTTP requests of any kind.", &http.requests),
+        ("teem_http_announces_total", "HTTP announces answered.", &http.announces),
+        ("teem_http_scrapes_total", "HTTP scrapes answered.", &http.scrapes),
+        ("teem_http_refused_total", "HTTP announces and scrapes refused.", &http.refused),
+        ("teem_http_limited_total", "HTTP requests over a network's quota.", &http.limited),
+        ("teem_json_requests_total", "JSON requests answered.", &json.requests),
+        ("teem_json_refused_total", "JSON requests answered with an error.", &json.refused),
+        ("teem_admin_requests_total", "Requests of the operator.", &shared.admin.requests),
+    ] {
+        page.counter(name, help, read(counter));
+    }
 }
 
 /// What TLS has done, where it is spoken.
-fn tls(shared: &Shared) -> Vec<(&'static str, &'static str, u64)> {
-    let Some(tls) = &shared.tls else { return Vec::new() };
+fn tls(page: &mut Exposition, shared: &Shared) {
+    let Some(tls) = &shared.tls else { return };
     let counters = tls.counters();
-    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    vec![
-        ("teem_tls_handshakes_total", "TLS handshakes done.", read(&counters.handshakes)),
-        ("teem_tls_resumed_total", "Of these, taken up from a ticket.", read(&counters.resumed)),
-        ("teem_tls_failures_total", "TLS handshakes that failed.", read(&counters.failures)),
-    ]
+    page.counter("teem_tls_handshakes_total", "TLS handshakes done.", read(&counters.handshakes));
+    page.counter("teem_tls_resumed_total", "Of these, from a ticket.", read(&counters.resumed));
+    page.counter("teem_tls_failures_total", "TLS handshakes failed.", read(&counters.failures));
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// Memory of this process, where the system tells it.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
 }

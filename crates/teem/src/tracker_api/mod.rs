@@ -12,13 +12,17 @@ mod admin_host;
 mod caller;
 mod convert;
 pub(crate) mod dto;
+mod exposition;
 mod hosts;
 mod metrics;
 mod openapi;
+mod page;
 mod publishing;
 mod refusal;
 #[expect(unused_qualifications, reason = "the code that describes the parameters is not ours")]
 mod routes;
+#[expect(unused_qualifications, reason = "the code that describes the parameters is not ours")]
+pub(crate) mod statistics;
 mod table;
 mod tokens;
 

@@ -6,7 +6,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use utoipa::OpenApi;
 
-use super::{admin, publishing, routes, tokens};
+use super::{admin, page, publishing, routes, statistics, tokens};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,8 +24,9 @@ use super::{admin, publishing, routes, tokens};
     ),
     paths(
         routes::list, routes::show, publishing::publish, publishing::unpublish, routes::torrent,
-        routes::magnet, routes::status, show, admin::show_metrics, tokens::list, tokens::create,
-        tokens::revoke,
+        routes::magnet, routes::status, show, page::show, page::style, statistics::overall,
+        statistics::torrents, statistics::one_torrent, admin::show_metrics, tokens::list,
+        tokens::create, tokens::revoke,
     )
 )]
 struct Document;

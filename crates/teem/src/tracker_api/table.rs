@@ -6,17 +6,18 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::{Extension, Router};
 use tracker::{Routers, Shared};
 
 use super::admin_host::{self, AdminHosts};
 use super::dto::RefusalCode;
 use super::refusal::Refused;
-use super::{admin, openapi, publishing, routes, tokens};
+use super::statistics::{self, LastOverview};
+use super::{admin, openapi, page, publishing, routes, tokens};
 
 /// One route.
 #[cfg_attr(not(test), expect(dead_code, reason = "the handlers hold it; the tests compare"))]
@@ -120,6 +121,15 @@ pub(super) const ROUTES: &[Route] = {
         }),
         Route::new(Public, "GET", "/api/v1/status", Needs::Read, || get(routes::status)),
         Route::new(Both, "GET", "/api/v1/openapi.json", Needs::Nothing, || get(openapi::show)),
+        Route::new(Admin, "GET", "/", Needs::Admin, || get(page::show)),
+        Route::new(Admin, "GET", "/style.css", Needs::Nothing, || get(page::style)),
+        Route::new(Admin, "GET", "/api/v1/statistics", Needs::Admin, || get(statistics::overall)),
+        Route::new(Admin, "GET", "/api/v1/statistics/torrents", Needs::Admin, || {
+            get(statistics::torrents)
+        }),
+        Route::new(Admin, "GET", "/api/v1/statistics/torrents/{hash}", Needs::Admin, || {
+            get(statistics::one_torrent)
+        }),
         Route::new(Admin, "GET", "/metrics", Needs::Admin, || get(admin::show_metrics)),
         Route::new(Admin, "GET", "/api/v1/tokens", Needs::Admin, || get(tokens::list)),
         Route::new(Admin, "POST", "/api/v1/tokens", Needs::Admin, || post(tokens::create)),
@@ -132,6 +142,7 @@ pub(crate) fn routers(shared: Arc<Shared>, hosts: AdminHosts) -> Routers {
     let public = router(At::Public).with_state(Arc::clone(&shared));
     let admin = router(At::Admin)
         .with_state(shared)
+        .layer(Extension(Arc::<LastOverview>::default()))
         .layer(middleware::from_fn_with_state(hosts, admin_host::check));
     Routers { public, admin }
 }

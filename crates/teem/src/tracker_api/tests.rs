@@ -16,6 +16,7 @@ use tracker::{Intervals, Tracker, TrackerConfig};
 mod rows;
 
 use super::dto::{EntryWithPeers, Page, Published, Refusal, RefusalCode, Status, Unpublished};
+use super::statistics::{Client, Statistics, TorrentByClient, TorrentPage};
 
 struct Reply {
     status: u16,
@@ -56,6 +57,8 @@ async fn start_with(folder: &TempDir, listen: &str, private: bool) -> Server {
         intervals: Intervals::default(),
         lives: tracker::Lives::default(),
         json: tracker::Extra::default(),
+        keep_peers: false,
+        export: None,
         admin: tracker::Extra { listen: vec!["127.0.0.1:0".parse().unwrap()], required: true },
         tls: None,
         proxies: Vec::new(),
@@ -339,7 +342,9 @@ async fn catalogue_is_searched_and_survives_a_restart() {
     assert_eq!((status.name.as_str(), status.torrents, status.listeners.len()), ("here", 3, 2));
     assert_eq!(server.get("/health").await.text(), "ok\n");
     let metrics = server.operator("/metrics").await;
-    assert!(metrics.text().contains("\nteem_torrents 3\n"), "{}", metrics.text());
+    let samples = super::exposition::check(metrics.text());
+    assert_eq!((samples["teem_torrents"], samples["teem_admin_connections_open"]), (3.0, 1.0));
+    assert!(samples["teem_catalogue_seconds_count"] >= 2.0, "{}", metrics.text());
     server.tracker.stop().await;
 }
 
@@ -400,4 +405,37 @@ async fn pipelined_requests_are_answered_in_order() {
     let statuses: Vec<&str> =
         text.match_indices("HTTP/1.1 ").map(|(at, _)| &text[at + 9..at + 12]).collect();
     assert_eq!(statuses, ["200", "200", "404"]);
+}
+
+#[tokio::test]
+async fn statistics_tell_clients_and_counts_but_no_address() {
+    let folder = TempDir::new().unwrap();
+    let server = start(&folder).await;
+    server.send("PUT", "/api/v1/catalogue/big%3Cb%3E", &torrent(1)).await;
+    let hash = hash_of(&torrent(1));
+    server.announce(hash, 7001, 0, "").await;
+    server.announce(hash, 7002, 5, "").await;
+    let all: Statistics = server.operator("/api/v1/statistics").await.json();
+    assert_eq!((all.torrents, all.swarms, all.peers, all.seeders), (1, 1, 2, 1));
+    let client = |client: &Client| (client.client.clone(), client.seeders_v4, client.leechers_v4);
+    let expected = [("Teem".to_owned(), 1, 1)];
+    assert_eq!(all.clients.iter().map(client).collect::<Vec<_>>(), expected);
+    assert_eq!(all.largest[0].info_hash, hash.to_string());
+    let page: TorrentPage = server.operator("/api/v1/statistics/torrents?limit=1").await.json();
+    assert_eq!(page.torrents, all.largest);
+    let path = format!("/api/v1/statistics/torrents/{hash}");
+    let reply = server.operator(&path).await;
+    assert!(!reply.text().contains("127.0.0.1"), "{}", reply.text());
+    let one: TorrentByClient = reply.json();
+    assert_eq!((one.torrent.leechers, one.clients.len()), (1, 1));
+    for (path, status) in [
+        ("/api/v1/statistics/torrents/xyz", 400),
+        ("/api/v1/statistics/torrents?cursor=x", 400),
+        (&format!("/api/v1/statistics/torrents/{}", "ab".repeat(20)), 404),
+    ] {
+        assert_eq!(server.operator(path).await.status, status, "{path}");
+    }
+    let page = server.operator("/").await;
+    assert!(page.head.contains("content-security-policy: default-src 'none'"), "{}", page.head);
+    assert!(page.text().contains("big&lt;b&gt;") && !page.text().contains("<script"));
 }

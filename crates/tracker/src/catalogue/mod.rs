@@ -26,6 +26,7 @@ mod usage;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use proto::metainfo::Metainfo;
 use proto::{InfoHash, InfoHashes};
@@ -38,6 +39,7 @@ pub use name::{Name, NameError};
 pub use usage::{CatalogueLimits, Full};
 
 use crate::access::{Caller, Owner, Scope};
+use crate::latency::Latencies;
 use crate::limits::{CATALOGUE_OPERATIONS_MAX, METAINFO_LEN_MAX};
 use publish::Draft;
 use query::Query;
@@ -194,6 +196,7 @@ pub enum Which {
 pub struct Catalogue {
     store: Arc<Store>,
     permits: Arc<Semaphore>,
+    latencies: Arc<Latencies>,
 }
 
 impl Catalogue {
@@ -203,7 +206,15 @@ impl Catalogue {
     /// When another tracker has the folder, or the database cannot be used.
     pub fn open(folder: &Path, limits: CatalogueLimits) -> Result<Self, CatalogueError> {
         let store = Arc::new(Store::open(folder, limits)?);
-        Ok(Self { store, permits: Arc::new(Semaphore::new(CATALOGUE_OPERATIONS_MAX)) })
+        let permits = Arc::new(Semaphore::new(CATALOGUE_OPERATIONS_MAX));
+        Ok(Self { store, permits, latencies: Arc::default() })
+    }
+
+    /// Notes there how long operations take.
+    #[must_use]
+    pub fn measured(mut self, latencies: Arc<Latencies>) -> Self {
+        self.latencies = latencies;
+        self
     }
 
     /// Gives a torrent file a name, or a name the next version. Durable when it returns. The same name
@@ -360,6 +371,7 @@ impl Catalogue {
         &self,
         operation: impl FnOnce(&Store) -> Result<T, CatalogueError> + Send + 'static,
     ) -> Result<T, CatalogueError> {
+        let start = Instant::now();
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let permit = permit.map_err(|_| CatalogueError::Closed)?;
         let store = Arc::clone(&self.store);
@@ -368,7 +380,9 @@ impl Catalogue {
             drop(permit);
             result
         });
-        match task.await {
+        let ended = task.await;
+        self.latencies.catalogue.since(start);
+        match ended {
             Ok(result) => result,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(CatalogueError::Closed),

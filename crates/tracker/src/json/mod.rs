@@ -147,7 +147,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             let Some((object, goes_on)) = self.next_object().await? else { return Ok(()) };
             let (reply, broken) = match object {
-                Ok(request) => (answer::answer(&self.json, self.ip, request).await, false),
+                Ok(request) => {
+                    let start = std::time::Instant::now();
+                    let reply = answer::answer(&self.json, self.ip, request).await;
+                    self.json.shared.latencies.json_request.since(start);
+                    (reply, false)
+                }
                 Err(error) => (Reply::error(&error), error.ends_stream()),
             };
             self.answer(&reply).await?;

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 use tracker::{NewToken, Scope};
 
 use super::super::table::{At, Needs, ROUTES, Route};
-use super::{Server, start, start_with, torrent};
+use super::{Server, hash_of, start, start_with, torrent};
 
 const OWN_SECRET: &str = "Authorization: Bearer a-secret-of-my-own\r\n";
 /// What no token looks like.
@@ -16,7 +16,8 @@ const BAD: [&str; 3] = [
 
 async fn status(server: &Server, at: At, method: &str, path: &str, headers: &str) -> u16 {
     let addr = if at == At::Admin { server.admin } else { server.addr };
-    let path = path.replace("{name}", "big");
+    let hash = hash_of(&torrent(1)).to_string();
+    let path = path.replace("{name}", "big").replace("{hash}", &hash);
     let headers = format!("Host: localhost\r\n{headers}");
     server.ask(addr, (method, &path), &headers, b"").await.status
 }
@@ -59,6 +60,7 @@ async fn every_route_asks_for_its_scope() {
 async fn a_route_answers_at_its_own_addresses_and_methods_only() {
     let folder = TempDir::new().unwrap();
     let server = start(&folder).await;
+    server.send("PUT", "/api/v1/catalogue/big", &torrent(1)).await;
     for route in ROUTES {
         for at in [At::Public, At::Admin] {
             for method in ["GET", "PUT", "POST", "DELETE", "PATCH"] {
