@@ -101,7 +101,7 @@ def test_peers_outlive_a_restart_when_asked(teem):
 
 def test_counts_of_all_torrents_go_to_a_file(teem, folder):
     file = folder / "counts"
-    tracker = teem.tracker(extra=["--scrape-export", file, "--scrape-export-every", "1"])
+    tracker = teem.tracker(extra=["--scrape-export", file, "--scrape-export-every", "1s"])
     announce(tracker, HASH, 7001, 0)
     expected = b"d5:filesd20:" + HASH + b"d8:completei1e10:downloadedi0e10:incompletei0eeee"
     wait_for(lambda: file.exists() and file.read_bytes() == expected, 20, "counts", tracker)

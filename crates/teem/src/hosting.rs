@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use serde::Serialize;
 use tracker::{
-    Caps, CatalogueLimits, Export, Extra, Intervals, Lives, Plain, QuotaRates, Secret, Tls,
-    TlsConfig, Tracker, TrackerConfig, TrustedProxy,
+    Caps, CatalogueLimits, Export, Extra, Intervals, ListFiles, Lives, Plain, QuotaRates, Secret,
+    Tls, TlsConfig, Tracker, TrackerConfig, TrustedProxy,
 };
 
 use crate::cli::Context;
@@ -15,6 +15,8 @@ use crate::lan::{Advertisement, Lan};
 use crate::listen::{self, Listen};
 use crate::locate::Endpoint;
 use crate::output::Output;
+use crate::reloader::Reloader;
+use crate::signal::Hangup;
 use crate::state::{StateDir, write_whole};
 use crate::tracker_api::{self, AdminHosts};
 
@@ -24,6 +26,7 @@ pub(crate) struct Hosted {
     name: String,
     listeners: Vec<Listener>,
     advertisement: Option<Advertisement>,
+    reloader: Reloader,
 }
 
 /// Where a tracker answers.
@@ -37,6 +40,8 @@ pub(crate) struct Serve {
     pub(crate) admin: Extra,
     /// Further names that browsers and scripts may call that port by.
     pub(crate) admin_hosts: Vec<String>,
+    /// Which torrents and clients are let in.
+    pub(crate) lists: ListFiles,
     /// Peers outlive a restart.
     pub(crate) keep_peers: bool,
     /// Where the counts of all torrents go.
@@ -113,12 +118,16 @@ impl Hosted {
             tls: serve.tls,
             proxies: serve.proxies,
             catalogue: serve.catalogue,
+            lists: serve.lists,
             keep_peers: serve.keep_peers,
             export: serve.export,
         };
         let hosts = AdminHosts::new(own_host_names().chain(serve.admin_hosts));
         let routers = |shared| tracker_api::routers(shared, hosts);
+        // From here on SIGHUP does not end the program: who sends it early gets what was asked for.
+        let hangup = Hangup::watch().context("listen for SIGHUP")?;
         let tracker = Tracker::start(config, routers).await?;
+        let reloader = Reloader::start(hangup, tracker.shared(), &context.output);
         warn_of_open_administration(&tracker, context);
         for error in tracker.left_out() {
             context.output.warn(&format!("{error}; going on without it"));
@@ -133,11 +142,12 @@ impl Hosted {
             Lan::On if !listen::only_loopback(&addrs) => advertise(&name, &addrs, context),
             Lan::On | Lan::Off => None,
         };
-        Ok(Self { tracker, name, listeners, advertisement })
+        Ok(Self { tracker, name, listeners, advertisement, reloader })
     }
 
     /// Ends it in good order.
     pub(crate) async fn stop(self) {
+        drop(self.reloader);
         // Nobody should find what is about to go.
         let advertisement = self.advertisement;
         let _ = tokio::task::spawn_blocking(move || drop(advertisement)).await;

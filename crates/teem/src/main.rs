@@ -16,6 +16,7 @@ mod magnets;
 mod near;
 mod output;
 mod progress;
+mod reloader;
 mod seeding;
 mod signal;
 mod state;

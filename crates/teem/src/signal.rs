@@ -1,4 +1,5 @@
 //! Ctrl-C and SIGTERM: the first one is answered at once and ends in good order, the second forces.
+//! SIGHUP, where a command watches for it, asks it to read its files again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -78,6 +79,41 @@ impl Interrupt {
             () = self.wait() => Err(self.failure().into()),
             done = work => done,
         }
+    }
+}
+
+/// SIGHUP: what daemons are told when their files have changed. Other systems have none.
+#[derive(Debug)]
+pub(crate) struct Hangup {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+}
+
+impl Hangup {
+    /// Begins to listen, on the current runtime; from now on it does not end the process.
+    #[cfg(unix)]
+    pub(crate) fn watch() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { signal: signal(SignalKind::hangup())? })
+    }
+
+    /// Waits for the next one. Several at once may be one.
+    #[cfg(unix)]
+    pub(crate) async fn next(&mut self) {
+        if self.signal.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unnecessary_wraps, reason = "the same shape as on Unix")]
+    pub(crate) fn watch() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) async fn next(&mut self) {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -19,6 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use proto::InfoHash;
 use proto::tracker::http::{
     AnnounceQuery, decode_announce, decode_scrape, encode_announced, encode_refused, encode_scraped,
 };
@@ -39,6 +40,7 @@ use crate::limits::{
     HTTP_CONNECTION_LIFE_MAX, HTTP_CONNECTIONS_MAX, HTTP_HEAD_LEN_MAX, HTTP_HEAD_TIMEOUT,
     HTTP_STOP_TIMEOUT,
 };
+use crate::lists::Lists;
 use crate::proxy::{self, Proxies};
 use crate::quota::Quotas;
 use crate::server::Shared;
@@ -60,6 +62,8 @@ pub struct HttpCounters {
     pub refused: AtomicU64,
     /// Announces and scrapes answered with nothing, since their network asks too often.
     pub limited: AtomicU64,
+    /// Announces and scrapes answered with nothing, since a list does not let them in.
+    pub denied: AtomicU64,
 }
 
 /// The ends of the connection that a request came over: an extension of every request that reaches
@@ -81,6 +85,7 @@ pub struct Connection {
 pub(crate) struct HttpShared {
     pub(crate) swarms: Arc<Swarms>,
     pub(crate) access: Arc<Access>,
+    pub(crate) lists: Arc<Lists>,
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) counters: Arc<HttpCounters>,
     pub(crate) latencies: Arc<Latencies>,
@@ -95,6 +100,7 @@ impl HttpShared {
         Arc::new(Self {
             swarms: Arc::clone(&shared.swarms),
             access: Arc::clone(&shared.access),
+            lists: Arc::clone(&shared.lists),
             quotas: Arc::clone(&shared.quotas),
             counters: Arc::clone(&shared.http),
             latencies: Arc::clone(&shared.latencies),
@@ -255,11 +261,15 @@ fn announce(query: &str, ends: Connection, shared: &HttpShared) -> Response<Body
     };
     let mut reply = Announced::default();
     let now = shared.swarms.tick();
-    if shared.quotas.allows(now, ends.remote.ip()) {
-        shared.swarms.announce(&announce, &asker, &mut reply);
+    let HttpShared { swarms, lists, counters, .. } = shared;
+    if !shared.quotas.allows(now, ends.remote.ip()) {
+        counters.limited.fetch_add(1, Ordering::Relaxed);
+        swarms.put_off(&mut reply);
+    } else if !lists.admits_announce(swarms, &announce.info_hash, &announce.peer_id) {
+        counters.denied.fetch_add(1, Ordering::Relaxed);
+        swarms.put_off(&mut reply);
     } else {
-        shared.counters.limited.fetch_add(1, Ordering::Relaxed);
-        shared.swarms.put_off(&mut reply);
+        swarms.announce(&announce, &asker, &mut reply);
     }
     reply.external_ip = Some(ends.remote.ip());
     shared.counters.announces.fetch_add(1, Ordering::Relaxed);
@@ -276,8 +286,14 @@ fn scrape(query: &str, ends: Connection, shared: &HttpShared) -> Response<Body> 
     let now = shared.swarms.tick();
     let allowed = shared.quotas.allows(now, ends.remote.ip());
     shared.counters.limited.fetch_add(u64::from(!allowed), Ordering::Relaxed);
+    let admitted = |hash: &InfoHash| {
+        let admitted = shared.lists.admits_hash(&shared.swarms, hash);
+        shared.counters.denied.fetch_add(u64::from(!admitted), Ordering::Relaxed);
+        admitted
+    };
     let known = |hash| Some((hash, shared.swarms.scrape(&hash)?));
-    let mut swarms = hashes.into_iter().filter(|_| allowed).filter_map(known).collect();
+    let hashes = hashes.into_iter().filter(|_| allowed).filter(admitted);
+    let mut swarms = hashes.filter_map(known).collect();
     shared.counters.scrapes.fetch_add(1, Ordering::Relaxed);
     let mut body = Vec::new();
     encode_scraped(&mut body, &mut swarms);

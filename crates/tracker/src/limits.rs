@@ -50,6 +50,15 @@ pub(crate) const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the certificate's files are looked at: two questions to the file system.
 pub(crate) const TLS_LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// Info hashes on one list: 160 MiB.
+pub const LIST_HASHES_MAX: usize = 8 << 20;
+
+/// Beginnings of peer ids on one list: there are a few hundred clients.
+pub const LIST_CLIENTS_MAX: usize = 10_000;
+
+/// Bytes of a line of a list: an info hash, and a comment that says why.
+pub(crate) const LIST_LINE_LEN_MAX: usize = 1_024;
+
 /// How often the peers are written for the next start: a tracker that is killed loses what is newer.
 pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(5 * 60);
 

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use proto::InfoHashes;
@@ -26,6 +27,7 @@ use crate::json::{self, JsonCounters, JsonShared};
 use crate::keep;
 use crate::latency::Latencies;
 use crate::limits::SWEEP_EVERY;
+use crate::lists::{ListError, ListFiles, Lists};
 use crate::proxy::{Proxies, TrustedProxy};
 use crate::quota::{QuotaRates, Quotas};
 use crate::swarms::Swarms;
@@ -70,6 +72,8 @@ pub struct TrackerConfig {
     pub tls: Option<TlsConfig>,
     /// Whose word about a client's address is believed.
     pub proxies: Vec<TrustedProxy>,
+    /// Which torrents and clients are let in.
+    pub lists: ListFiles,
     /// Peers outlive a restart.
     pub keep_peers: bool,
     /// Where the counts of all torrents go.
@@ -116,6 +120,9 @@ pub enum StartError {
     /// The tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokenStoreError),
+    /// A list cannot be used.
+    #[error(transparent)]
+    List(#[from] ListError),
     /// TLS cannot be spoken.
     #[error("TLS: {0}")]
     Tls(#[from] CertificateError),
@@ -193,6 +200,10 @@ pub struct Shared {
     pub name: String,
     /// Who may do what.
     pub access: Arc<Access>,
+    /// Which torrents and clients are let in.
+    pub lists: Arc<Lists>,
+    /// Reloads that failed, since the last that did not.
+    pub(crate) reloads_failed: AtomicU64,
     /// Every swarm.
     pub swarms: Arc<Swarms>,
     /// How often each network may ask.
@@ -284,13 +295,14 @@ impl Tracker {
         let sockets = Sockets::bind(&config, &mut left_out)?;
         let swarms = Arc::new(Swarms::new(config.intervals, config.caps));
         let (folder, limits) = (config.data_dir.clone(), config.catalogue);
-        let (private, tls) = (config.private, config.tls);
+        let (private, tls, lists) = (config.private, config.tls, config.lists);
         let latencies = Arc::<Latencies>::default();
         let opened = tokio::task::spawn_blocking(move || {
+            let lists = Arc::new(Lists::open(lists)?);
             let state = open_state(&folder, private, limits)?;
-            Ok::<_, StartError>((state, open_tls(&folder, tls.as_ref())?))
+            Ok::<_, StartError>((state, open_tls(&folder, tls.as_ref())?, lists))
         });
-        let (State { catalogue, registered, access, first_admin }, tls) =
+        let (State { catalogue, registered, access, first_admin }, tls, lists) =
             opened.await.map_err(|_| CatalogueError::Closed)??;
         for (hashes, completed) in &registered {
             swarms.register(hashes);
@@ -305,10 +317,12 @@ impl Tracker {
         let shared = Arc::new(Shared {
             name: config.name,
             access: Arc::new(access),
+            lists: Arc::clone(&lists),
+            reloads_failed: AtomicU64::new(0),
             swarms,
             quotas: Arc::new(Quotas::new(config.quotas, rand::random())),
             lives: config.lives,
-            catalogue: catalogue.measured(Arc::clone(&latencies)),
+            catalogue: catalogue.measured(Arc::clone(&latencies)).behind(lists),
             tls,
             listeners: sockets.listeners(),
             udp: Arc::default(),

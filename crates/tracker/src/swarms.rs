@@ -133,6 +133,12 @@ impl Swarms {
         self.shard(&first).adopt(now, first, second, displaced);
     }
 
+    /// The other hash of a registered hybrid.
+    pub(crate) fn other_hash(&self, hash: &InfoHash) -> Option<InfoHash> {
+        let (shard, route) = self.home(hash);
+        if route.swarm == *hash { shard.second_of(hash) } else { Some(route.swarm) }
+    }
+
     /// Takes back what [`Swarms::register`] did. Peers may go on; those of a hybrid are two swarms from
     /// now on.
     pub fn unregister(&self, hashes: &proto::InfoHashes) {

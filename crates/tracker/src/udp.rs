@@ -6,12 +6,13 @@
 //! Connects and announces take no memory; a scrape takes some for its list of hashes.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use proto::InfoHash;
 use proto::tracker::udp::{
     ConnectionId, Family, Request, encode_announced, encode_connected, encode_refused,
     encode_scraped,
@@ -27,6 +28,7 @@ use crate::latency::Latencies;
 use crate::limits::{
     UDP_BATCH, UDP_PEERS_V4_MAX, UDP_PEERS_V6_MAX, UDP_RECEIVE_BUFFER, UDP_THREADS_MAX, UDP_WAIT,
 };
+use crate::lists::Lists;
 use crate::quota::Quotas;
 use crate::server::Shared;
 use crate::swarms::{Asker, Swarms};
@@ -46,6 +48,8 @@ pub struct UdpCounters {
     pub refused: AtomicU64,
     /// Announces and scrapes answered with nothing, since their network asks too often.
     pub limited: AtomicU64,
+    /// Announces and scrapes answered with nothing, since a list does not let them in.
+    pub denied: AtomicU64,
     /// Requests with a connection id that is not good: not answered.
     pub bad_ids: AtomicU64,
     /// Packets that are no request: not answered.
@@ -62,6 +66,7 @@ struct Tally {
     scrapes: u64,
     refused: u64,
     limited: u64,
+    denied: u64,
     bad_ids: u64,
     malformed: u64,
 }
@@ -69,7 +74,7 @@ struct Tally {
 impl Tally {
     /// Adds it to the counters and begins anew.
     fn flush(&mut self, counters: &UdpCounters) {
-        let Self { connects, announces, scrapes, refused, limited, bad_ids, malformed } =
+        let Self { connects, announces, scrapes, refused, limited, denied, bad_ids, malformed } =
             std::mem::take(self);
         for (counter, more) in [
             (&counters.connects, connects),
@@ -77,6 +82,7 @@ impl Tally {
             (&counters.scrapes, scrapes),
             (&counters.refused, refused),
             (&counters.limited, limited),
+            (&counters.denied, denied),
             (&counters.bad_ids, bad_ids),
             (&counters.malformed, malformed),
         ] {
@@ -99,6 +105,7 @@ pub(crate) struct UdpServer {
 pub(crate) struct UdpShared {
     pub(crate) swarms: Arc<Swarms>,
     pub(crate) access: Arc<Access>,
+    pub(crate) lists: Arc<Lists>,
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) ids: ConnectionIds,
     pub(crate) counters: Arc<UdpCounters>,
@@ -110,6 +117,7 @@ impl UdpShared {
         Self {
             swarms: Arc::clone(&shared.swarms),
             access: Arc::clone(&shared.access),
+            lists: Arc::clone(&shared.lists),
             quotas: Arc::clone(&shared.quotas),
             ids,
             counters: Arc::clone(&shared.udp),
@@ -260,18 +268,7 @@ impl Worker {
                     self.tally.refused += 1;
                     return;
                 }
-                let (families, peers_max) = match self.family {
-                    Family::V4 => (Families::V4, UDP_PEERS_V4_MAX),
-                    Family::V6 => (Families::V6, UDP_PEERS_V6_MAX),
-                };
-                let peer = SocketAddr::new(ip, announce.port);
-                let asker = Asker { peer, families, peers_max };
-                if self.shared.quotas.allows(now, ip) {
-                    self.shared.swarms.announce_at(now, &announce, &asker, &mut self.reply);
-                } else {
-                    self.tally.limited += 1;
-                    self.shared.swarms.put_off(&mut self.reply);
-                }
+                self.announce(now, SocketAddr::new(ip, announce.port), &announce);
                 encode_announced(&mut self.packet, transaction, &self.reply, self.family);
                 self.tally.announces += 1;
             }
@@ -282,18 +279,47 @@ impl Worker {
                 self.tally.refused += 1;
             }
             Ok(Request::Scrape { transaction, info_hashes, .. }) => {
-                self.counts.clear();
-                let allowed = self.shared.quotas.allows(now, ip);
-                self.tally.limited += u64::from(!allowed);
-                let counts = info_hashes
-                    .iter()
-                    .map(|hash| self.shared.swarms.scrape(hash).filter(|_| allowed));
-                self.counts.extend(counts.map(Option::unwrap_or_default));
+                self.scrape(now, ip, &info_hashes);
                 encode_scraped(&mut self.packet, transaction, &self.counts);
                 self.tally.scrapes += 1;
             }
             Err(_) => self.tally.malformed += 1,
         }
+    }
+
+    /// Leaves what an announce gets in `reply`.
+    fn announce(&mut self, now: Secs, peer: SocketAddr, announce: &Announce) {
+        let (families, peers_max) = match self.family {
+            Family::V4 => (Families::V4, UDP_PEERS_V4_MAX),
+            Family::V6 => (Families::V6, UDP_PEERS_V6_MAX),
+        };
+        let UdpShared { swarms, lists, quotas, .. } = &*self.shared;
+        if !quotas.allows(now, peer.ip()) {
+            self.tally.limited += 1;
+            swarms.put_off(&mut self.reply);
+        } else if !lists.admits_announce(swarms, &announce.info_hash, &announce.peer_id) {
+            self.tally.denied += 1;
+            swarms.put_off(&mut self.reply);
+        } else {
+            let asker = Asker { peer, families, peers_max };
+            swarms.announce_at(now, announce, &asker, &mut self.reply);
+        }
+    }
+
+    /// Leaves what a scrape gets in `counts`.
+    fn scrape(&mut self, now: Secs, ip: IpAddr, hashes: &[InfoHash]) {
+        self.counts.clear();
+        let UdpShared { swarms, lists, quotas, .. } = &*self.shared;
+        let allowed = quotas.allows(now, ip);
+        self.tally.limited += u64::from(!allowed);
+        self.counts.extend(hashes.iter().map(|hash| {
+            if !allowed {
+                return SwarmCounts::default();
+            }
+            let admitted = lists.admits_hash(swarms, hash);
+            self.tally.denied += u64::from(!admitted);
+            swarms.scrape(hash).filter(|_| admitted).unwrap_or_default()
+        }));
     }
 }
 
@@ -323,9 +349,9 @@ fn is_connect(question: &[u8]) -> bool {
 mod tests {
     use std::time::Duration;
 
+    use proto::PeerId;
     use proto::tracker::udp::{Response, TransactionId};
     use proto::tracker::{AnnounceEvent, ClaimedAddrs};
-    use proto::{InfoHash, PeerId};
     use registry::{Caps, Intervals};
 
     use super::*;
@@ -354,6 +380,7 @@ mod tests {
                 Caps { swarms: 1 << 20, peers: 1 << 20 },
             )),
             access: Arc::new(Access::open()),
+            lists: Arc::default(),
             quotas: Arc::new(Quotas::new(QuotaRates::default(), [1; 16])),
             ids: ConnectionIds::new([9; 16]),
             counters: Arc::default(),

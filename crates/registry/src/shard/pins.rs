@@ -36,6 +36,12 @@ impl Shard {
         }
     }
 
+    /// The second hash of the hybrid whose first one this is.
+    #[must_use]
+    pub fn second_of(&self, first: &InfoHash) -> Option<InfoHash> {
+        self.find(first).and_then(|at| self.swarms[at].second.as_deref().copied())
+    }
+
     /// First step of taking a torrent back, for hybrids, asked of the shard of its second hash: that
     /// hash leads nowhere from now on.
     pub fn unredirect(&mut self, second: &InfoHash) {

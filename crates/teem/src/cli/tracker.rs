@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 use tracker::{Caps, CatalogueLimits, Export, Extra, Intervals, Lives, QuotaRates, Secret};
 
 use super::Context;
+use super::lists::ListArgs;
 use super::tls::TlsArgs;
 use crate::hosting::{Hosted, Ready, Serve};
 use crate::lan::Lan;
@@ -94,15 +95,14 @@ pub(super) struct ServerArgs {
     /// Write the counts of all torrents to this file, as bencoded scrape
     #[arg(long, env = "TEEM_SCRAPE_EXPORT", value_name = "FILE")]
     scrape_export: Option<PathBuf>,
-    /// Seconds between two writings of that file
-    #[arg(
-        long, env = "TEEM_SCRAPE_EXPORT_EVERY", value_name = "SECONDS", default_value = "3600",
-        value_parser = clap::value_parser!(u64).range(1..)
-    )]
-    scrape_export_every: u64,
+    /// Time between two writings of that file
+    #[arg(long, env = "TEEM_SCRAPE_EXPORT_EVERY", value_name = "TIME", default_value = "1h", value_parser = parse_pause)]
+    scrape_export_every: Duration,
     /// Let others find this tracker on the local network
     #[arg(long, env = "TEEM_LAN", value_name = "on|off", default_value = "on")]
     lan: Lan,
+    #[command(flatten)]
+    lists: ListArgs,
     #[command(flatten)]
     tls: TlsArgs,
 }
@@ -138,6 +138,7 @@ impl ServerArgs {
             json: self.json(),
             admin: self.admin(),
             admin_hosts: self.admin_host.clone(),
+            lists: self.lists.files(),
             keep_peers: self.keep_peers,
             export: self.export(),
             lan: self.lan,
@@ -180,7 +181,7 @@ impl ServerArgs {
 
 impl ServerArgs {
     fn export(&self) -> Option<Export> {
-        let every = Duration::from_secs(self.scrape_export_every);
+        let every = self.scrape_export_every;
         self.scrape_export.clone().map(|file| Export { file, every })
     }
 
@@ -205,6 +206,11 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
     let time = parse_duration(text)?;
     let fits = (Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&time);
     fits.then_some(time).ok_or_else(|| "expected 1s to 1h".to_owned())
+}
+
+/// A second at least.
+fn parse_pause(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map(|time| time.max(Duration::from_secs(1)))
 }
 
 fn secs(time: Duration) -> u32 {

@@ -24,6 +24,7 @@ pub(super) async fn render(shared: &Shared) -> Result<String, CatalogueError> {
     connections(&mut page, "json", &shared.json.connections);
     connections(&mut page, "admin", &shared.admin.connections);
     requests(&mut page, shared);
+    lists(&mut page, shared);
     tls(&mut page, shared);
     let (of, latencies) = ("in seconds.", &shared.latencies);
     for (name, help, histogram) in [
@@ -67,6 +68,7 @@ fn requests(page: &mut Exposition, shared: &Shared) {
         ("teem_udp_scrapes_total", "UDP scrapes answered.", &udp.scrapes),
         ("teem_udp_refused_total", "UDP announces and scrapes refused.", &udp.refused),
         ("teem_udp_limited_total", "UDP requests over a network's quota.", &udp.limited),
+        ("teem_udp_denied_total", "UDP requests that lists do not let in.", &udp.denied),
         ("teem_udp_bad_ids_total", "UDP requests without a good id.", &udp.bad_ids),
         ("teem_udp_malformed_total", "UDP packets that are no request.", &udp.malformed),
         ("teem_udp_unsent_total", "UDP answers that were not taken.", &udp.unsent),
@@ -75,12 +77,22 @@ fn requests(page: &mut Exposition, shared: &Shared) {
         ("teem_http_scrapes_total", "HTTP scrapes answered.", &http.scrapes),
         ("teem_http_refused_total", "HTTP announces and scrapes refused.", &http.refused),
         ("teem_http_limited_total", "HTTP requests over a network's quota.", &http.limited),
+        ("teem_http_denied_total", "HTTP requests that lists do not let in.", &http.denied),
         ("teem_json_requests_total", "JSON requests answered.", &json.requests),
         ("teem_json_refused_total", "JSON requests answered with an error.", &json.refused),
+        ("teem_json_denied_total", "JSON requests that lists do not let in.", &json.denied),
         ("teem_admin_requests_total", "Requests of the operator.", &shared.admin.requests),
     ] {
         page.counter(name, help, read(counter));
     }
+}
+
+fn lists(page: &mut Exposition, shared: &Shared) {
+    let sizes = shared.lists.sizes();
+    page.gauge("teem_listed_hashes", "Info hashes on the lists.", sizes.hashes);
+    page.gauge("teem_listed_clients", "Clients on the lists.", sizes.clients);
+    let failed = shared.reloads_failed();
+    page.gauge("teem_reloads_failed", "Reloads failed since one that did not.", failed);
 }
 
 /// What TLS has done, where it is spoken.

@@ -47,7 +47,7 @@ impl From<CatalogueError> for Refused {
             E::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, RefusalCode::TooLarge),
             E::NameTaken(_) => (StatusCode::CONFLICT, RefusalCode::NameTaken),
             E::About(_) => (StatusCode::BAD_REQUEST, RefusalCode::BadAbout),
-            E::NotOwner(_) => (StatusCode::FORBIDDEN, RefusalCode::Forbidden),
+            E::NotOwner(_) | E::NotAdmitted => (StatusCode::FORBIDDEN, RefusalCode::Forbidden),
             E::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, RefusalCode::Full),
             E::Database(_) if error.is_disk_full() => {
                 (StatusCode::INSUFFICIENT_STORAGE, RefusalCode::Full)

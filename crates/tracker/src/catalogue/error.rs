@@ -29,6 +29,9 @@ pub enum CatalogueError {
     /// Only its owner may do this with the name.
     #[error("the name \"{0}\" is not yours: only who published it first may change or remove it")]
     NotOwner(String),
+    /// The operator's lists do not let it in.
+    #[error("this tracker does not take this torrent")]
+    NotAdmitted,
     /// No room.
     #[error(transparent)]
     Full(#[from] Full),

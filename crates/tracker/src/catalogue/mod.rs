@@ -13,6 +13,7 @@
 //! [`VERSIONS_PER_NAME_MAX`]: crate::limits::VERSIONS_PER_NAME_MAX
 
 mod about;
+mod admitted;
 mod error;
 mod files;
 mod index;
@@ -41,6 +42,7 @@ pub use usage::{CatalogueLimits, Full};
 use crate::access::{Caller, Owner, Scope};
 use crate::latency::Latencies;
 use crate::limits::{CATALOGUE_OPERATIONS_MAX, METAINFO_LEN_MAX};
+use crate::lists::Lists;
 use publish::Draft;
 use query::Query;
 use store::Store;
@@ -197,6 +199,8 @@ pub struct Catalogue {
     store: Arc<Store>,
     permits: Arc<Semaphore>,
     latencies: Arc<Latencies>,
+    /// What they do not let in is not there, for whoever asks.
+    lists: Arc<Lists>,
 }
 
 impl Catalogue {
@@ -207,13 +211,20 @@ impl Catalogue {
     pub fn open(folder: &Path, limits: CatalogueLimits) -> Result<Self, CatalogueError> {
         let store = Arc::new(Store::open(folder, limits)?);
         let permits = Arc::new(Semaphore::new(CATALOGUE_OPERATIONS_MAX));
-        Ok(Self { store, permits, latencies: Arc::default() })
+        Ok(Self { store, permits, latencies: Arc::default(), lists: Arc::default() })
     }
 
     /// Notes there how long operations take.
     #[must_use]
     pub fn measured(mut self, latencies: Arc<Latencies>) -> Self {
         self.latencies = latencies;
+        self
+    }
+
+    /// Takes and shows only what these lists let in.
+    #[must_use]
+    pub fn behind(mut self, lists: Arc<Lists>) -> Self {
+        self.lists = lists;
         self
     }
 
@@ -233,9 +244,13 @@ impl Catalogue {
         if metainfo.len() > METAINFO_LEN_MAX {
             return Err(CatalogueError::TooLong);
         }
+        let lists = Arc::clone(&self.lists);
         self.run(move |store| {
             let decoded = Metainfo::decode(&metainfo)?;
             let info = &decoded.info;
+            if !lists.admits(&info.hashes()) {
+                return Err(CatalogueError::NotAdmitted);
+            }
             let entry = Entry {
                 name: name.as_str().to_owned(),
                 version: 0,
@@ -276,7 +291,8 @@ impl Catalogue {
     /// # Errors
     /// When the database fails.
     pub async fn find(&self, which: Which) -> Result<Option<Entry>, CatalogueError> {
-        self.run(move |store| store.find(&which)).await
+        let found = self.run(move |store| store.find(&which)).await?;
+        Ok(found.filter(|entry| self.lists.admits(&entry.hashes)))
     }
 
     /// The entry and torrent file of a name or hash.
@@ -284,7 +300,8 @@ impl Catalogue {
     /// # Errors
     /// When the database fails.
     pub async fn fetch(&self, which: Which) -> Result<Option<Found>, CatalogueError> {
-        self.run(move |store| store.fetch(&which)).await
+        let found = self.run(move |store| store.fetch(&which)).await?;
+        Ok(found.filter(|found| self.lists.admits(&found.entry.hashes)))
     }
 
     /// Every version of a name, the latest first.
@@ -292,7 +309,9 @@ impl Catalogue {
     /// # Errors
     /// When the database fails.
     pub async fn versions(&self, name: String) -> Result<Vec<Entry>, CatalogueError> {
-        self.run(move |store| store.versions(&name)).await
+        let mut entries = self.run(move |store| store.versions(&name)).await?;
+        entries.retain(|entry| self.lists.admits(&entry.hashes));
+        Ok(entries)
     }
 
     /// Up to `limit` entries whose name fits `pattern`, in the order of the names' bytes, from the
@@ -332,7 +351,9 @@ impl Catalogue {
         after: Option<String>,
         limit: usize,
     ) -> Result<(Vec<Hit>, bool), CatalogueError> {
-        self.run(move |store| store.search(&query, after.as_deref().unwrap_or(""), limit)).await
+        let lists = Arc::clone(&self.lists);
+        let after = after.unwrap_or_default();
+        self.run(move |store| admitted::search(store, &lists, &query, (after, limit))).await
     }
 
     /// How many names there are.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 
 use proto::tracker::SwarmCounts;
 use proto::tracker::json::limits::{HASHES_MAX, PAGE_MAX, PEERS_MAX};
 use proto::tracker::json::{File, FilePage, Peer, Reply, Request, Session, Stats};
-use registry::{FilesError, Token};
+use registry::{Files, FilesError, Token};
 
 use super::JsonShared;
 use crate::access::{Denied, Scope, Secret, TokenId};
@@ -42,7 +43,7 @@ pub(super) async fn answer(json: &JsonShared, ip: IpAddr, request: Request) -> R
         }
         Request::Stats { .. } => {
             let (peers, files) = json.files.lock().totals();
-            let requests = json.counters().requests.load(std::sync::atomic::Ordering::Relaxed);
+            let requests = json.counters().requests.load(Ordering::Relaxed);
             Reply::Stats(Stats { peers, files, requests })
         }
     }
@@ -139,6 +140,9 @@ async fn peers(json: &JsonShared, file_name: String) -> Reply {
     let found = json.files.lock().find(&file_name, PEERS_MAX, rand::random());
     let total_parts = match (found.parts, known(json, file_name).await) {
         (_, Err(reply)) => return reply,
+        (_, Ok(known)) if !admits(json, known.as_ref()) => {
+            return Reply::Peers { peers: Vec::new(), total_parts: 0 };
+        }
         (_, Ok(Some(file))) => file.parts,
         (parts, Ok(None)) => parts,
     };
@@ -152,6 +156,7 @@ async fn peers(json: &JsonShared, file_name: String) -> Reply {
 
 async fn count(json: &JsonShared, file_name: String) -> Reply {
     match known(json, file_name.clone()).await {
+        Ok(known) if !admits(json, known.as_ref()) => unknown(&file_name),
         Ok(Some(file)) => {
             let (chunk_size, size) = (file.entry.piece_len, file.size);
             Reply::chunk_count(file_name, file.parts, Some(chunk_size), Some(size))
@@ -165,6 +170,13 @@ async fn count(json: &JsonShared, file_name: String) -> Reply {
 }
 
 async fn hashes(json: &JsonShared, file_name: String, from: u32, count: Option<u32>) -> Reply {
+    if json.shared.lists.are_any() {
+        match known(json, file_name.clone()).await {
+            Ok(known) if !admits(json, known.as_ref()) => return unknown(&file_name),
+            Ok(_) => {}
+            Err(reply) => return reply,
+        }
+    }
     match json.shared.catalogue.piece_hashes(file_name.clone()).await {
         Ok(Some(PieceHashes::Known(hashes))) => {
             let count = count.map_or(HASHES_MAX, |count| (count as usize).min(HASHES_MAX));
@@ -204,8 +216,20 @@ async fn files(json: &JsonShared, page: FilePage) -> Reply {
         };
         merged.insert(entry.name, file);
     }
-    let simple = json.files.lock();
-    for (name, total_parts, holders) in simple.list(&pattern, &after, limit + 1) {
+    let (mut files, next) = merge(&json.files.lock(), merged, (&pattern, &after, limit));
+    match retain_admitted(json, &mut files).await {
+        Ok(()) => Reply::Files { files, next },
+        Err(reply) => reply,
+    }
+}
+
+/// Files of the catalogue and of peers on one page, and where the next one begins.
+fn merge(
+    simple: &Files,
+    mut merged: BTreeMap<String, File>,
+    (pattern, after, limit): (&str, &str, usize),
+) -> (Vec<File>, Option<String>) {
+    for (name, total_parts, holders) in simple.list(pattern, after, limit + 1) {
         let (file_name, size) = (name.to_owned(), None);
         merged.entry(name.to_owned()).or_insert(File {
             file_name,
@@ -222,7 +246,30 @@ async fn files(json: &JsonShared, page: FilePage) -> Reply {
         file.simple_peers = simple.holders_of(&file.file_name) as u32;
     }
     let next = files.last().filter(|_| more).map(|last| last.file_name.clone());
-    Reply::Files { files, next }
+    (files, next)
+}
+
+/// Whether the operator's lists let a file in that the catalogue knows, or not.
+fn admits(json: &JsonShared, known: Option<&NamedFile>) -> bool {
+    let admitted = json.shared.lists.admits_named(known.map(|file| &file.entry.hashes));
+    json.counters().denied.fetch_add(u64::from(!admitted), Ordering::Relaxed);
+    admitted
+}
+
+/// Leaves out files that the operator's lists do not let in: of those of the catalogue it has left them
+/// out itself.
+async fn retain_admitted(json: &JsonShared, files: &mut Vec<File>) -> Result<(), Reply> {
+    if !json.shared.lists.are_any() {
+        return Ok(());
+    }
+    let names = files.iter().map(|file| file.file_name.clone()).collect();
+    let known = json.shared.catalogue.files(names).await.map_err(|error| sorry(&error))?;
+    let mut known = known.iter();
+    files.retain(|_| {
+        let hashes = known.next().and_then(Option::as_ref).map(|file| &file.entry.hashes);
+        json.shared.lists.admits_named(hashes)
+    });
+    Ok(())
 }
 
 async fn known(json: &JsonShared, file_name: String) -> Result<Option<NamedFile>, Reply> {

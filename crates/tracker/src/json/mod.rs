@@ -39,6 +39,8 @@ pub struct JsonCounters {
     pub requests: AtomicU64,
     /// Of these, with an error.
     pub refused: AtomicU64,
+    /// Answered as if there was no such file, since a list does not let it in.
+    pub denied: AtomicU64,
 }
 
 /// What all connections share.
