@@ -1,8 +1,8 @@
 //! What peers and trackers say to each other: one vocabulary, one encoding a protocol.
 //!
-//! [`udp`] is BEP 15, [`http`] is BEP 3, 7, 23, 24, 31 and 48, both in both directions; [`json`] is for
-//! clients of twenty lines. A tracker
-//! reuses one [`Announced`] for all its replies, so that answering takes no memory.
+//! [`udp`] is BEP 15, [`http`] is BEP 3, 7, 23, 24, 31 and 48, both in both directions; [`json`] and
+//! [`text`] are for clients of twenty lines. A tracker reuses one [`Announced`] for all its replies, so
+//! that answering takes no memory.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +11,7 @@ use crate::{InfoHash, PeerId};
 
 pub mod http;
 pub mod json;
+pub mod text;
 pub mod udp;
 
 /// A peer reports to a swarm and asks for others.
