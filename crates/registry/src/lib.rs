@@ -10,6 +10,7 @@
 //! | changes for other nodes | [`SwarmChanges`] |
 //! | peers of files by name, for protocols that know no info hash | [`Files`] |
 //! | the swarms as a file, for a restart | [`DumpWriter`], [`DumpReader`] |
+//! | seeders by name and their chunk lists, for datagrams that may be forged | [`Seeders`], [`Proofs`] |
 //! | every bound | [`limits`] |
 #![forbid(unsafe_code)]
 
@@ -24,6 +25,8 @@ mod key;
 pub mod limits;
 mod mark;
 mod peers;
+mod proofs;
+mod seeders;
 mod shard;
 mod swarm;
 mod time;
@@ -36,6 +39,8 @@ pub use files::{FileHolders, Files, FilesError, Lives, Token, Voucher};
 pub use key::Families;
 pub use mark::Names;
 pub use peers::Role;
+pub use proofs::{Holder, Proofs};
+pub use seeders::{Chosen, Registration, Seeder, Seeders, SeedersError};
 pub use shard::{
     Caps, Departed, Displaced, PeerView, Route, Seen, Shard, SwarmFacts, Tally, Totals, Visit, Walk,
 };

@@ -40,7 +40,27 @@ pub const FILE_PEERS_MAX: usize = 1 << 17;
 /// Pairs of such a peer and a file of its. Each costs about 200 bytes.
 pub const FILE_HOLDINGS_MAX: usize = 1 << 21;
 
+/// Seeders of the text protocol. Each costs half a kilobyte at most without its chunk list: 8 MB.
+pub const SEEDERS_MAX: usize = 1 << 14;
+
+/// Such seeders of one IPv4 address or IPv6 /64: a household's, not a flood's.
+pub const SEEDERS_HOLDER_MAX: usize = 64;
+
+/// Bytes in the chunk lists of all such seeders.
+pub const CHUNK_LISTS_LEN_MAX: usize = 128 << 20;
+
+/// Bytes in the chunk lists of one address: 64 liars at once are needed to fill the room for all.
+pub const CHUNK_LISTS_HOLDER_LEN_MAX: usize = 2 << 20;
+
+/// Addresses that are known not to be forged. Each costs about 80 bytes.
+pub const PROOFS_MAX: usize = 1 << 16;
+
+/// How long an address counts as not forged, in seconds.
+pub const PROOF_SECS: u32 = 600;
+
 const _: () = assert!(NUMWANT_MAX <= FILTER_SCAN_MAX);
 const _: () = assert!(PINNED_MAX < SWARMS_MAX);
 // The expiry of a peer has 16 bits of four seconds and is compared by wrapping.
 const _: () = assert!(INTAKE_LIFE_MAX_SECS / 4 < 1 << 15);
+const _: () =
+    assert!(proto::tracker::text::limits::CHUNK_LIST_LEN_MAX <= CHUNK_LISTS_HOLDER_LEN_MAX);
