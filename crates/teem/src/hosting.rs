@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use tracker::{
     Caps, CatalogueLimits, Export, Extra, Intervals, ListFiles, Lives, Plain, QuotaRates, Secret,
-    Tls, TlsConfig, Tracker, TrackerConfig, TrustedProxy,
+    TextConfig, Tls, TlsConfig, Tracker, TrackerConfig, TrustedProxy,
 };
 
 use crate::cli::Context;
@@ -46,6 +46,8 @@ pub(crate) struct Serve {
     pub(crate) keep_peers: bool,
     /// Where the counts of all torrents go.
     pub(crate) export: Option<Export>,
+    /// Text.
+    pub(crate) text: TextConfig,
     /// Whether others find it by themselves.
     pub(crate) lan: Lan,
     /// Only who has a token may do anything.
@@ -104,6 +106,7 @@ impl Hosted {
         context: &Context,
     ) -> anyhow::Result<Self> {
         let name = own_name(state)?;
+        tell_external(&serve.text, context);
         let config = TrackerConfig {
             name: name.clone(),
             listen: serve.listen.addrs,
@@ -121,6 +124,7 @@ impl Hosted {
             lists: serve.lists,
             keep_peers: serve.keep_peers,
             export: serve.export,
+            text: serve.text,
         };
         let hosts = AdminHosts::new(own_host_names().chain(serve.admin_hosts));
         let routers = |shared| tracker_api::routers(shared, hosts);
@@ -210,6 +214,23 @@ impl Ready {
             output.result(&format!("TLS certificate SHA-256 {}", tls.fingerprint));
         }
     }
+}
+
+/// Which address seeders of the text protocol have that are on this machine, when it is on.
+fn tell_external(text: &TextConfig, context: &Context) {
+    if text.listen.is_empty() {
+        return;
+    }
+    let listed = match text.external.as_slice() {
+        [] => "no public address is known (--external-ip): text seeders of this machine are listed on \
+               loopback"
+            .to_owned(),
+        known => {
+            let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+            format!("text seeders beside this tracker may be listed at {}", known.join(", "))
+        }
+    };
+    context.output.note(&listed);
 }
 
 /// An advertisement of the addresses that others can reach; a tracker without one is still a tracker.

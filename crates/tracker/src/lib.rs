@@ -1,7 +1,7 @@
 //! The tracker: servers that decode, ask the registry and encode, and the catalogue of names.
 //!
 //! UDP (BEP 15) and HTTP (BEP 3, 7, 23, 48) answer on one port number and from one set of swarms;
-//! JSON over TCP, on another, knows files by name. The HTTP port carries more than announces: whatever
+//! JSON over TCP, on another, knows files by name; text over UDP, when asked for, knows seeders by name. The HTTP port carries more than announces: whatever
 //! else is asked goes to a router handed in, which finds everything in [`Shared`].
 #![forbid(unsafe_code)]
 
@@ -23,6 +23,7 @@ mod quota;
 mod reload;
 mod server;
 mod swarms;
+mod text;
 mod tls;
 mod udp;
 
@@ -33,9 +34,9 @@ pub use access::{
 };
 pub use admin::AdminCounters;
 pub use catalogue::{
-    About, AboutError, Catalogue, CatalogueError, CatalogueLimits, Changes, Entry, Found, Full,
-    Hit, Name, NameError, NameTaken, NamedFile, PieceHashes, Publication, Published, Publisher,
-    Stored, Which, Withdrawn,
+    About, AboutError, Catalogue, CatalogueError, CatalogueLimits, Changes, ChunkHashes, Entry,
+    Found, Full, Hit, Name, NameError, NameTaken, NamedFile, PieceHashes, Publication, Published,
+    Publisher, Stored, Which, Withdrawn,
 };
 pub use export::Export;
 pub use http::{Connection, HttpCounters};
@@ -46,6 +47,7 @@ pub use proxy::{Network, TrustedProxy, forwarded_host};
 pub use reload::ReloadError;
 pub use server::{Extra, Listener, Protocol, Routers, Shared, StartError, Tracker, TrackerConfig};
 pub use swarms::{Asker, Cursor, Overview, Swarms};
+pub use text::{TextConfig, TextCounters};
 pub use tls::{CertificateError, CertificateSource, Plain, Reloaded, Tls, TlsConfig, TlsCounters};
 pub use udp::UdpCounters;
 

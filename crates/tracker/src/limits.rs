@@ -87,6 +87,77 @@ pub(crate) const JSON_TRY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Silent peers that are tried at once.
 pub(crate) const JSON_TRIES_AT_ONCE: usize = 256;
 
+/// Datagrams of the text protocol moved by one system call.
+pub(crate) const TEXT_BATCH: usize = 16;
+
+/// Seeders that are chosen for an answer: no more than some forty fit into its 1,200 bytes.
+pub(crate) const TEXT_LISTED_MAX: usize = 48;
+
+/// Full answers in a second to sources that may be forged, when the operator wants them. An answer is
+/// 109 times as long as its question at most; this makes it 60 kB a second in all, towards all victims
+/// together.
+pub(crate) const TEXT_PUBLIC_REPLIES_A_SECOND: u32 = 50;
+
+/// Connections for chunk lists at once. Each costs 12 KiB at most, but for those with long lists: 96 MiB.
+pub(crate) const TEXT_CONNECTIONS_MAX: usize = 8_192;
+
+/// What somebody who connects gets to say something, and to go on with it.
+pub(crate) const TEXT_SILENCE: Duration = Duration::from_secs(1);
+
+/// A name has to be whole within this time.
+pub(crate) const TEXT_QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of what somebody says first: a name and what may stand around it.
+pub(crate) const TEXT_QUESTION_LEN_MAX: usize = 512;
+
+/// A chunk list has to arrive within this time.
+pub(crate) const TEXT_DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A chunk list has to be taken within this time.
+pub(crate) const TEXT_HANDOUT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a client gets to read the end of its list.
+pub(crate) const TEXT_LINGER: Duration = Duration::from_secs(2);
+
+/// Chunk lists up to this length, coming or going, need no permit.
+pub(crate) const TEXT_SHORT_LEN_MAX: usize = 4 << 10;
+
+/// Longer lists that arrive at once; the others wait. As buffers grow, this is 64 MiB.
+pub(crate) const TEXT_LONG_LISTS_MAX: usize = 32;
+
+/// Longer lists of the catalogue that are handed out at once, each to any number of clients. A torrent
+/// file has 16 MiB of hashes at most, so this is 256 MiB in the worst case, and some megabytes in any
+/// usual one.
+pub(crate) const TEXT_LONG_HANDOUTS_MAX: usize = 16;
+
+/// Chunk lists that are looked up in the catalogue at once: each reads a torrent file.
+pub(crate) const TEXT_CATALOGUE_LOOKUPS_MAX: usize = 4;
+
+/// Connections to seeders for their chunk lists at once. A register may be forged: with two seconds
+/// each, that many make 32 attempts in a second at other people's addresses.
+pub(crate) const TEXT_FETCHES_MAX: usize = 64;
+
+/// What a seeder gets to accept the connection for its chunk list.
+pub(crate) const TEXT_FETCH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a silent seeder gets to accept a connection.
+pub(crate) const TEXT_TRY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Silent seeders that are tried at once.
+pub(crate) const TEXT_TRIES_AT_ONCE: usize = 256;
+
+/// Names of the catalogue on a page for the text protocol.
+pub(crate) const TEXT_PAGE_LEN: usize = 256;
+
+/// How long a page of a longer catalogue is kept, in seconds, before the next one has its turn.
+pub(crate) const TEXT_PAGE_SECS: u32 = 10;
+
+/// Seeders of one name that are listed.
+pub(crate) const TEXT_SEEDERS_A_NAME_MAX: usize = 8;
+
+/// Torrent files read in a second to learn how many hashes they have.
+pub(crate) const TEXT_LENS_A_ROUND: usize = 8;
+
 /// Longest torrent file of the catalogue, in bytes: what a reader of metainfo accepts as well.
 pub const METAINFO_LEN_MAX: usize = 16 << 20;
 

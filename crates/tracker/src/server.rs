@@ -31,11 +31,12 @@ use crate::lists::{ListError, ListFiles, Lists};
 use crate::proxy::{Proxies, TrustedProxy};
 use crate::quota::{QuotaRates, Quotas};
 use crate::swarms::Swarms;
+use crate::text::{self, TextConfig, TextCounters, TextServer, TextSockets};
 use crate::tls::{self, CertificateError, Tls, TlsConfig};
 use crate::udp::{self, UdpCounters, UdpServer, UdpShared};
 
 /// Port 0 is tried so often, since UDP and TCP need the same free number.
-const FREE_PORT_TRIES: usize = 32;
+pub(crate) const FREE_PORT_TRIES: usize = 32;
 
 /// After so many ports that are taken any free one will do for the operator.
 const ADMIN_PORTS_TRIED: u16 = 16;
@@ -62,6 +63,8 @@ pub struct TrackerConfig {
     pub json: Extra,
     /// Only who has a token may do anything.
     pub private: bool,
+    /// Where and how text is spoken.
+    pub text: TextConfig,
     /// Where it is administered. When this is not required and a port is taken, another one is used.
     pub admin: Extra,
     /// Swarms and peers that are kept.
@@ -111,6 +114,12 @@ pub enum StartError {
         /// The system's answer.
         source: io::Error,
     },
+    /// Text tells everybody everything.
+    #[error("a private tracker cannot speak text: the protocol has no place for a token")]
+    TextPrivate,
+    /// There is no port behind the last one.
+    #[error("text at {0} needs the port behind it for chunk lists: choose one below 65535")]
+    NoNextPort(SocketAddr),
     /// No address to listen on.
     #[error("no address to listen on was given")]
     NoAddress,
@@ -144,10 +153,13 @@ impl StartError {
 
 fn listen_hint(error: &io::Error, protocol: Protocol) -> &'static str {
     match (error.kind(), protocol) {
-        (io::ErrorKind::AddrInUse, Protocol::Http | Protocol::Json | Protocol::Admin) => {
-            "; `ss -ltnp` shows who holds the port"
+        (
+            io::ErrorKind::AddrInUse,
+            Protocol::Http | Protocol::Json | Protocol::Admin | Protocol::TextLists,
+        ) => "; `ss -ltnp` shows who holds the port",
+        (io::ErrorKind::AddrInUse, Protocol::Udp | Protocol::Text) => {
+            "; `ss -lunp` shows who holds the port"
         }
-        (io::ErrorKind::AddrInUse, Protocol::Udp) => "; `ss -lunp` shows who holds the port",
         _ => "",
     }
 }
@@ -163,6 +175,10 @@ pub enum Protocol {
     Json,
     /// Administration, metrics and statistics over HTTP.
     Admin,
+    /// Text over UDP.
+    Text,
+    /// The chunk lists of text, over TCP on the port behind it.
+    TextLists,
 }
 
 impl Protocol {
@@ -174,6 +190,8 @@ impl Protocol {
             Self::Http => "http",
             Self::Json => "json",
             Self::Admin => "admin",
+            Self::Text => "text",
+            Self::TextLists => "text-lists",
         }
     }
 }
@@ -227,6 +245,8 @@ pub struct Shared {
     pub admin: AdminCounters,
     /// How long things take.
     pub latencies: Arc<Latencies>,
+    /// What the text protocol's ports have done.
+    pub text: TextCounters,
     started: Instant,
 }
 
@@ -274,6 +294,7 @@ pub struct Tracker {
     json: Arc<JsonShared>,
     admin: Arc<AdminShared>,
     completed: Arc<Completed>,
+    pub(crate) text: TextServer,
     left_out: Vec<StartError>,
     first_admin: Option<Secret>,
     /// Where the peers are kept for the next start.
@@ -330,6 +351,7 @@ impl Tracker {
             json: JsonCounters::default(),
             admin: AdminCounters::default(),
             latencies,
+            text: TextCounters::default(),
             started: Instant::now(),
         });
         let routers = routers(Arc::clone(&shared));
@@ -381,8 +403,22 @@ impl Tracker {
             admin.tasks.spawn(admin::serve(listener, Arc::clone(&admin)));
         }
         let completed = Completed::start(&shared, &http.tasks, stop.clone());
+        let text = TextServer::start(sockets.text, &sockets.text_config, &shared, stop.clone())
+            .map_err(StartError::Thread)?;
         let (left_out, first_admin, kept, stop) = (Vec::new(), None, None, stop.drop_guard());
-        Ok(Self { shared, udp, http, json, admin, completed, left_out, first_admin, kept, stop })
+        Ok(Self {
+            shared,
+            udp,
+            http,
+            json,
+            admin,
+            completed,
+            text,
+            left_out,
+            first_admin,
+            kept,
+            stop,
+        })
     }
 
     /// What the servers share.
@@ -423,6 +459,7 @@ impl Tracker {
         self.json.tasks.wait().await;
         self.admin.tasks.close();
         self.admin.tasks.wait().await;
+        self.text.stop().await;
         // Nobody announces any more.
         self.completed.flush(&self.shared).await;
         if let Some(folder) = self.kept {
@@ -472,6 +509,8 @@ struct Sockets {
     admin: Vec<(TcpListener, Listener)>,
     /// Those of HTTP believe these.
     proxies: Vec<TrustedProxy>,
+    text: Vec<TextSockets>,
+    text_config: TextConfig,
 }
 
 impl Sockets {
@@ -481,6 +520,8 @@ impl Sockets {
             json: bind_extra(&config.json, Protocol::Json, left_out)?,
             admin: bind_admin(&config.admin, left_out)?,
             proxies: config.proxies.clone(),
+            text: text::bind(&config.text.listen, config.private)?,
+            text_config: config.text.clone(),
         };
         let is_bound = |addr: &SocketAddr| sockets.main.iter().any(|bound| bound.addr == *addr);
         let mut meant = sockets.proxies.iter().filter_map(|proxy| proxy.listener);
@@ -492,7 +533,8 @@ impl Sockets {
 
     fn listeners(&self) -> Vec<Listener> {
         let extra = self.json.iter().chain(&self.admin).map(|(_, listener)| *listener);
-        self.main.iter().flat_map(Bound::listeners).chain(extra).collect()
+        let text = self.text.iter().flat_map(TextSockets::listeners);
+        self.main.iter().flat_map(Bound::listeners).chain(extra).chain(text).collect()
     }
 }
 
@@ -580,7 +622,7 @@ fn try_bind_all(listen: &[SocketAddr]) -> Result<Vec<Bound>, StartError> {
     Ok(bound)
 }
 
-fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(SocketProtocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;

@@ -136,6 +136,11 @@ pub(crate) fn bind(addr: SocketAddr) -> io::Result<Vec<UdpSocket>> {
     (0..threads.clamp(1, UDP_THREADS_MAX)).map(|_| open(addr, Sharing::Threads)).collect()
 }
 
+/// Opens the only socket at an address.
+pub(crate) fn bind_one(addr: SocketAddr) -> io::Result<UdpSocket> {
+    open(addr, Sharing::Alone)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sharing {
     Alone,

@@ -1,11 +1,13 @@
 //! `teem tracker`: the meeting point alone.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use tracker::{Caps, CatalogueLimits, Export, Extra, Intervals, Lives, QuotaRates, Secret};
+use tracker::{
+    Caps, CatalogueLimits, Export, Extra, Intervals, Lives, QuotaRates, Secret, TextConfig,
+};
 
 use super::Context;
 use super::lists::ListArgs;
@@ -25,7 +27,8 @@ use crate::units::{parse_duration, parse_size};
 #[command(after_help = "Examples:
   teem tracker
   teem tracker --listen 127.0.0.1 --port 7000 --data ./state
-  teem tracker --tls")]
+  teem tracker --tls
+  teem tracker --text-listen :5555 --external-ip 203.0.113.7")]
 pub(super) struct Args {
     #[command(flatten)]
     server: ServerArgs,
@@ -98,6 +101,17 @@ pub(super) struct ServerArgs {
     /// Time between two writings of that file
     #[arg(long, env = "TEEM_SCRAPE_EXPORT_EVERY", value_name = "TIME", default_value = "1h", value_parser = parse_pause)]
     scrape_export_every: Duration,
+    /// Speak text over UDP at this address, chunk lists over TCP on the port behind it [default: off;
+    /// port 5555]
+    #[arg(long, env = "TEEM_TEXT_LISTEN", value_name = "ADDR|off")]
+    text_listen: Option<ExtraListen>,
+    /// Answer `list_seeder` in full to public addresses that nobody has proven, 50 a second at most:
+    /// such answers can be aimed at others
+    #[arg(long, env = "TEEM_TEXT_PUBLIC", value_parser = FalseyValueParser::new())]
+    text_public: bool,
+    /// This tracker's address as the world sees it: seeders beside it that claim it are listed under it
+    #[arg(long, env = "TEEM_EXTERNAL_IP", value_name = "IP", value_delimiter = ',')]
+    external_ip: Vec<IpAddr>,
     /// Let others find this tracker on the local network
     #[arg(long, env = "TEEM_LAN", value_name = "on|off", default_value = "on")]
     lan: Lan,
@@ -136,6 +150,7 @@ impl ServerArgs {
         Serve {
             listen,
             json: self.json(),
+            text: self.text(),
             admin: self.admin(),
             admin_hosts: self.admin_host.clone(),
             lists: self.lists.files(),
@@ -160,6 +175,15 @@ impl ServerArgs {
     fn intervals(&self) -> Intervals {
         let (short, long) = (secs(self.interval), secs(self.max_interval));
         Intervals { short_secs: short, long_secs: long.max(short) }
+    }
+
+    fn text(&self) -> TextConfig {
+        let listen = match &self.text_listen {
+            None | Some(ExtraListen::Off) => Vec::new(),
+            Some(ExtraListen::At(addr)) => Listen::new(&[*addr], None, TEXT_PORT).addrs,
+        };
+        let external = self.external_ip.iter().map(IpAddr::to_canonical).collect();
+        TextConfig { listen, public: self.text_public, external }
     }
 
     fn json(&self) -> Extra {
@@ -252,3 +276,5 @@ const PEERS_MAX: usize = tracker::limits::SHARDS * registry::limits::PEERS_MAX;
 const JSON_PORT: u16 = 9000;
 /// Where the operator is answered, if nobody else has it.
 const ADMIN_PORT: u16 = 6968;
+/// The text protocol's usual port.
+const TEXT_PORT: u16 = 5555;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tracker::{CatalogueError, ConnectionCounters, Shared};
+use tracker::{CatalogueError, ConnectionCounters, Shared, TextCounters};
 
 use super::exposition::Exposition;
 
@@ -22,10 +22,12 @@ pub(super) async fn render(shared: &Shared) -> Result<String, CatalogueError> {
     swarms(&mut page, shared);
     connections(&mut page, "http", &shared.http.connections);
     connections(&mut page, "json", &shared.json.connections);
+    connections(&mut page, "text", &shared.text.connections);
     connections(&mut page, "admin", &shared.admin.connections);
     requests(&mut page, shared);
     lists(&mut page, shared);
     tls(&mut page, shared);
+    text(&mut page, &shared.text);
     let (of, latencies) = ("in seconds.", &shared.latencies);
     for (name, help, histogram) in [
         ("teem_udp_batch_seconds", "A batch of UDP packets, to its answers,", &latencies.udp_batch),
@@ -114,4 +116,34 @@ fn resident_bytes() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
+}
+
+fn text(page: &mut Exposition, text: &TextCounters) {
+    for (name, help, gauge) in [
+        ("teem_text_seeders", "Seeders registered by text.", &text.seeders),
+        ("teem_text_chunk_list_bytes", "Bytes in their chunk lists.", &text.lists_len),
+        (
+            "teem_text_catalogue_seeders",
+            "Seeders of the catalogue listed by text.",
+            &text.catalogue_seeders,
+        ),
+    ] {
+        page.gauge(name, help, read(gauge));
+    }
+    for (name, help, counter) in [
+        ("teem_text_datagrams_total", "Text datagrams received.", &text.received),
+        ("teem_text_registers_total", "Text registers taken.", &text.registers),
+        ("teem_text_refused_total", "Text registers not taken.", &text.refused),
+        ("teem_text_lists_total", "Text lists of seeders sent.", &text.lists),
+        ("teem_text_unproven_total", "Empty lists to unproven sources.", &text.unproven),
+        ("teem_text_malformed_total", "Datagrams that are no request.", &text.malformed),
+        ("teem_text_unsent_total", "Text answers that were not taken.", &text.unsent),
+        ("teem_text_fetches_total", "Connections to seeders.", &text.fetches),
+        ("teem_text_delivered_total", "Chunk lists that came.", &text.delivered),
+        ("teem_text_not_delivered_total", "Chunk lists refused.", &text.not_delivered),
+        ("teem_text_handed_out_total", "Chunk lists handed out.", &text.handed_out),
+        ("teem_text_unanswered_total", "Connections closed unanswered.", &text.unanswered),
+    ] {
+        page.counter(name, help, read(counter));
+    }
 }

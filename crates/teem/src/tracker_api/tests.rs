@@ -63,6 +63,7 @@ async fn start_with(folder: &TempDir, listen: &str, private: bool) -> Server {
         admin: tracker::Extra { listen: vec!["127.0.0.1:0".parse().unwrap()], required: true },
         tls: None,
         proxies: Vec::new(),
+        text: tracker::TextConfig::default(),
     };
     let hosts = super::AdminHosts::new(std::iter::empty());
     let tracker = Tracker::start(config, |shared| super::routers(shared, hosts)).await.unwrap();

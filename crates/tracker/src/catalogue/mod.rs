@@ -14,6 +14,7 @@
 
 mod about;
 mod admitted;
+mod chunks;
 mod error;
 mod files;
 mod index;
@@ -34,6 +35,8 @@ use proto::{InfoHash, InfoHashes};
 use tokio::sync::Semaphore;
 
 pub use about::{About, AboutError};
+pub use chunks::ChunkHashes;
+pub(crate) use chunks::V2_HEX_LEN;
 pub use error::{CatalogueError, NameTaken};
 pub use files::{NamedFile, PieceHashes};
 pub use name::{Name, NameError};
