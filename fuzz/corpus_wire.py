@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the corpora of peer, extension and tracker. Same output every time.
+"""Writes the seeds of the corpora of peer, extension, tracker and text. Same output every time.
 
     fuzz/corpus_wire.py
 """
@@ -107,9 +107,32 @@ def json_requests():
     write("tracker", "json-deep", b'{"a":' * 9)
 
 
+def text():
+    write("text", "register", b"register; alice; 1.2.3.4; 7000; 1340\n")
+    write("text", "register-odd", "register;größe 🐟;::1;1;0".encode())
+    write("text", "register-cut", b"register; alice; 1.2.3.4; 7000")
+    write("text", "register-big", b"register; " + b"x" * 600)
+    write("text", "list-seeder", b" list_seeder\r\n")
+    lists = {
+        "strings": repr(["a", "it's", 'a "b"', "\n\x00\xe9\u2028\U0001f41f", "größe"]),
+        "hashes": repr([bytes(range(i, i + 20)).hex() for i in range(9)]),
+        "integers": repr([0, -1, 2**64, 3**300]),
+        "loose": "[ 'a'\n,\t\"b\",\r\n+3 , 00 ,] \n",
+        "empty": "[]",
+        "nested": "[" * 99 + "]" * 99,
+        "bytes": "[b'a']",
+        "call": "[__import__('os').system('true')]",
+        "escapes": "['\\\\', '\\a\\v', '\\ud800', '\\N{BULLET}', '\\q']",
+        "cut": "['a', 'b",
+    }
+    for name, literal in lists.items():
+        write("text", f"list-{name}", literal.encode())
+
+
 if __name__ == "__main__":
     peer()
     extension()
     udp()
     http()
     json_requests()
+    text()

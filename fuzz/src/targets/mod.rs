@@ -6,6 +6,7 @@ pub mod magnet;
 pub mod merkle;
 pub mod metainfo;
 pub mod peer;
+pub mod text;
 pub mod tracker;
 
 /// A target's name, which is also its corpus' folder, and its body.
@@ -19,5 +20,6 @@ pub const ALL: &[Target] = &[
     ("merkle", merkle::run),
     ("metainfo", metainfo::run),
     ("peer", peer::run),
+    ("text", text::run),
     ("tracker", tracker::run),
 ];
