@@ -14,6 +14,8 @@ from proc import wait_for
 from teem import EXIT_FAILED
 from test_json import Client
 from test_operations import announce, ask, operator_of
+from test_text import TEXT_PORT
+from test_text import Client as TextClient
 
 GOOD, BAD = bytes(range(20)), bytes(range(40, 60))
 
@@ -56,18 +58,24 @@ def test_a_denied_torrent_has_no_peers_in_any_protocol_and_no_error(teem, folder
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_denied_name_is_nowhere_whichever_of_its_hashes_is_listed(teem, folder, which):
+def test_a_denied_name_is_nowhere_whichever_of_its_hashes_is_listed(teem, folder, cleanup, which):
     for name in ("good", "bad"):
         make_torrent(random_file(folder / name, MIB), folder / f"{name}.torrent")
     deny = folder / "deny"
     deny.write_text("")
-    tracker = teem.tracker(extra=["--deny-list", deny])
-    json_client = json_of(tracker, "anna")
+    ip = teem.address()
+    tracker = teem.tracker(extra=["--deny-list", deny, "--text-listen", f"{ip}:{TEXT_PORT}"])
+    json_client, text_client = json_of(tracker, "anna"), TextClient(ip)
+    cleanup(text_client)
     for name in ("good", "bad"):
         catalogue.publish(tracker, name, (folder / f"{name}.torrent").read_bytes())
     files = {name: json_client.ask("GET_COUNT", file_name=name)["count"] for name in ("good", "bad")}
     assert json_client.ask("REGISTER", port=7001, files=files)["status"] == "REGISTERED"
     assert all(json_client.ask("PEER_LIST", file_name=name)["peers"] for name in files)
+    for name in files:
+        announce(tracker, bytes.fromhex(hashes_of(folder / f"{name}.torrent")[0]), 7000, 0)
+        text_client.waits(name)
+        assert text_client.exchange(name.encode() + b"\n").startswith(b"['")
     hashes = hashes_of(folder / "bad.torrent")
     deny.write_text(f"{hashes[which]}\n")
     tracker.signal(signal.SIGHUP)
@@ -85,6 +93,8 @@ def test_a_denied_name_is_nowhere_whichever_of_its_hashes_is_listed(teem, folder
     assert [each["file_name"] for each in json_client.ask("FILE_LIST")["files"]] == ["good"]
     for request in ("GET_COUNT", "CHUNK_HASHES"):
         assert "nobody has" in json_client.ask(request, file_name="bad")["error"]
+    text_client.waits("bad", listed=False)
+    assert "good" in text_client.listed() and text_client.exchange(b"bad\n") == b""
     status, reply = catalogue.request(tracker, "PUT", "/api/v1/catalogue/other", (folder / "bad.torrent").read_bytes())
     assert status == 403 and "does not take this torrent" in json.loads(reply)["error"]
     info_hash = bytes.fromhex(hashes[0])

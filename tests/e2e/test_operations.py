@@ -2,11 +2,21 @@
 
 import http.client
 import json
+import signal
+import socket
+import sqlite3
+import stat
+import threading
 from pathlib import Path
 from urllib.parse import quote
 
+import libtorrent as lt
+
+import catalogue
+from content import random_file
+from peers import make_torrent
 from proc import wait_for
-from teem import EXIT_TERMINATED
+from teem import EXIT_FAILED, EXIT_TERMINATED
 
 
 def operator_of(tracker):
@@ -62,11 +72,11 @@ def test_open_connections_do_not_hold_up_the_end(teem):
         connection.close()
 
 
-def announce(tracker, info_hash, port, left, peer_id="-TR4060-abcdefghijkl"):
+def announce(tracker, info_hash, port, left, peer_id="-TR4060-abcdefghijkl", event="started", passkey=None):
     """An announce over HTTP; returns the reply's bytes."""
-    query = f"info_hash={quote(info_hash)}&peer_id={peer_id}&port={port}&uploaded=0&downloaded=0&left={left}&compact=1"
+    query = f"info_hash={quote(info_hash)}&peer_id={peer_id}&port={port}&uploaded=0&downloaded=0&left={left}&compact=1&event={event}"
     connection = http.client.HTTPConnection(tracker.host, timeout=20)
-    connection.request("GET", f"/announce?{query}")
+    connection.request("GET", f"{'/' + passkey if passkey else ''}/announce?{query}")
     body = connection.getresponse().read()
     connection.close()
     return body
@@ -114,3 +124,172 @@ def test_the_status_page_is_whole_without_scripts(teem):
     status, page = ask(operator_of(tracker), "/")
     assert status == 200 and HASH.hex() in page and "Transmission" in page and "<script" not in page
     assert ask(operator_of(tracker), "/style.css")[0] == 200
+
+
+def publications(folder, count):
+    """So many small torrent files."""
+    for number in range(count):
+        make_torrent(random_file(folder / f"name{number}", 40_000, seed=number), folder / f"{number}.torrent")
+        yield f"name{number}", (folder / f"{number}.torrent").read_bytes()
+
+
+def names(tracker):
+    """All names of the catalogue."""
+    return {each["name"] for each in json.loads(ask(tracker.host, "/api/v1/catalogue?limit=1000")[1])["entries"]}
+
+
+def test_a_backup_made_while_names_are_published_is_whole(teem, folder):
+    tracker = teem.tracker(extra=["--tls"])
+    data = Path(tracker.argv[tracker.argv.index("--data") + 1])
+    todo, acknowledged, stop = list(publications(folder, 60)), [], threading.Event()
+
+    def go_on():
+        for name, torrent in todo:
+            if stop.is_set():
+                return
+            catalogue.publish(tracker, name, torrent)
+            acknowledged.append(name)
+
+    publisher = threading.Thread(target=go_on)
+    publisher.start()
+    backups = []
+    try:
+        for number in range(4):
+            wait_for(lambda: len(acknowledged) > 5 * number, 30, "publications", tracker)
+            before = set(acknowledged)
+            copied = teem.run("tracker", "backup", folder / f"copy{number}", "--data", data, "--json")
+            assert copied.returncode == 0, copied.tail()
+            assert copied.latest("backup")["bytes"] > 10_000
+            backups.append((folder / f"copy{number}", before, len(acknowledged)))
+    finally:
+        stop.set()
+        publisher.join()
+    again = teem.run("tracker", "backup", backups[0][0], "--data", data)
+    assert again.returncode == EXIT_FAILED and "replaces nothing" in again.stderr()
+    nowhere = teem.run("tracker", "backup", folder / "none", "--data", folder / "no-tracker-here")
+    assert nowhere.returncode == EXIT_FAILED and "--data DIR" in nowhere.stderr() and not (folder / "no-tracker-here").exists()
+    for copy, before, after in backups:
+        assert stat.S_IMODE(copy.stat().st_mode) == 0o700
+        database = sqlite3.connect(copy / "tracker.db")
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        database.close()
+        restored = teem.tracker(data=copy, extra=["--tls"])
+        kept = names(restored)
+        assert before <= kept and len(kept) <= after + 1, "what was acknowledged before is in it"
+        assert restored.ready()["name"] == tracker.ready()["name"]
+        assert restored.ready()["tls"] == tracker.ready()["tls"], "clients know it again"
+        for name in sorted(kept)[:3]:
+            catalogue.torrent(restored, name)
+        assert restored.stop() == EXIT_TERMINATED
+
+
+def test_ended_downloads_outlive_a_restart(teem, folder):
+    (name, torrent), = publications(folder, 1)
+    tracker = teem.tracker()
+    catalogue.publish(tracker, name, torrent)
+    info_hash = lt.torrent_info(lt.bdecode(torrent)).info_hashes().v1.to_bytes()
+    announce(tracker, info_hash, 7001, 5)
+    announce(tracker, info_hash, 7001, 0, event="completed")
+    assert catalogue.entry(tracker, name)["completed"] == 1
+    data = tracker.argv[tracker.argv.index("--data") + 1]
+    assert tracker.stop() == EXIT_TERMINATED
+    again = teem.tracker(ip=tracker.ip, data=data)
+    assert catalogue.entry(again, name)["completed"] == 1
+    assert statistics(again)["completed"] == 1
+
+
+def test_logs_are_objects_when_asked(teem):
+    tracker = teem.tracker(extra=["--log-format", "json", "-vv"])
+    connection = http.client.HTTPConnection(tracker.host, timeout=20)
+    for _ in range(200):
+        connection.request("GET", "/announce?info_hash=short")
+        connection.getresponse().read()
+    connection.close()
+    assert tracker.stop() == EXIT_TERMINATED
+    lines = [json.loads(line) for line in tracker.stderr().splitlines()[1:]]
+    assert all({"timestamp", "level", "message"} <= line.keys() for line in lines)
+    assert any("in good order" in line["message"] for line in lines)
+    refused = [line for line in lines if "refused" in line["message"]]
+    assert 1 <= len(refused) < 50, "a sample of them"
+
+
+def test_there_are_no_more_connections_than_allowed(teem):
+    tracker = teem.tracker(extra=["--max-connections", "10"])
+    host, port = tracker.host.rsplit(":", 1)
+    idle = [socket.create_connection((host, int(port))) for _ in range(30)]
+    try:
+        wait_for(lambda: number(tracker, "teem_http_connections_total") == 30, 20, "connections", tracker)
+        assert number(tracker, "teem_http_connections_open") <= 10
+    finally:
+        for each in idle:
+            each.close()
+    assert wait_for(lambda: lively(tracker), 20, "an answer", tracker)
+
+
+def lively(tracker):
+    """Whether it answers."""
+    try:
+        return ask(tracker.host, "/health")[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def number(tracker, name):
+    """One number of the metrics."""
+    lines = ask(operator_of(tracker), "/metrics")[1].splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+
+def test_statistics_come_in_pages_and_tell_clients_but_no_addresses(teem):
+    tracker = teem.tracker()
+    hashes = {bytes([value]) * 20 for value in range(65, 90)}
+    for info_hash in hashes:
+        announce(tracker, info_hash, 7001, 0)
+        announce(tracker, info_hash, 7002, 5, peer_id="-qB5000-abcdefghijkl")
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = json.loads(ask(operator_of(tracker), f"/api/v1/statistics/torrents?limit=7{cursor}")[1])
+        assert len(page["torrents"]) <= 7
+        seen += [each["info_hash"] for each in page["torrents"]]
+        cursor = f"&cursor={page['next']}" if "next" in page else None
+    assert sorted(seen) == sorted(info_hash.hex() for info_hash in hashes)
+    one = json.loads(ask(operator_of(tracker), f"/api/v1/statistics/torrents/{seen[0]}")[1])
+    assert (one["seeders"], one["leechers"]) == (1, 1)
+    by_client = {each["client"]: (each["seeders_v4"], each["leechers_v4"]) for each in one["clients"]}
+    assert by_client == {"Transmission": (1, 0), "qBittorrent": (0, 1)}
+    texts = [ask(operator_of(tracker), path)[1] for path in ("/", "/metrics", "/api/v1/statistics", f"/api/v1/statistics/torrents/{seen[0]}")]
+    assert not any("7001" in text or "127.0.0.1:" in text.replace(operator_of(tracker), "") for text in texts)
+
+
+def test_a_private_trackers_pages_and_logs_hold_no_secret(teem, folder):
+    tracker = teem.tracker(extra=["--private", "-vvv", "--log-format", "json"])
+    data = tracker.argv[tracker.argv.index("--data") + 1]
+    admin = tracker.event("token")["secret"]
+    anna = teem.run("token", "create", "anna", "--scope", "publish", "--data", data, "--json").latest("token")
+    tracker.signal(signal.SIGHUP)
+    wait_for(lambda: "were read again" in tracker.stderr(), 20, "reload", tracker)
+    bearer = {"Authorization": f"Bearer {anna['secret']}"}
+    assert ask(tracker.host, "/api/v1/catalogue", **bearer)[0] == 200, "SIGHUP took the token in"
+    (name, torrent), = publications(folder, 1)
+    connection = http.client.HTTPConnection(tracker.host, timeout=20)
+    connection.request("PUT", f"/api/v1/catalogue/{name}", torrent, bearer)
+    assert connection.getresponse().status == 201
+    connection.close()
+    announce(tracker, HASH, 7001, 0, passkey=anna["passkey"])
+    texts = []
+    for path in ("/", "/metrics", "/api/v1/statistics", "/api/v1/tokens", "/api/v1/openapi.json"):
+        assert ask(operator_of(tracker), path)[0] == (200 if path.endswith("openapi.json") else 401)
+        assert ask(operator_of(tracker), path, **bearer)[0] == (200 if path.endswith("openapi.json") else 403)
+        status, text = ask(operator_of(tracker), path, Authorization=f"Bearer {admin}")
+        assert status == 200
+        texts.append(text)
+    assert HASH.hex() in texts[0], "the announce was taken"
+    for path in (f"/{anna['passkey']}/nowhere", f"/{anna['passkey']}/announce?info_hash=x"):
+        texts.append(ask(tracker.host, path, **bearer)[1])
+    copy = teem.run("tracker", "backup", folder / "copy", "--data", data)
+    assert copy.returncode == 0
+    assert tracker.stop() == EXIT_TERMINATED
+    texts += [tracker.stderr(), copy.stderr(), *copy.lines]
+    texts += [path.read_bytes().decode("latin-1") for path in [*Path(data).iterdir(), *(folder / "copy").iterdir()] if path.is_file()]
+    for secret in (admin, anna["secret"], anna["passkey"]):
+        assert not any(secret in text for text in texts)

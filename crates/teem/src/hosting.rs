@@ -58,6 +58,8 @@ pub(crate) struct Serve {
     pub(crate) lives: Lives,
     /// Swarms and peers that are kept.
     pub(crate) caps: Caps,
+    /// Connections of HTTP, and as many of JSON, at once.
+    pub(crate) connections_max: usize,
     /// How often a network may ask.
     pub(crate) quotas: QuotaRates,
     /// TLS beside or instead of plain HTTP and JSON.
@@ -117,6 +119,7 @@ impl Hosted {
             private: serve.private,
             admin: serve.admin,
             caps: serve.caps,
+            connections_max: serve.connections_max,
             quotas: serve.quotas,
             tls: serve.tls,
             proxies: serve.proxies,
@@ -257,7 +260,7 @@ fn http_addrs(listeners: &[Listener]) -> Vec<SocketAddr> {
 /// The tracker's name on the network: this machine's, and a part by chance that stays the same as
 /// long as the data folder does. Clients know the tracker again by it.
 fn own_name(state: &StateDir) -> anyhow::Result<String> {
-    let file = state.path().join("tracker-name");
+    let file = state.path().join(NAME_FILE);
     if let Ok(name) = std::fs::read_to_string(&file) {
         let known = name.trim();
         if !known.is_empty() && known.len() <= NAME_LEN_MAX {
@@ -303,6 +306,8 @@ fn host_name() -> String {
     if label.is_empty() { "teem".to_owned() } else { label }
 }
 
+/// Keeps the tracker's name, in its data folder.
+pub(crate) const NAME_FILE: &str = "tracker-name";
 /// A DNS label has 63 bytes at most.
 const NAME_LEN_MAX: usize = 63;
 const HOST_LEN_MAX: usize = 48;

@@ -44,8 +44,18 @@ struct Shared {
     color_stdout: bool,
     color_stderr: bool,
     terminal: bool,
+    /// Notes are JSON objects, as log lines are.
+    notes_json: bool,
     bars: MultiProgress,
     failed: AtomicBool,
+}
+
+/// How much a note matters, in the words of log lines.
+#[derive(Debug, Clone, Copy)]
+enum Level {
+    Info,
+    Warn,
+    Error,
 }
 
 impl Output {
@@ -64,8 +74,29 @@ impl Output {
                 color_stdout: colored(color, io::stdout().is_terminal()),
                 color_stderr: colored(color, terminal),
                 terminal,
+                notes_json: false,
                 bars: MultiProgress::with_draw_target(target),
                 failed: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// The same, with JSON objects on stderr and nothing else: no bars, no colours.
+    pub(crate) fn noting_json(self) -> Self {
+        let Shared { json, volume, color_stdout, .. } = *self.shared;
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        let (color_stderr, terminal, notes_json, failed) =
+            (false, false, true, AtomicBool::new(false));
+        Self {
+            shared: Arc::new(Shared {
+                json,
+                volume,
+                color_stdout,
+                color_stderr,
+                terminal,
+                notes_json,
+                bars,
+                failed,
             }),
         }
     }
@@ -111,26 +142,31 @@ impl Output {
     /// A line about what is going on: left out with `--quiet`.
     pub(crate) fn note(&self, line: &str) {
         if self.shared.volume == Volume::Normal {
-            self.write_stderr(line);
+            self.say(Level::Info, line);
         }
     }
 
     /// Something is odd, but it goes on: left out with `--quiet`.
     pub(crate) fn warn(&self, line: &str) {
-        let label = self.paint("\x1b[33m", "warning:");
-        self.note(&format!("{label} {line}"));
+        if self.shared.volume == Volume::Normal {
+            self.say(Level::Warn, line);
+        }
     }
 
     /// Must be seen, even with `--quiet`.
     pub(crate) fn urgent(&self, line: &str) {
-        self.write_stderr(line);
+        self.say(Level::Info, line);
     }
 
     /// What ended the command, and what to do about it.
     pub(crate) fn error(&self, line: &str, hint: Option<&str>) {
-        let label = self.paint("\x1b[31m", "error:");
-        self.write_stderr(&format!("{label} {line}"));
-        if let Some(hint) = hint {
+        match hint {
+            Some(hint) if self.shared.notes_json => {
+                self.say(Level::Error, &format!("{line}; hint: {hint}"));
+            }
+            _ => self.say(Level::Error, line),
+        }
+        if let Some(hint) = hint.filter(|_| !self.shared.notes_json) {
             let label = self.paint("\x1b[36m", "hint:");
             self.write_stderr(&format!("{label} {hint}"));
         }
@@ -139,6 +175,16 @@ impl Output {
     /// A result could not be written (other than because nobody reads it any more).
     pub(crate) fn has_failed(&self) -> bool {
         self.shared.failed.load(Ordering::Relaxed)
+    }
+
+    fn say(&self, level: Level, line: &str) {
+        let line = match level {
+            _ if self.shared.notes_json => note_object(level, line),
+            Level::Info => line.to_owned(),
+            Level::Warn => format!("{} {line}", self.paint("\x1b[33m", "warning:")),
+            Level::Error => format!("{} {line}", self.paint("\x1b[31m", "error:")),
+        };
+        self.write_stderr(&line);
     }
 
     fn paint(&self, color: &str, text: &str) -> String {
@@ -182,6 +228,21 @@ struct Envelope<'a, T> {
     kind: &'a str,
     #[serde(flatten)]
     body: &'a T,
+}
+
+/// A note in the shape of a log line.
+fn note_object(level: Level, message: &str) -> String {
+    use tracing_subscriber::fmt::format::Writer;
+    use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+    let mut timestamp = String::new();
+    // Writing to a string cannot fail.
+    _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    let level = match level {
+        Level::Info => "INFO",
+        Level::Warn => "WARN",
+        Level::Error => "ERROR",
+    };
+    serde_json::json!({ "timestamp": timestamp, "level": level, "message": message }).to_string()
 }
 
 fn colored(choice: ColorChoice, terminal: bool) -> bool {

@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::sample::Sample;
+
 /// What a port has taken in.
 #[derive(Debug, Default)]
 pub struct ConnectionCounters {
@@ -74,7 +76,10 @@ impl Gate {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, most likely: one connection's end helps.
-                    tracing::warn!(%error, "accepting a connection");
+                    static SAMPLE: Sample = Sample::new();
+                    if let Some(left_out) = SAMPLE.take_one() {
+                        tracing::warn!(%error, left_out, "accepting a connection");
+                    }
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
@@ -89,7 +94,11 @@ impl Gate {
                     handle(stream, SocketAddr::new(ip, addr.port()), permit);
                 }
                 Err(_) => {
+                    static SAMPLE: Sample = Sample::new();
                     counters.turned_away.fetch_add(1, Ordering::Relaxed);
+                    if let Some(left_out) = SAMPLE.take_one() {
+                        tracing::warn!(left_out, "too many connections: one was turned away");
+                    }
                 }
             }
         }

@@ -37,12 +37,12 @@ use crate::accept::{ConnectionCounters, Gate};
 use crate::access::{Access, Passkey};
 use crate::latency::Latencies;
 use crate::limits::{
-    HTTP_CONNECTION_LIFE_MAX, HTTP_CONNECTIONS_MAX, HTTP_HEAD_LEN_MAX, HTTP_HEAD_TIMEOUT,
-    HTTP_STOP_TIMEOUT,
+    HTTP_CONNECTION_LIFE_MAX, HTTP_HEAD_LEN_MAX, HTTP_HEAD_TIMEOUT, HTTP_STOP_TIMEOUT,
 };
 use crate::lists::Lists;
 use crate::proxy::{self, Proxies};
 use crate::quota::Quotas;
+use crate::sample::Sample;
 use crate::server::Shared;
 use crate::swarms::{Asker, Swarms};
 use crate::tls::{Begun, Tls};
@@ -106,7 +106,7 @@ impl HttpShared {
             latencies: Arc::clone(&shared.latencies),
             router,
             tls: shared.tls.clone(),
-            gate: Gate::new(HTTP_CONNECTIONS_MAX, stop),
+            gate: Gate::new(shared.connections_max, stop),
             tasks: TaskTracker::new(),
         })
     }
@@ -306,7 +306,13 @@ fn said(error: impl std::fmt::Display) -> Refusal {
 
 /// Clients read refusals out of the body; many do not read it at all unless the status is 200.
 fn refuse(shared: &HttpShared, refusal: &Refusal) -> Response<Body> {
+    static SAMPLE: Sample = Sample::new();
     shared.counters.refused.fetch_add(1, Ordering::Relaxed);
+    if tracing::enabled!(tracing::Level::DEBUG)
+        && let Some(left_out) = SAMPLE.take_one()
+    {
+        tracing::debug!(reason = &*refusal.reason, left_out, "HTTP announce or scrape refused");
+    }
     let mut body = Vec::new();
     encode_refused(&mut body, refusal);
     plain(body)

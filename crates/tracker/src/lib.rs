@@ -8,6 +8,7 @@
 mod accept;
 mod access;
 mod admin;
+mod backup;
 mod catalogue;
 mod completed;
 mod connection_id;
@@ -21,6 +22,7 @@ mod lists;
 mod proxy;
 mod quota;
 mod reload;
+mod sample;
 mod server;
 mod swarms;
 mod text;
@@ -33,6 +35,7 @@ pub use access::{
     TokenStore, TokenStoreError,
 };
 pub use admin::AdminCounters;
+pub use backup::{BackupError, backup};
 pub use catalogue::{
     About, AboutError, Catalogue, CatalogueError, CatalogueLimits, Changes, ChunkHashes, Entry,
     Found, Full, Hit, Name, NameError, NameTaken, NamedFile, PieceHashes, Publication, Published,

@@ -23,8 +23,9 @@ pub(crate) const UDP_PEERS_V4_MAX: usize = 200;
 /// Peers in an IPv6 answer over UDP: 1,208 bytes.
 pub(crate) const UDP_PEERS_V6_MAX: usize = 66;
 
-/// HTTP connections at once. Each costs some 20 KiB at most while it is idle.
-pub(crate) const HTTP_CONNECTIONS_MAX: usize = 8_192;
+/// Connections of HTTP, and as many of JSON, at once unless the operator says otherwise. Each costs some
+/// 20 KiB at most while it is idle over HTTP, and 32 KiB over JSON but for those with long requests.
+pub const CONNECTIONS_MAX: usize = 8_192;
 
 /// A request's head has to arrive within this time, and the next one on the same connection too.
 pub(crate) const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,11 +60,15 @@ pub const LIST_CLIENTS_MAX: usize = 10_000;
 /// Bytes of a line of a list: an info hash, and a comment that says why.
 pub(crate) const LIST_LINE_LEN_MAX: usize = 1_024;
 
+/// How often a copy of the database is tried while somebody holds it, as SQLite does for a moment when it
+/// tidies up.
+pub(crate) const BACKUP_BUSY_TRIES: u32 = 100;
+
+/// And the time between two of them.
+pub(crate) const BACKUP_BUSY_PAUSE: Duration = Duration::from_millis(50);
+
 /// How often the peers are written for the next start: a tracker that is killed loses what is newer.
 pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(5 * 60);
-
-/// JSON connections at once. Each costs 32 KiB at most, but for those with long requests.
-pub(crate) const JSON_CONNECTIONS_MAX: usize = 8_192;
 
 /// A request has to arrive within this time of the one before.
 pub(crate) const JSON_IDLE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -69,6 +69,8 @@ pub struct TrackerConfig {
     pub admin: Extra,
     /// Swarms and peers that are kept.
     pub caps: Caps,
+    /// Connections of HTTP, and as many of JSON, at once.
+    pub connections_max: usize,
     /// How often a network may ask.
     pub quotas: QuotaRates,
     /// How TLS is spoken beside the plain protocols; not at all when `None`.
@@ -226,6 +228,8 @@ pub struct Shared {
     pub swarms: Arc<Swarms>,
     /// How often each network may ask.
     pub(crate) quotas: Arc<Quotas>,
+    /// Connections of HTTP, and as many of JSON, at once.
+    pub(crate) connections_max: usize,
     /// How long peers of the JSON and the text protocol are known without a word.
     pub(crate) lives: Lives,
     /// Every name. Publish with [`Shared::publish`] and take back with [`Shared::withdraw`], so that the
@@ -342,6 +346,7 @@ impl Tracker {
             reloads_failed: AtomicU64::new(0),
             swarms,
             quotas: Arc::new(Quotas::new(config.quotas, rand::random())),
+            connections_max: config.connections_max,
             lives: config.lives,
             catalogue: catalogue.measured(Arc::clone(&latencies)).behind(lists),
             tls,

@@ -30,6 +30,7 @@ use crate::limits::{
 };
 use crate::lists::Lists;
 use crate::quota::Quotas;
+use crate::sample::Sample;
 use crate::server::Shared;
 use crate::swarms::{Asker, Swarms};
 
@@ -88,6 +89,30 @@ impl Tally {
         ] {
             if more > 0 {
                 counter.fetch_add(more, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Tally {
+    /// Says now and then what was not served as it was asked. Without addresses: they may be forged.
+    fn log(&self, now: Secs) {
+        static SAMPLES: [Sample; 5] = [const { Sample::new() }; 5];
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let kinds = [
+            ("refused", self.refused),
+            ("over the quota of its network", self.limited),
+            ("not let in by the lists", self.denied),
+            ("without a good connection id", self.bad_ids),
+            ("malformed", self.malformed),
+        ];
+        for ((why, count), sample) in kinds.into_iter().zip(&SAMPLES) {
+            if count > 0
+                && let Some(left_out) = sample.take(now, count)
+            {
+                tracing::debug!(why, left_out, "UDP request not served");
             }
         }
     }
@@ -241,6 +266,7 @@ impl Worker {
             }
             // Before the answers go out, so that who has one finds itself counted.
             let counters = &self.shared.counters;
+            self.tally.log(now);
             self.tally.flush(counters);
             counters.received.fetch_add(count as u64, Ordering::Relaxed);
             let sent = batch.send(socket).unwrap_or(0) as u64;

@@ -3,6 +3,7 @@
 //! Every long flag has an environment variable, `TEEM_` and its name; a flag wins over the
 //! environment, and that over the default. The words, numbers and JSON here are promises to scripts.
 
+mod backup;
 mod get;
 mod lists;
 mod ls;
@@ -83,6 +84,15 @@ struct Global {
     /// Log what happens; twice for more, three times for everything
     #[arg(short, long, global = true, env = "TEEM_VERBOSE", action = ArgAction::Count)]
     verbose: u8,
+    /// How notes and log lines are written: as text, or each as a JSON object
+    #[arg(
+        long,
+        global = true,
+        env = "TEEM_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    log_format: LogFormat,
     /// Colours
     #[arg(long, global = true, env = "TEEM_COLOR", value_name = "WHEN", default_value = "auto")]
     color: ColorChoice,
@@ -100,6 +110,15 @@ enum Command {
     Torrent(torrent::Command),
     #[command(subcommand)]
     Token(token::Command),
+}
+
+/// How notes and log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one object a line, with `timestamp`, `level` and `message`.
+    Json,
 }
 
 /// What every subcommand works with.
@@ -123,6 +142,10 @@ pub(crate) fn run() -> ExitCode {
     };
     let volume = if cli.global.quiet { Volume::Quiet } else { Volume::Normal };
     let output = Output::new(cli.global.json, volume, cli.global.color);
+    let output = match cli.global.log_format {
+        LogFormat::Text => output,
+        LogFormat::Json => output.noting_json(),
+    };
     log_to(&output, &cli.global);
     // The defaults of many systems (1,024, on some 256) are too few for hundreds of peers and files.
     // Less than asked for is no error: the node plans with what there is.
@@ -181,13 +204,21 @@ fn log_to(output: &Output, global: &Global) {
     let filter = std::env::var("TEEM_LOG").ok();
     let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(level));
     let writer = output.clone();
-    // Fails only when a subscriber is there already, which logs as well.
-    let _ = tracing_subscriber::fmt()
+    let logger = tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(level)))
-        .with_target(global.verbose > 1)
-        .with_ansi(output.colors_notes())
-        .with_writer(move || writer.clone())
-        .try_init();
+        .with_writer(move || writer.clone());
+    // Fails only when a subscriber is there already, which logs as well.
+    let _ = match global.log_format {
+        LogFormat::Text => {
+            logger.with_target(global.verbose > 1).with_ansi(output.colors_notes()).try_init()
+        }
+        LogFormat::Json => logger
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .try_init(),
+    };
 }
 
 const EXAMPLES: &str = examples!();

@@ -9,9 +9,9 @@ use tracker::{
     Caps, CatalogueLimits, Export, Extra, Intervals, Lives, QuotaRates, Secret, TextConfig,
 };
 
-use super::Context;
 use super::lists::ListArgs;
 use super::tls::TlsArgs;
+use super::{Context, backup};
 use crate::hosting::{Hosted, Ready, Serve};
 use crate::lan::Lan;
 use crate::listen::{ExtraListen, Listen, ListenAddr};
@@ -24,12 +24,18 @@ use crate::units::{parse_duration, parse_size};
 /// UDP and HTTP announces, the catalogue and its API answer on one port. Every tracker that others
 /// can reach is found by its name on the local network.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   teem tracker
   teem tracker --listen 127.0.0.1 --port 7000 --data ./state
   teem tracker --tls
-  teem tracker --text-listen :5555 --external-ip 203.0.113.7")]
+  teem tracker --text-listen :5555 --external-ip 203.0.113.7
+  teem tracker backup /srv/backup/monday"
+)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     server: ServerArgs,
     /// Answer only who has a token; `teem token create` makes them
@@ -37,6 +43,12 @@ pub(super) struct Args {
     private: bool,
     #[command(flatten)]
     state: StateArgs,
+}
+
+/// What else can be done with a tracker.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Backup(backup::Args),
 }
 
 /// Where a tracker answers.
@@ -80,6 +92,13 @@ pub(super) struct ServerArgs {
     /// Keep so many peers of all torrents; past it large swarms lose some
     #[arg(long, env = "TEEM_MAX_TRACKED_PEERS", value_name = "N", default_value_t = PEERS_MAX)]
     max_tracked_peers: usize,
+    /// Hold so many connections of HTTP at once, and as many of JSON
+    #[arg(
+        long, env = "TEEM_MAX_CONNECTIONS", value_name = "N",
+        default_value_t = tracker::limits::CONNECTIONS_MAX as u64,
+        value_parser = clap::value_parser!(u64).range(1..=1 << 20)
+    )]
+    max_connections: u64,
     /// Keep torrent files of so many bytes altogether, their search index counted in
     #[arg(
         long, env = "TEEM_CATALOGUE_MAX_SIZE", value_name = "SIZE", default_value = "4G",
@@ -161,6 +180,7 @@ impl ServerArgs {
             intervals: self.intervals(),
             lives: Lives { peer_secs: secs(self.peer_timeout), ..Lives::default() },
             caps: Caps { swarms: self.max_torrents, peers: self.max_tracked_peers },
+            connections_max: self.max_connections as usize,
             quotas: QuotaRates { public: self.rate_limit.0, local: self.rate_limit_local.0 },
             tls,
             proxies: self.tls.proxies(),
@@ -242,6 +262,9 @@ fn secs(time: Duration) -> u32 {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    if let Some(Command::Backup(args)) = args.command {
+        return backup::run(args, context).await;
+    }
     let state = args.state.open()?;
     let serve = Serve { private: args.private, ..args.server.serve() };
     let hosted = Hosted::start(serve, &state, context).await?;

@@ -31,7 +31,7 @@ pub(crate) struct Statistics {
     pub(crate) peers: u64,
     /// Those that have all of their content.
     pub(crate) seeders: u64,
-    /// Downloads that ended since the tracker started.
+    /// Downloads that ended, also in earlier runs for what the catalogue names.
     pub(crate) completed: u64,
     /// Peers by client.
     pub(crate) clients: Vec<Client>,

@@ -58,6 +58,7 @@ async fn start_with(folder: &TempDir, listen: &str, private: bool) -> Server {
         lives: tracker::Lives::default(),
         json: tracker::Extra::default(),
         lists: tracker::ListFiles::default(),
+        connections_max: 100,
         keep_peers: false,
         export: None,
         admin: tracker::Extra { listen: vec!["127.0.0.1:0".parse().unwrap()], required: true },

@@ -88,8 +88,11 @@ impl Catalogue {
     /// # Errors
     /// When the database fails.
     pub async fn chunk_hashes(&self, name: String) -> Result<Option<ChunkHashes>, CatalogueError> {
+        let lists = Arc::clone(&self.lists);
         self.run(move |store| {
-            let Some(found) = store.fetch(&Which::Name(name))? else { return Ok(None) };
+            let found = store.fetch(&Which::Name(name))?;
+            let found = found.filter(|found| lists.admits(&found.entry.hashes));
+            let Some(found) = found else { return Ok(None) };
             Ok(Some(ChunkHashes::of(&Metainfo::decode(&found.metainfo)?)))
         })
         .await

@@ -49,7 +49,7 @@ use crate::lists::Lists;
 use publish::Draft;
 use query::Query;
 use store::Store;
-pub(crate) use store::open_database;
+pub(crate) use store::{DATABASE_FILE, open_database};
 
 /// What is known of a version of a name without its torrent file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use crate::limits::{CATALOGUE_READERS, MATCHES_SORTED_MAX, PATHS_SCANNED_MAX};
 const CHECKED_LEN_MAX: u64 = 64 << 20;
 
 /// The database in the data folder.
-const FILE: &str = "tracker.db";
+pub(crate) const DATABASE_FILE: &str = "tracker.db";
 
 /// Entries as [`entry_of`] reads them.
 const ENTRIES: &str = "SELECT e.id, n.name, n.owner, n.description, n.tags, n.versions,
@@ -61,7 +61,7 @@ impl Store {
             TryLockError::Error(source) => disk("lock", &lock_path)(source),
         })?;
         let writer = Mutex::new(open_database(folder)?);
-        let path = folder.join(FILE);
+        let path = folder.join(DATABASE_FILE);
         let open = || -> Result<_, CatalogueError> {
             let reader = connect(&path)?;
             reader.pragma_update(None, "query_only", true)?;
@@ -232,7 +232,7 @@ fn hit(
 /// Opens the tracker's database in a folder, made or brought up to date if need be. What is written
 /// over this connection is on the disk when it is acknowledged.
 pub(crate) fn open_database(folder: &Path) -> Result<Connection, CatalogueError> {
-    let path = folder.join(FILE);
+    let path = folder.join(DATABASE_FILE);
     let shown = path.display().to_string();
     let open = || -> Result<_, CatalogueError> {
         let mut connection = connect(&path)?;

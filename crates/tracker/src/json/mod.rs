@@ -24,9 +24,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::accept::{ConnectionCounters, Gate};
 use crate::limits::{
-    JSON_CONNECTIONS_MAX, JSON_IDLE_TIMEOUT, JSON_LINGER, JSON_LONG_REQUESTS_MAX,
-    JSON_SHORT_LEN_MAX, JSON_TRIES_AT_ONCE, JSON_TRY_TIMEOUT, JSON_WRITE_TIMEOUT,
+    JSON_IDLE_TIMEOUT, JSON_LINGER, JSON_LONG_REQUESTS_MAX, JSON_SHORT_LEN_MAX, JSON_TRIES_AT_ONCE,
+    JSON_TRY_TIMEOUT, JSON_WRITE_TIMEOUT,
 };
+use crate::sample::Sample;
 use crate::server::Shared;
 use crate::tls::Begun;
 
@@ -58,8 +59,8 @@ impl JsonShared {
     pub(crate) fn new(shared: Arc<Shared>, stop: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             files: Mutex::new(Files::new(shared.lives)),
+            gate: Gate::new(shared.connections_max, stop),
             shared,
-            gate: Gate::new(JSON_CONNECTIONS_MAX, stop),
             long_requests: Arc::new(Semaphore::new(JSON_LONG_REQUESTS_MAX)),
             tasks: TaskTracker::new(),
         })
@@ -169,6 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         counters.requests.fetch_add(1, Ordering::Relaxed);
         if matches!(reply, Reply::Error(_)) {
             counters.refused.fetch_add(1, Ordering::Relaxed);
+            log_refused(reply);
         }
         let mut line = Vec::new();
         reply.encode(&mut line);
@@ -217,6 +219,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut rest = [0; 4096];
         while timeout_at(deadline, self.stream.read(&mut rest)).await?? > 0 {}
         Ok(())
+    }
+}
+
+/// Says now and then what clients are refused.
+fn log_refused(reply: &Reply) {
+    static SAMPLE: Sample = Sample::new();
+    if tracing::enabled!(tracing::Level::DEBUG)
+        && let Some(left_out) = SAMPLE.take_one()
+    {
+        tracing::debug!(?reply, left_out, "JSON request refused");
     }
 }
 

@@ -34,6 +34,7 @@ impl Server {
             private: false,
             admin: Extra::default(),
             caps: crate::Caps::default(),
+            connections_max: 100,
             quotas: crate::QuotaRates::default(),
             tls: None,
             proxies: Vec::new(),

@@ -213,6 +213,8 @@ fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateEr
     written.map_err(failed)
 }
 
+/// The files of a certificate of our own, in the order in which they are made.
+pub(crate) const OWN_FILES: [&str; 2] = [KEY_FILE, CHAIN_FILE];
 const CHAIN_FILE: &str = "tls-cert.pem";
 const KEY_FILE: &str = "tls-key.pem";
 const PRIVATE: u32 = 0o600;

@@ -29,6 +29,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use certificate::OWN_FILES;
 pub use certificate::{CertificateError, CertificateSource};
 use certificate::{Files, Looks};
 
