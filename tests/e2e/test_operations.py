@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import signal
 import socket
 import sqlite3
@@ -293,3 +294,22 @@ def test_a_private_trackers_pages_and_logs_hold_no_secret(teem, folder):
     texts += [path.read_bytes().decode("latin-1") for path in [*Path(data).iterdir(), *(folder / "copy").iterdir()] if path.is_file()]
     for secret in (admin, anna["secret"], anna["passkey"]):
         assert not any(secret in text for text in texts)
+
+
+MANUAL = Path(__file__).resolve().parents[2] / "docs" / "operating-a-tracker.md"
+
+
+def test_the_manual_knows_every_metric_and_every_flag_that_it_names(teem, folder):
+    manual = MANUAL.read_text()
+    tracker = teem.tracker(extra=["--tls", "--text-listen", f"{teem.address()}:5555"])
+    page = ask(operator_of(tracker), "/metrics")[1]
+    metrics = {line.split()[2] for line in page.splitlines() if line.startswith("# TYPE ")}
+    named = set()
+    for word in re.findall(r"`((?:teem|process)_[a-z_{},]+)`", manual):
+        before, braces, after = re.fullmatch(r"([a-z_]+)(?:\{([a-z,]+)\})?([a-z_]*)", word).groups()
+        named |= {f"{before}{each}{after}" for each in (braces or "").split(",")}
+    assert named - {"teem_"} >= metrics, f"the manual does not explain {sorted(metrics - named)}"
+    assert named <= metrics, f"the manual explains {sorted(named - metrics)}, which is gone"
+    known = {flag for words in (["tracker"], ["token", "create"]) for flag in re.findall(r"--[a-z][a-z-]+", "\n".join(teem.run(*words, "--help").lines))}
+    used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", manual)) - {"--now"}
+    assert used <= known, used - known

@@ -230,6 +230,13 @@ struct Envelope<'a, T> {
     body: &'a T,
 }
 
+#[derive(Serialize)]
+struct Note<'a> {
+    timestamp: &'a str,
+    level: &'a str,
+    message: &'a str,
+}
+
 /// A note in the shape of a log line.
 fn note_object(level: Level, message: &str) -> String {
     use tracing_subscriber::fmt::format::Writer;
@@ -242,7 +249,8 @@ fn note_object(level: Level, message: &str) -> String {
         Level::Warn => "WARN",
         Level::Error => "ERROR",
     };
-    serde_json::json!({ "timestamp": timestamp, "level": level, "message": message }).to_string()
+    let note = Note { timestamp: &timestamp, level, message };
+    serde_json::to_string(&note).unwrap_or_else(|_| message.to_owned())
 }
 
 fn colored(choice: ColorChoice, terminal: bool) -> bool {

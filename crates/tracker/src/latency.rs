@@ -91,6 +91,8 @@ pub struct Latencies {
     pub udp_batch: Histogram,
     /// An announce or scrape over HTTP, without the network.
     pub http_announce: Histogram,
+    /// A batch of the text protocol's datagrams: from its arrival to its answers.
+    pub text_batch: Histogram,
     /// A JSON request, from its last byte to its answer.
     pub json_request: Histogram,
     /// An operation of the catalogue, with its wait for a turn.

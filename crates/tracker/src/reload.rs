@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::access::TokenStoreError;
-use crate::lists::ListError;
+use crate::lists::{ListError, ListSizes};
 use crate::server::Shared;
 use crate::tls::CertificateError;
 
@@ -35,7 +35,7 @@ impl Shared {
     fn reload_blocking(&self) -> Vec<ReloadError> {
         let mut errors = Vec::new();
         match self.lists.reload() {
-            Ok(sizes) => tracing::info!(sizes.hashes, sizes.clients, "lists were read"),
+            Ok(ListSizes { hashes, clients }) => tracing::info!(hashes, clients, "lists were read"),
             Err(error) => errors.push(error.into()),
         }
         errors.extend(self.access.refresh().err().map(ReloadError::from));

@@ -6,6 +6,8 @@ use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use tracker::{Caller, Denied, Passkey, Scope, Secret, Shared};
 
 use super::dto::RefusalCode;
@@ -37,7 +39,10 @@ impl FromRequestParts<Arc<Shared>> for Admin {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refused> {
-        let secret = secret_in(&parts.headers)?;
+        let secret = match password_in(&parts.headers) {
+            Some(secret) => Some(secret),
+            None => secret_in(&parts.headers)?,
+        };
         shared.access.admin(secret.as_ref())?;
         Ok(Self)
     }
@@ -78,6 +83,16 @@ fn secret_in(headers: &HeaderMap) -> Result<Option<Secret>, Denied> {
         return Err(Denied::BadToken);
     }
     Secret::parse(secret.trim()).map(Some).ok_or(Denied::BadToken)
+}
+
+/// The token as a password, whatever the user is called: browsers know no other way (RFC 7617). Pages
+/// of other origins cannot use what a browser remembers: `admin_host` turns them away.
+fn password_in(headers: &HeaderMap) -> Option<Secret> {
+    let (scheme, coded) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let coded = scheme.eq_ignore_ascii_case("basic").then_some(coded.trim())?;
+    let pair = String::from_utf8(BASE64_STANDARD.decode(coded).ok()?).ok()?;
+    let (_, password) = pair.split_once(':')?;
+    Secret::parse(password)
 }
 
 impl From<Denied> for Refused {

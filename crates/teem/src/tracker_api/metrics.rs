@@ -37,6 +37,11 @@ pub(super) async fn render(shared: &Shared) -> Result<String, CatalogueError> {
             &latencies.http_announce,
         ),
         ("teem_json_request_seconds", "A JSON request,", &latencies.json_request),
+        (
+            "teem_text_batch_seconds",
+            "A batch of text datagrams, to its answers,",
+            &latencies.text_batch,
+        ),
         ("teem_catalogue_seconds", "An operation of the catalogue,", &latencies.catalogue),
     ] {
         page.histogram(name, &format!("{help} {of}"), &histogram.distribution());

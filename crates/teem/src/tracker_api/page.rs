@@ -12,18 +12,21 @@ use axum::response::IntoResponse;
 use tracker::{Overview, Shared, Which};
 
 use super::caller::Admin;
+use super::dto;
 use super::refusal::Refused;
 use super::statistics::{self, LastOverview};
 
 /// A page about the tracker, for people
 #[utoipa::path(get, path = "/", tag = "operator", responses(
-    (status = 200, body = String, content_type = "text/html")
+    (status = 200, body = String, content_type = "text/html"),
+    (status = "4XX", body = dto::Refusal)
 ))]
 pub(super) async fn show(
-    _: Admin,
+    admin: Result<Admin, Refused>,
     State(shared): State<Arc<Shared>>,
     Extension(last): Extension<Arc<LastOverview>>,
 ) -> Result<impl IntoResponse, Refused> {
+    admin.map_err(Refused::asking_browsers)?;
     let overview = last.look(&shared).await?;
     let mut largest = Vec::new();
     for facts in &overview.largest {
@@ -114,9 +117,11 @@ fn traffic(shared: &Shared) -> impl Iterator<Item = (&'static str, &AtomicU64)> 
         ("UDP packets", &udp.received),
         ("UDP announces", &udp.announces),
         ("UDP scrapes", &udp.scrapes),
+        ("UDP requests over a network's quota", &udp.limited),
         ("UDP requests with a bad connection id", &udp.bad_ids),
         ("HTTP requests", &http.requests),
         ("HTTP announces", &http.announces),
+        ("HTTP announces and scrapes over a quota", &http.limited),
         ("HTTP announces and scrapes refused", &http.refused),
         ("JSON requests", &json.requests),
     ]

@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::http::StatusCode;
+use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tracker::CatalogueError;
 
@@ -13,11 +14,18 @@ use super::dto::{Refusal, RefusalCode};
 pub(super) struct Refused {
     status: StatusCode,
     body: Refusal,
+    /// A browser is to ask its person for a token.
+    asks_browsers: bool,
 }
 
 impl Refused {
     pub(super) fn new(status: StatusCode, code: RefusalCode, error: impl Into<String>) -> Self {
-        Self { status, body: Refusal { error: error.into(), code } }
+        Self { status, body: Refusal { error: error.into(), code }, asks_browsers: false }
+    }
+
+    /// Makes a browser ask for a token, if that is what is missing.
+    pub(super) fn asking_browsers(self) -> Self {
+        Self { asks_browsers: self.status == StatusCode::UNAUTHORIZED, ..self }
     }
 
     pub(super) fn not_found(name: &str) -> Self {
@@ -34,7 +42,12 @@ fn shown(text: &str) -> String {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        (self.status, Json(self.body)).into_response()
+        let mut response = (self.status, Json(self.body)).into_response();
+        if self.asks_browsers {
+            let scheme = "Basic realm=\"any user, a token for administration as password\"";
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+        }
+        response
     }
 }
 

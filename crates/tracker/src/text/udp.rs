@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use proto::tracker::text::{Listed, Register, Request, SeederList};
 use registry::{Chosen, Registration, Secs};
@@ -25,6 +26,7 @@ pub(super) fn run(text: &Arc<TextShared>, socket: &UdpSocket, listening: IpAddr)
                 continue;
             }
         };
+        let start = Instant::now();
         let now = text.shared.swarms.tick();
         let mut answers = 0;
         for place in 0..count {
@@ -38,6 +40,7 @@ pub(super) fn run(text: &Arc<TextShared>, socket: &UdpSocket, listening: IpAddr)
             });
         }
         let sent = batch.send(socket).unwrap_or(0) as u64;
+        text.shared.latencies.text_batch.since(start);
         let counters = text.counters();
         counters.received.fetch_add(count as u64, Ordering::Relaxed);
         counters.unsent.fetch_add(answers.saturating_sub(sent), Ordering::Relaxed);

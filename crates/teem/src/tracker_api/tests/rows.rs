@@ -1,5 +1,7 @@
 //! Every row of the table of routes, asked with every kind of caller.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use tempfile::TempDir;
 use tracker::{NewToken, Scope};
 
@@ -10,7 +12,8 @@ const OWN_SECRET: &str = "Authorization: Bearer a-secret-of-my-own\r\n";
 /// What no token looks like.
 const BAD: [&str; 3] = [
     "Authorization: Bearer short\r\n",
-    "Authorization: Basic YTpiYmJiYmJiYmJiYmJiYmJi\r\n",
+    // "a:b"
+    "Authorization: Basic YTpi\r\n",
     "Authorization: Bearer\r\n",
 ];
 
@@ -95,6 +98,27 @@ async fn the_operators_port_knows_its_names() {
         let reply = server.ask(server.admin, ("GET", "/metrics"), headers, b"").await;
         assert_eq!(reply.status, expected, "{headers:?}");
     }
+}
+
+#[tokio::test]
+async fn browsers_show_a_token_as_password_to_the_operators_port_only() {
+    let folder = TempDir::new().unwrap();
+    let server = start_with(&folder, "127.0.0.1:0", true).await;
+    let mut answers = Vec::new();
+    for (_, header) in tokens(&server) {
+        let secret = header.trim_end().trim_start_matches("Authorization: Bearer ");
+        let coded = BASE64_STANDARD.encode(format!("anybody:{secret}"));
+        let headers = format!("Host: localhost\r\nAuthorization: Basic {coded}\r\n");
+        server.tracker.shared().access.refresh().expect("the tokens are read");
+        let page = server.ask(server.admin, ("GET", "/"), &headers, b"").await.status;
+        let public = server.ask(server.addr, ("GET", "/api/v1/catalogue"), &headers, b"").await;
+        let foreign = format!("{headers}Origin: http://elsewhere.example\r\n");
+        let foreign = server.ask(server.admin, ("DELETE", "/api/v1/tokens/1"), &foreign, b"").await;
+        answers.push((page, public.status, foreign.status));
+    }
+    assert_eq!(answers, [(403, 401, 403), (403, 401, 403), (200, 401, 403)]);
+    let asked = server.ask(server.admin, ("GET", "/"), "Host: localhost\r\n", b"").await;
+    assert_eq!((asked.status, asked.head.contains("www-authenticate: Basic ")), (401, true));
 }
 
 /// A token of each scope, and the header that carries it.
