@@ -48,6 +48,10 @@ pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// A TLS handshake has to end within this time of its first byte.
 pub(crate) const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Bytes of a client's part of a handshake; the usual ones are half a KiB to two. With this much of
+/// each connection, all 8,192 of a port hold 128 MiB while they last.
+pub(crate) const TLS_HANDSHAKE_LEN_MAX: usize = 16 << 10;
+
 /// How often the certificate's files are looked at: two questions to the file system.
 pub(crate) const TLS_LOOK_EVERY: Duration = Duration::from_secs(10);
 

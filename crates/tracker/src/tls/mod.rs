@@ -6,6 +6,7 @@
 //! that plain clients and those at work are never out of breath. The certificate can be replaced
 //! while connections are open.
 
+mod bounded;
 mod certificate;
 
 use std::io;
@@ -29,11 +30,12 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use bounded::Bounded;
 pub(crate) use certificate::OWN_FILES;
 pub use certificate::{CertificateError, CertificateSource};
 use certificate::{Files, Looks};
 
-use crate::limits::{TLS_HANDSHAKE_TIMEOUT, TLS_LOOK_EVERY};
+use crate::limits::{TLS_HANDSHAKE_LEN_MAX, TLS_HANDSHAKE_TIMEOUT, TLS_LOOK_EVERY};
 
 /// How TLS is to be spoken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +105,7 @@ pub(crate) enum Begun {
     /// Without TLS, where only TLS is spoken.
     PlainRefused(TcpStream),
     /// With TLS; the handshake is done.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Bounded<TcpStream>>>),
 }
 
 impl Tls {
@@ -202,8 +204,9 @@ impl Tls {
         Ok(Begun::Tls(Box::new(stream)))
     }
 
-    async fn handshake(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    async fn handshake(&self, stream: TcpStream) -> io::Result<TlsStream<Bounded<TcpStream>>> {
         let deadline = tokio::time::Instant::now() + self.handshake_timeout;
+        let stream = Bounded::new(stream, TLS_HANDSHAKE_LEN_MAX);
         let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
         let hello = timeout_at(deadline, hello).await??;
         // A client that is slow holds a permit no longer than our own part takes: signing.
@@ -213,7 +216,9 @@ impl Tls {
             let server = Arc::clone(&self.current.read().server);
             hello.into_stream(server)
         };
-        timeout_at(deadline, rest).await?
+        let mut stream = timeout_at(deadline, rest).await??;
+        stream.get_mut().0.lift();
+        Ok(stream)
     }
 }
 

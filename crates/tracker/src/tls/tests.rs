@@ -74,7 +74,7 @@ impl Server {
 
 async fn echo(
     client: &mut tokio_rustls::client::TlsStream<TcpStream>,
-    server: &mut TlsStream<TcpStream>,
+    server: &mut TlsStream<Bounded<TcpStream>>,
 ) -> io::Result<()> {
     client.write_all(b"?").await?;
     assert_eq!(server.read_u8().await?, b'?');
@@ -112,7 +112,13 @@ async fn what_is_no_handshake_is_a_failure() {
     for bytes in [&b"\x16\x03\x01\x00\x05hello"[..], b"\x16GET / HTTP/1.1\r\n\r\n"] {
         assert!(server.after(bytes).await.0.is_err(), "{bytes:?}");
     }
-    assert_eq!(server.counts(), [0, 0, 2]);
+    // A greeting of 60,000 bytes, in records of 16 KiB.
+    let mut long = b"\x16\x03\x01\x40\x00\x01\x00\xea\x60".to_vec();
+    long.resize(long.len() + 16_380, 0);
+    long.extend_from_slice(b"\x16\x03\x01\x40\x00");
+    long.resize(long.len() + 16_384, 0);
+    assert!(server.after(&long).await.0.is_err(), "too long");
+    assert_eq!(server.counts(), [0, 0, 3]);
 }
 
 #[tokio::test]
