@@ -1,6 +1,7 @@
 //! A tracker of this process: its servers, its API, and its entry on the local network.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -14,6 +15,7 @@ use crate::known::Known;
 use crate::lan::{Advertisement, Lan};
 use crate::listen::{self, Listen};
 use crate::locate::Endpoint;
+use crate::mapping::{Mapping, Port};
 use crate::output::Output;
 use crate::reloader::Reloader;
 use crate::signal::Hangup;
@@ -27,6 +29,7 @@ pub(crate) struct Hosted {
     listeners: Vec<Listener>,
     advertisement: Option<Advertisement>,
     reloader: Reloader,
+    mapping: Option<Mapping>,
 }
 
 /// Where a tracker answers.
@@ -62,6 +65,8 @@ pub(crate) struct Serve {
     pub(crate) connections_max: usize,
     /// How often a network may ask.
     pub(crate) quotas: QuotaRates,
+    /// The router opens the ports that everybody may reach.
+    pub(crate) map_ports: bool,
     /// TLS beside or instead of plain HTTP and JSON.
     pub(crate) tls: Option<TlsConfig>,
     /// Whose word about clients is believed.
@@ -77,6 +82,9 @@ pub(crate) struct Ready {
     pub(crate) name: String,
     /// Where others reach it, the default route's address first: HOST:PORT of UDP and HTTP.
     pub(crate) addresses: Vec<String>,
+    /// Where the router lets others in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) external: Vec<SocketAddr>,
     /// Every socket.
     pub(crate) listeners: Vec<Listener>,
     /// TLS, where it is spoken.
@@ -149,7 +157,12 @@ impl Hosted {
             Lan::On if !listen::only_loopback(&addrs) => advertise(&name, &addrs, context),
             Lan::On | Lan::Off => None,
         };
-        Ok(Self { tracker, name, listeners, advertisement, reloader })
+        let mapping = if serve.map_ports {
+            Mapping::start(open_to_all(&listeners), &context.output).await
+        } else {
+            None
+        };
+        Ok(Self { tracker, name, listeners, advertisement, reloader, mapping })
     }
 
     /// Ends it in good order.
@@ -158,6 +171,9 @@ impl Hosted {
         // Nobody should find what is about to go.
         let advertisement = self.advertisement;
         let _ = tokio::task::spawn_blocking(move || drop(advertisement)).await;
+        if let Some(mapping) = self.mapping {
+            mapping.stop().await;
+        }
         self.tracker.stop().await;
     }
 
@@ -193,6 +209,7 @@ impl Hosted {
         Ready {
             name: self.name.clone(),
             addresses: self.reachable().iter().map(SocketAddr::to_string).collect(),
+            external: self.mapping.as_ref().map_or_else(Vec::new, |open| open.external().to_vec()),
             listeners: self.listeners.clone(),
             tls: self.tls().map(|tls| TlsReady {
                 fingerprint: tls.fingerprint().to_string(),
@@ -211,6 +228,14 @@ impl Hosted {
 }
 
 impl Ready {
+    /// Tells people where the router lets others in.
+    pub(crate) fn tell_external(&self, output: &Output) {
+        let external: Vec<_> = self.external.iter().map(SocketAddr::to_string).collect();
+        if !external.is_empty() {
+            output.result(&format!("from outside at {}", external.join(", ")));
+        }
+    }
+
     /// Tells people what a client will see.
     pub(crate) fn tell_certificate(&self, output: &Output) {
         if let Some(tls) = &self.tls {
@@ -234,6 +259,25 @@ fn tell_external(text: &TextConfig, context: &Context) {
         }
     };
     context.output.note(&listed);
+}
+
+/// The ports that everybody may reach, as far as a router can lead to them: over IPv4, at the address
+/// of the default route.
+fn open_to_all(listeners: &[Listener]) -> Vec<Port> {
+    let route = listen::default_route();
+    let is_there = |ip: IpAddr| ip.is_ipv4() && (ip.is_unspecified() || Some(ip) == route);
+    let ports = listeners.iter().filter(|listener| is_there(listener.addr.ip())).filter_map(|at| {
+        let number = NonZeroU16::new(at.addr.port())?;
+        match at.protocol {
+            "http" | "json" | "text-lists" => Some(Port::Tcp(number)),
+            "udp" | "text" => Some(Port::Udp(number)),
+            _ => None,
+        }
+    });
+    let mut ports: Vec<Port> = ports.collect();
+    ports.sort();
+    ports.dedup();
+    ports
 }
 
 /// An advertisement of the addresses that others can reach; a tracker without one is still a tracker.

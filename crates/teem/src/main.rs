@@ -13,6 +13,7 @@ mod lan;
 mod listen;
 mod locate;
 mod magnets;
+mod mapping;
 mod near;
 mod output;
 mod progress;

@@ -134,6 +134,9 @@ pub(super) struct ServerArgs {
     /// Let others find this tracker on the local network
     #[arg(long, env = "TEEM_LAN", value_name = "on|off", default_value = "on")]
     lan: Lan,
+    /// Ask the router to open the ports to everybody outside (PCP, NAT-PMP, UPnP)
+    #[arg(long, env = "TEEM_MAP_PORTS", value_parser = FalseyValueParser::new())]
+    map_ports: bool,
     #[command(flatten)]
     lists: ListArgs,
     #[command(flatten)]
@@ -182,6 +185,7 @@ impl ServerArgs {
             caps: Caps { swarms: self.max_torrents, peers: self.max_tracked_peers },
             connections_max: self.max_connections as usize,
             quotas: QuotaRates { public: self.rate_limit.0, local: self.rate_limit_local.0 },
+            map_ports: self.map_ports,
             tls,
             proxies: self.tls.proxies(),
             catalogue: CatalogueLimits {
@@ -280,6 +284,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 fn tell(ready: &Ready, context: &Context) {
     context.output.object("ready", ready);
     context.output.result(&format!("tracker {} at {}", ready.name, ready.addresses.join(", ")));
+    ready.tell_external(&context.output);
     ready.tell_certificate(&context.output);
     context.output.note("running until Ctrl-C");
 }

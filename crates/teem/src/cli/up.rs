@@ -130,5 +130,6 @@ fn tell_addresses(hosting: &Hosting, output: &Output) {
     for other in addresses {
         output.note(&format!("also at {other}"));
     }
+    hosting.tell_external(output);
     hosting.tell_certificate(output);
 }

@@ -1,0 +1,51 @@
+"""Ports opened on the router, in namespaces: a router of the tests' own, and nothing beyond it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import netns
+from proc import Process, wait_for
+
+ROUTER = Path(__file__).parent / "router.py"
+HERE, THERE = "10.97.0.2", "10.97.0.1"
+
+
+@pytest.fixture
+def behind_a_router():
+    """Two namespaces: a machine, and the router of its default route."""
+    machine, router = netns.Namespace(), netns.Namespace()
+    netns.connect(machine, router, HERE, THERE)
+    machine.command("route", "replace", "default", "via", THERE)
+    yield machine.name, router.name
+    machine.close()
+    router.close()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("kind", ["natpmp", "upnp"])
+def test_the_router_opens_the_ports_until_the_tracker_ends(teem, folder, behind_a_router, kind):
+    machine, outside = behind_a_router
+    router = Process("router", [sys.executable, ROUTER, kind, THERE], folder, namespace=outside)
+    try:
+        wait_for(router.objects, 20, "the router", router)
+        tracker = teem("tracker", "--data", teem.state("tracker"), "--json", "--map-ports", namespace=machine)
+        ready = tracker.ready(60)
+        assert set(ready["external"]) == {"203.0.113.7:6969", "203.0.113.7:9000"}
+        opened = {(each["protocol"], each["port"], each["client"], each["life"]) for each in router.objects()[1:]}
+        assert opened == {("tcp", 6969, HERE, 3600), ("udp", 6969, HERE, 3600), ("tcp", 9000, HERE, 3600)}
+        assert tracker.stop() == 143
+        closed = [each for each in router.objects() if each.get("life") == 0]
+        assert {(each["protocol"], each["port"]) for each in closed} == {("tcp", 6969), ("udp", 6969), ("tcp", 9000)}
+    finally:
+        router.kill()
+
+
+@pytest.mark.root
+def test_without_a_router_that_answers_the_tracker_says_so_and_goes_on(teem, behind_a_router):
+    machine, _ = behind_a_router
+    tracker = teem("tracker", "--data", teem.state("tracker"), "--json", "--map-ports", namespace=machine)
+    assert "external" not in tracker.ready(60)
+    assert "the router opens no ports" in tracker.stderr()
+    assert tracker.stop() == 143
