@@ -10,7 +10,7 @@ use super::limits::{
 };
 use super::{File, Info, MetainfoError, decode, name};
 use crate::merkle::TreeShape;
-use crate::{FileIndex, Geometry};
+use crate::{FileIndex, Geometry, InfoHashes};
 
 /// Which of the two formats a torrent is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,6 +24,26 @@ pub enum Format {
 }
 
 impl Format {
+    /// The format of a torrent with these hashes.
+    #[must_use]
+    pub const fn of(hashes: &InfoHashes) -> Self {
+        match (hashes.v1(), hashes.v2()) {
+            (Some(_), Some(_)) => Self::Hybrid,
+            (None, Some(_)) => Self::V2,
+            (Some(_) | None, None) => Self::V1,
+        }
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+            Self::Hybrid => "hybrid",
+        }
+    }
+
     /// It has `pieces`.
     #[must_use]
     pub const fn has_v1(self) -> bool {
@@ -143,7 +163,7 @@ impl Layout {
         let bare = |file: &File| File { root: None, hidden: false, ..file.clone() };
         info.name == self.name
             && info.single_file == (self.shape == Shape::File)
-            && info.format() == self.format
+            && Format::of(&info.hashes) == self.format
             && (info.piece_len, info.end) == (self.piece_len, self.end)
             && info.files.len() == self.files.len()
             && info.files.iter().zip(&self.files).all(|(theirs, ours)| bare(theirs) == bare(ours))

@@ -154,16 +154,6 @@ impl Info {
         self.private
     }
 
-    /// Which hashes it has.
-    #[must_use]
-    pub const fn format(&self) -> Format {
-        match (self.hashes.v1(), self.hashes.v2()) {
-            (Some(_), Some(_)) => Format::Hybrid,
-            (None, Some(_)) => Format::V2,
-            (Some(_) | None, None) => Format::V1,
-        }
-    }
-
     /// Nominal bytes in a piece.
     #[must_use]
     pub const fn piece_len(&self) -> u32 {

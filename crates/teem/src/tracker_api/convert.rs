@@ -1,6 +1,7 @@
 //! From the tracker's values to the JSON's.
 
 use proto::InfoHash;
+use proto::metainfo::Format;
 use tracker::{Caller, Hit, Names, PeerView, Protocol, Role, Shared};
 
 use super::dto;
@@ -12,11 +13,6 @@ pub(super) fn entry(
     caller: Option<&Caller>,
 ) -> dto::Entry {
     let counts = shared.swarms.scrape(&entry.hashes.primary()).unwrap_or_default();
-    let format = match (entry.hashes.v1(), entry.hashes.v2()) {
-        (Some(_), Some(_)) => dto::Format::Hybrid,
-        (None, Some(_)) => dto::Format::V2,
-        (Some(_) | None, None) => dto::Format::V1,
-    };
     dto::Entry {
         name: entry.name.clone(),
         version: entry.version,
@@ -26,7 +22,7 @@ pub(super) fn entry(
         mine: entry.owner.is_some() && caller.is_some_and(|caller| caller.owner == entry.owner),
         in_paths: false,
         path: None,
-        format,
+        format: Format::of(&entry.hashes).into(),
         info_hash_v1: entry.hashes.v1().map(|hash| hash.to_string()),
         info_hash_v2: entry.hashes.v2().map(|hash| hash.to_string()),
         size: entry.size,
@@ -115,4 +111,14 @@ pub(super) fn listeners(shared: &Shared) -> Vec<dto::Listener> {
     };
     let public = shared.listeners.iter().filter(|listener| listener.protocol != Protocol::Admin);
     public.map(listener).collect()
+}
+
+impl From<Format> for dto::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Hybrid => Self::Hybrid,
+            Format::V1 => Self::V1,
+            Format::V2 => Self::V2,
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use proto::metainfo::Metainfo;
+use proto::metainfo::{Format, Metainfo};
 use serde::Serialize;
 
 use super::Context;
@@ -71,11 +71,7 @@ impl Shown {
         });
         Self {
             name: info.name().to_owned(),
-            format: match (hashes.v1(), hashes.v2()) {
-                (Some(_), Some(_)) => "hybrid",
-                (Some(_), None) => "v1",
-                (None, _) => "v2",
-            },
+            format: Format::of(&hashes).name(),
             info_hash_v1: hashes.v1().map(|hash| hash.to_string()),
             info_hash_v2: hashes.v2().map(|hash| hash.to_string()),
             piece_length: info.piece_len(),
