@@ -399,10 +399,7 @@ impl Tracker {
             http.tasks.spawn(access::watch(Arc::clone(&shared.access), stop.clone()));
         }
         let json = JsonShared::new(Arc::clone(&shared), stop.clone());
-        for (listener, _) in sockets.json {
-            json.tasks.spawn(json::serve(listener, Arc::clone(&json)));
-        }
-        json.tasks.spawn(json::sweep(Arc::clone(&json)));
+        json::start(sockets.json.into_iter().map(|(listener, _)| listener), &json);
         let admin = AdminShared::new(Arc::clone(&shared), routers.admin, stop.clone());
         for (listener, _) in sockets.admin {
             admin.tasks.spawn(admin::serve(listener, Arc::clone(&admin)));

@@ -92,8 +92,6 @@ pub enum FilesError {
 pub struct FileHolders {
     /// Parts of the file; 0 when nobody has it.
     pub parts: u32,
-    /// How many have it.
-    pub count: usize,
     /// Some of them, by chance: name and address.
     pub peers: Vec<(Arc<str>, SocketAddr)>,
 }
@@ -226,21 +224,21 @@ impl Files {
         let mut peers = Vec::with_capacity(max.min(reachable.len()));
         let mut dice = Dice(chance);
         sample(reachable.len(), max, &mut dice, |at| peers.push(reachable[at].clone()));
-        FileHolders { parts: holders.parts, count: holders.peers.len(), peers }
+        FileHolders { parts: holders.parts, peers }
     }
 
-    /// Up to `limit` files with `pattern` in their name, in order, from the first one behind `after`:
-    /// name, parts, holders.
+    /// Up to `limit` files whose name `fits`, in order, from the first one behind `after`: name and
+    /// parts.
     pub fn list<'a>(
         &'a self,
-        pattern: &'a str,
+        fits: impl Fn(&str) -> bool + 'a,
         after: &'a str,
         limit: usize,
-    ) -> impl Iterator<Item = (&'a str, u32, usize)> {
+    ) -> impl Iterator<Item = (&'a str, u32)> {
         let behind = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
         let files = self.files.range::<str, _>(behind);
-        let fitting = files.filter(move |(name, _)| name.contains(pattern));
-        fitting.take(limit).map(|(name, holders)| (&**name, holders.parts, holders.peers.len()))
+        let fitting = files.filter(move |(name, _)| fits(name));
+        fitting.take(limit).map(|(name, holders)| (&**name, holders.parts))
     }
 
     /// Peers and files that are known.
@@ -278,8 +276,7 @@ impl Files {
         }
     }
 
-    /// Forgets a peer and what it had.
-    pub fn forget(&mut self, name: &str) {
+    fn forget(&mut self, name: &str) {
         self.drop_all(name);
         self.peers.remove(name);
     }

@@ -40,6 +40,7 @@ pub(crate) use chunks::V2_HEX_LEN;
 pub use error::{CatalogueError, NameTaken};
 pub use files::{NamedFile, PieceHashes};
 pub use name::{Name, NameError};
+pub(crate) use query::fitting;
 pub use usage::{CatalogueLimits, Full};
 
 use crate::access::{Caller, Owner, Scope};

@@ -79,6 +79,12 @@ impl Query {
     }
 }
 
+/// Which names contain `pattern`, or, with `*` or `?`, fit it as a whole.
+pub(crate) fn fitting(pattern: &str) -> impl Fn(&str) -> bool {
+    let query = Query::names(pattern);
+    move |name| query.fits(&fold(name))
+}
+
 /// Lower case, character by character, so that parts of a text fold to parts of the folded text.
 pub(super) fn fold(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()

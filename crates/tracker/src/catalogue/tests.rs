@@ -152,6 +152,17 @@ async fn other_content_is_the_next_version_for_the_owner_only() {
 }
 
 #[tokio::test]
+async fn each_version_of_a_folder_has_its_own_files() {
+    let (_folder, catalogue) = open();
+    publish(&catalogue, ("dir", folder_of(&["a"])), who(Some(1))).await.unwrap();
+    publish(&catalogue, ("dir", folder_of(&["b"])), who(Some(1))).await.unwrap();
+    let names = ["dir@1/a", "dir@1/b", "dir/a", "dir/b", "dir@2/b", "dir@3/b"];
+    let files = catalogue.files(names.map(str::to_owned).to_vec()).await.unwrap();
+    let versions = files.iter().map(|file| file.as_ref().map(|file| file.entry.version));
+    assert!(versions.eq([Some(1), None, None, Some(2), Some(2), None]));
+}
+
+#[tokio::test]
 async fn what_nobody_owns_only_an_administrator_changes() {
     let (_folder, catalogue) = open();
     publish(&catalogue, ("big", torrent("a", 1)), who(None)).await.unwrap();

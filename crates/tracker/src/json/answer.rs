@@ -11,7 +11,7 @@ use registry::{Files, FilesError, Token};
 
 use super::JsonShared;
 use crate::access::{Denied, Scope, Secret, TokenId};
-use crate::catalogue::{CatalogueError, NamedFile, PieceHashes};
+use crate::catalogue::{CatalogueError, NamedFile, PieceHashes, fitting};
 
 /// Answers a request from `ip`.
 pub(super) async fn answer(json: &JsonShared, ip: IpAddr, request: Request) -> Reply {
@@ -205,15 +205,9 @@ async fn files(json: &JsonShared, page: FilePage) -> Reply {
     for entry in entries {
         let SwarmCounts { seeders, leechers, .. } =
             json.shared.swarms.scrape(&entry.hashes.primary()).unwrap_or_default();
-        let total_parts = entry.size.div_ceil(u64::from(entry.piece_len.max(1))).max(1);
-        let file = File {
-            file_name: entry.name.clone(),
-            size: Some(entry.size),
-            total_parts: u32::try_from(total_parts).unwrap_or(u32::MAX),
-            seeders,
-            leechers,
-            simple_peers: 0,
-        };
+        let (size, total_parts) = (Some(entry.size), entry.parts_of(entry.size));
+        let file_name = entry.name.clone();
+        let file = File { file_name, size, total_parts, seeders, leechers, simple_peers: 0 };
         merged.insert(entry.name, file);
     }
     let (mut files, next) = merge(&json.files.lock(), merged, (&pattern, &after, limit));
@@ -229,15 +223,10 @@ fn merge(
     mut merged: BTreeMap<String, File>,
     (pattern, after, limit): (&str, &str, usize),
 ) -> (Vec<File>, Option<String>) {
-    for (name, total_parts, holders) in simple.list(pattern, after, limit + 1) {
-        let (file_name, size) = (name.to_owned(), None);
-        merged.entry(name.to_owned()).or_insert(File {
-            file_name,
-            size,
-            total_parts,
-            seeders: 0,
-            leechers: 0,
-            simple_peers: holders as u32,
+    for (name, total_parts) in simple.list(fitting(pattern), after, limit + 1) {
+        merged.entry(name.to_owned()).or_insert_with(|| {
+            let (file_name, size) = (name.to_owned(), None);
+            File { file_name, size, total_parts, seeders: 0, leechers: 0, simple_peers: 0 }
         });
     }
     let more = merged.len() > limit;

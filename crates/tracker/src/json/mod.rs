@@ -71,8 +71,18 @@ impl JsonShared {
     }
 }
 
+/// Serves at all these addresses until the tracker stops; does nothing where there is none.
+pub(crate) fn start(listeners: impl Iterator<Item = TcpListener>, json: &Arc<JsonShared>) {
+    for listener in listeners {
+        json.tasks.spawn(serve(listener, Arc::clone(json)));
+    }
+    if !json.tasks.is_empty() {
+        json.tasks.spawn(sweep(Arc::clone(json)));
+    }
+}
+
 /// Accepts connections until the tracker stops.
-pub(crate) async fn serve(listener: TcpListener, json: Arc<JsonShared>) {
+async fn serve(listener: TcpListener, json: Arc<JsonShared>) {
     let handle = |stream, remote: SocketAddr, permit| {
         let stop = json.gate.stop().clone();
         let ended = handle_connection(stream, remote.ip(), Arc::clone(&json));
@@ -90,7 +100,7 @@ pub(crate) async fn serve(listener: TcpListener, json: Arc<JsonShared>) {
 }
 
 /// Forgets the silent, after one try to reach them.
-pub(crate) async fn sweep(json: Arc<JsonShared>) {
+async fn sweep(json: Arc<JsonShared>) {
     let mut rounds = tokio::time::interval(Duration::from_secs(1));
     let tries = Arc::new(Semaphore::new(JSON_TRIES_AT_ONCE));
     loop {
@@ -168,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn answer(&mut self, reply: &Reply) -> io::Result<()> {
         let counters = self.json.counters();
         counters.requests.fetch_add(1, Ordering::Relaxed);
-        if matches!(reply, Reply::Error(_)) {
+        if matches!(reply, Reply::Error { .. }) {
             counters.refused.fetch_add(1, Ordering::Relaxed);
             log_refused(reply);
         }

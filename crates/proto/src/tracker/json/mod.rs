@@ -12,7 +12,7 @@ mod request;
 mod tests;
 
 pub use frame::{Framed, Framer};
-pub use reply::{ErrorReply, File, Peer, Reply, Stats, StatusReply, TokenReply};
+pub use reply::{File, Peer, Reply, Stats};
 pub use request::{FilePage, Request, Session};
 
 /// Bounds of this protocol.
@@ -33,6 +33,12 @@ pub mod limits {
     pub const PAGE_MAX: usize = 1_000;
     /// Hashes in a reply of `CHUNK_HASHES`.
     pub const HASHES_MAX: usize = 10_000;
+}
+
+/// Parts of a file of `size` bytes, each of `part_len` but the last. A file without bytes has one.
+#[must_use]
+pub fn parts_of(size: u64, part_len: u32) -> u32 {
+    u32::try_from(size.div_ceil(u64::from(part_len.max(1))).max(1)).unwrap_or(u32::MAX)
 }
 
 /// What is wrong with a request; the words go to the client.

@@ -9,11 +9,24 @@ use serde::Serialize;
 #[serde(untagged)]
 pub enum Reply {
     /// To `AUTH`.
-    Token(TokenReply),
+    Token {
+        /// `OK`.
+        status: &'static str,
+        /// To be shown with every other request.
+        token: String,
+    },
     /// To `REGISTER`, and to what needs no more than an acknowledgement.
-    Status(StatusReply),
+    Status {
+        /// `REGISTERED` or `ACK`.
+        status: &'static str,
+    },
     /// Nothing was done.
-    Error(ErrorReply),
+    Error {
+        /// `ERROR`.
+        status: &'static str,
+        /// Why.
+        error: String,
+    },
     /// To `PEER_LIST`.
     Peers {
         /// Who can be asked for the file.
@@ -52,26 +65,6 @@ pub enum Reply {
     },
     /// To `STATS`.
     Stats(Stats),
-}
-
-/// Success, and a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TokenReply {
-    status: &'static str,
-    token: String,
-}
-
-/// Success.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct StatusReply {
-    status: &'static str,
-}
-
-/// Why nothing was done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ErrorReply {
-    status: &'static str,
-    error: String,
 }
 
 /// A peer in a list.
@@ -118,24 +111,24 @@ impl Reply {
     /// To `AUTH`.
     #[must_use]
     pub const fn token(token: String) -> Self {
-        Self::Token(TokenReply { status: "OK", token })
+        Self::Token { status: "OK", token }
     }
 
     /// To `REGISTER`.
     #[must_use]
     pub const fn registered() -> Self {
-        Self::Status(StatusReply { status: "REGISTERED" })
+        Self::Status { status: "REGISTERED" }
     }
 
     /// To `KEEPALIVE`, `UNREGISTER` and `BECOME_SEEDER`.
     #[must_use]
     pub const fn ack() -> Self {
-        Self::Status(StatusReply { status: "ACK" })
+        Self::Status { status: "ACK" }
     }
 
     /// Nothing was done, and why.
     pub fn error(reason: impl ToString) -> Self {
-        Self::Error(ErrorReply { status: "ERROR", error: reason.to_string() })
+        Self::Error { status: "ERROR", error: reason.to_string() }
     }
 
     /// What every request but `AUTH` gets without a good token.
