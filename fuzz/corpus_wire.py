@@ -105,6 +105,10 @@ def json_requests():
     write("tracker", "json-register", json.dumps(register).encode() + b"\r\n" + json.dumps(page).encode())
     write("tracker", "json-strings", b'{"a":"}\\"{","b":[{},[]]}{"type":"FLY"} x')
     write("tracker", "json-deep", b'{"a":' * 9)
+    name = {"file_name": "tree/a/b.bin"}
+    asked = [{"type": "GET", **name, "index": 3}, {"type": "GET_COUNT", **name}, {"type": "STATE"}]
+    write("tracker", "json-get", b"".join(json.dumps(each).encode() + b"\n" for each in asked))
+    write("tracker", "json-get-odd", b'{ "type" : "GET", "file_name" : "\\u00e4/..//x", "index" : -1 }')
 
 
 def text():

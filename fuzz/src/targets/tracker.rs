@@ -28,6 +28,18 @@ fn json_requests(data: &[u8]) {
     assert_eq!(whole, json_objects(data, 7));
     for object in whole.into_iter().flatten() {
         let _ = json::Request::decode(&object);
+        let _ = json::ChunkRequest::decode(&object);
+    }
+    first_bytes(data);
+}
+
+/// What was told apart once stays told apart, whatever follows.
+fn first_bytes(data: &[u8]) {
+    let mut told = json::Beginning::Unclear;
+    for len in 0..=data.len().min(80) {
+        let now = json::Beginning::of(&data[..len]);
+        assert!(told == json::Beginning::Unclear || told == now);
+        told = now;
     }
 }
 

@@ -6,8 +6,10 @@ use super::JsonError;
 use super::limits::{DEPTH_MAX, OBJECT_LEN_MAX};
 
 /// Finds one object after another. It looks at each byte once, however the bytes come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Framer {
+    /// Bytes that an object may have.
+    len_max: usize,
     /// Bytes of the buffer that were looked at.
     scanned: usize,
     /// Where the object begins.
@@ -26,7 +28,19 @@ pub struct Framed {
     pub goes_on: bool,
 }
 
+impl Default for Framer {
+    fn default() -> Self {
+        Self::new(OBJECT_LEN_MAX)
+    }
+}
+
 impl Framer {
+    /// Finds objects of up to `len_max` bytes.
+    #[must_use]
+    pub const fn new(len_max: usize) -> Self {
+        Self { len_max, scanned: 0, start: 0, depth: 0, in_string: false, escaped: false }
+    }
+
     /// Looks on in `buffer`, which holds all that came since the end of the last object; `None` when
     /// more must come.
     pub fn scan(&mut self, buffer: &[u8]) -> Result<Option<Framed>, JsonError> {
@@ -43,11 +57,11 @@ impl Framer {
                 let range = self.start..at + 1;
                 let rest = &buffer[range.end..];
                 let goes_on = rest.starts_with(b"\n") || rest.starts_with(b"\r\n");
-                *self = Self::default();
+                *self = Self::new(self.len_max);
                 return Ok(Some(Framed { range, goes_on }));
             }
-            if self.scanned - self.start > OBJECT_LEN_MAX || self.scanned > 2 * OBJECT_LEN_MAX {
-                return Err(JsonError::TooLong);
+            if self.scanned - self.start > self.len_max || self.scanned > 2 * self.len_max {
+                return Err(JsonError::TooLong(self.len_max));
             }
         }
         Ok(None)

@@ -4,6 +4,7 @@
 //! line. Peers are known by a name of their own choice and a token; files are known by name and by a
 //! number of parts.
 
+mod chunk;
 mod frame;
 mod reply;
 mod request;
@@ -11,6 +12,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+pub use chunk::{Beginning, ChunkRequest, UploadState};
 pub use frame::{Framed, Framer};
 pub use reply::{File, Peer, Reply, Stats};
 pub use request::{FilePage, Request, Session};
@@ -48,8 +50,8 @@ pub enum JsonError {
     #[error("this is not JSON: a request is an object and begins with {{")]
     NotAnObject,
     /// The object goes on and on.
-    #[error("the request is longer than {} bytes", limits::OBJECT_LEN_MAX)]
-    TooLong,
+    #[error("the request is longer than {0} bytes")]
+    TooLong(usize),
     /// Too many objects and lists inside each other.
     #[error("the request is nested deeper than {} levels", limits::DEPTH_MAX)]
     TooDeep,
@@ -63,7 +65,7 @@ impl JsonError {
     #[must_use]
     pub const fn ends_stream(&self) -> bool {
         match self {
-            Self::NotAnObject | Self::TooLong | Self::TooDeep => true,
+            Self::NotAnObject | Self::TooLong(_) | Self::TooDeep => true,
             Self::Invalid(_) => false,
         }
     }

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::UploadState;
+
 /// A reply. It is one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -65,6 +67,26 @@ pub enum Reply {
     },
     /// To `STATS`.
     Stats(Stats),
+    /// To `GET`: the bytes of the part follow the line.
+    ChunkData {
+        /// `CHUNK_DATA`.
+        #[serde(rename = "type")]
+        kind: &'static str,
+        /// The part.
+        index: u32,
+        /// How many bytes follow.
+        length: u32,
+    },
+    /// To `STATE`, and to a `GET` that waited too long.
+    State {
+        /// `STATE`.
+        #[serde(rename = "type")]
+        kind: &'static str,
+        /// How busy the peer is.
+        state: UploadState,
+        /// Requests for parts that wait.
+        queue: usize,
+    },
 }
 
 /// A peer in a list.
@@ -152,6 +174,18 @@ impl Reply {
     #[must_use]
     pub const fn chunk_hashes(hashes: Vec<String>) -> Self {
         Self::ChunkHashes { kind: "CHUNK_HASHES", hashes }
+    }
+
+    /// To `GET`; the bytes follow.
+    #[must_use]
+    pub const fn chunk_data(index: u32, length: u32) -> Self {
+        Self::ChunkData { kind: "CHUNK_DATA", index, length }
+    }
+
+    /// To `STATE`.
+    #[must_use]
+    pub const fn state(state: UploadState, queue: usize) -> Self {
+        Self::State { kind: "STATE", state, queue }
     }
 
     /// Appends the reply and a newline.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::JsonError;
 use super::limits::{FILES_MAX, NAME_LEN_MAX, PARTS_MAX};
@@ -123,7 +124,7 @@ pub struct FilePage {
 impl Request {
     /// Reads one object, as [`super::Framer`] found it.
     pub fn decode(object: &[u8]) -> Result<Self, JsonError> {
-        let request: Self = serde_json::from_slice(object).map_err(|error| invalid(&error))?;
+        let request: Self = decode(object)?;
         request.check()?;
         Ok(request)
     }
@@ -182,7 +183,7 @@ fn check_file(name: &str, parts: u32) -> Result<(), JsonError> {
     }
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), JsonError> {
+pub(super) fn check_name(what: &str, name: &str) -> Result<(), JsonError> {
     if name.is_empty() {
         return Err(JsonError::Invalid(format!("{what} is empty")));
     }
@@ -195,9 +196,12 @@ fn check_name(what: &str, name: &str) -> Result<(), JsonError> {
     Ok(())
 }
 
-/// The library's words without its line and column: they count from the object, not from the stream.
-fn invalid(error: &serde_json::Error) -> JsonError {
-    let text = error.to_string();
-    let words = text.rsplit_once(" at line ").map_or(text.as_str(), |(words, _)| words);
-    JsonError::Invalid(words.to_owned())
+/// Reads an object. The library's words are told without its line and column: they count from the
+/// object, not from the stream.
+pub(super) fn decode<T: DeserializeOwned>(object: &[u8]) -> Result<T, JsonError> {
+    serde_json::from_slice(object).map_err(|error| {
+        let text = error.to_string();
+        let words = text.rsplit_once(" at line ").map_or(text.as_str(), |(words, _)| words);
+        JsonError::Invalid(words.to_owned())
+    })
 }

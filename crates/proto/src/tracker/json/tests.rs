@@ -124,6 +124,6 @@ fn what_cannot_be_an_object_ends_the_stream() {
     let fits = format!("{{\"a\":{}1{}}}", "[".repeat(DEPTH_MAX as usize - 1), "]".repeat(7));
     assert!(scan(fits.as_bytes()).unwrap().is_some());
     let long = [b"{\"a\":\"".as_slice(), &vec![b'x'; OBJECT_LEN_MAX]].concat();
-    assert_eq!(scan(&long), Err(JsonError::TooLong));
-    assert_eq!(scan(&vec![b' '; 3 * OBJECT_LEN_MAX]), Err(JsonError::TooLong));
+    assert_eq!(scan(&long), Err(JsonError::TooLong(OBJECT_LEN_MAX)));
+    assert_eq!(scan(&vec![b' '; 3 * OBJECT_LEN_MAX]), Err(JsonError::TooLong(OBJECT_LEN_MAX)));
 }
