@@ -326,6 +326,8 @@ impl TorrentTask {
             Action::ReadLeaves(piece) => self.read_leaves(piece),
             Action::Recycle(buffer) => self.shared.pool.give([buffer]),
             Action::Announce(told) => self.announce(told),
+            // Nobody comes yet who is not a peer.
+            Action::Admit(_) => {}
             Action::Notice(notice) => self.on_notice(notice),
         }
     }

@@ -212,6 +212,8 @@ impl World {
                 let trip = self.nodes[node].access.latency * 2;
                 self.at(now + trip, Event::Announced(node, told));
             }
+            // Nobody comes who is not a peer.
+            Action::Admit(_) => {}
             Action::Notice(notice) => self.on_notice(node, notice),
         }
     }

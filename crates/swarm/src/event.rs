@@ -21,6 +21,10 @@ use crate::BlockBuf;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerKey(pub u64);
 
+/// Somebody who is no BitTorrent peer and wants one thing: its name inside one swarm; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GuestKey(pub u64);
+
 /// Who opened the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -233,6 +237,8 @@ pub enum Action {
     /// Open a connection; answered by [`crate::Swarm::handle_connected`] or
     /// [`crate::Swarm::handle_dial_failed`].
     Dial(SocketAddr),
+    /// A guest has its slot until [`crate::Swarm::handle_guest_left`].
+    Admit(GuestKey),
     /// End a connection; answered by [`crate::Swarm::handle_disconnected`].
     Disconnect(PeerKey, Goodbye),
     /// Start a job; never waits, the swarm counts what is under way.

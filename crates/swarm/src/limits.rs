@@ -69,3 +69,7 @@ pub mod session {
     const _: () = assert!(OUTSTANDING_MAX * 17 <= CONTROL_LEN);
     const _: () = assert!(KEEP_ALIVE.as_secs() < SILENCE.as_secs());
 }
+
+/// Guests that wait for an upload slot: each is a connection of the shell, which has a bound of its
+/// own below this one.
+pub const GUESTS_WAITING_MAX: usize = 256;

@@ -25,11 +25,21 @@ pub(crate) struct PeerView {
     pub(crate) connected_at: Instant,
 }
 
+/// Guests ([`super::guests`]) that hold slots or want some.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct GuestLoad {
+    /// Slots that they hold.
+    pub(crate) served: usize,
+    pub(crate) waiting: usize,
+}
+
 /// Slots and turns.
 #[derive(Debug)]
 pub(crate) struct Choker {
     fixed_slots: Option<usize>,
     slots: usize,
+    /// Who gets the odd slot changes with each round.
+    odd_to_guests: bool,
     optimistic: Option<PeerKey>,
     round_at: Instant,
     optimistic_at: Instant,
@@ -38,7 +48,14 @@ pub(crate) struct Choker {
 impl Choker {
     pub(crate) fn new(now: Instant, fixed_slots: Option<usize>) -> Self {
         let slots = fixed_slots.unwrap_or(SLOTS_MIN).max(1);
-        Self { fixed_slots, slots, optimistic: None, round_at: now, optimistic_at: now }
+        Self {
+            fixed_slots,
+            slots,
+            odd_to_guests: true,
+            optimistic: None,
+            round_at: now,
+            optimistic_at: now,
+        }
     }
 
     pub(crate) const fn next_round(&self) -> Instant {
@@ -46,8 +63,18 @@ impl Choker {
     }
 
     /// A peer became interested: it may go at once if it is local or a slot is free.
-    pub(crate) fn admits(&self, peer: &PeerView, peers: &[PeerView]) -> bool {
-        peer.local || peers.iter().filter(|other| takes_slot(other)).count() < self.slots
+    pub(crate) fn admits(&self, peer: &PeerView, peers: &[PeerView], guests: GuestLoad) -> bool {
+        peer.local || self.has_room(peers, guests)
+    }
+
+    /// A slot is free.
+    pub(crate) fn has_room(&self, peers: &[PeerView], guests: GuestLoad) -> bool {
+        peers.iter().filter(|other| takes_slot(other)).count() + guests.served < self.slots
+    }
+
+    /// Slots that guests may hold while peers want some too.
+    pub(crate) const fn guest_share(&self) -> usize {
+        (self.slots + self.odd_to_guests as usize) / 2
     }
 
     /// A round every ten seconds: who is to be unchoked from now on. `up_rate` is bytes a second.
@@ -57,9 +84,11 @@ impl Choker {
         seeding: bool,
         up_rate: u64,
         peers: &[PeerView],
+        guests: GuestLoad,
         chance: &mut Chance,
     ) -> Vec<PeerKey> {
         self.round_at = now + ROUND;
+        self.odd_to_guests = !self.odd_to_guests;
         self.slots = self.fixed_slots.unwrap_or_else(|| slots_for(up_rate)).max(1);
         let (mut chosen, rivals): (Vec<_>, Vec<_>) =
             peers.iter().copied().filter(|peer| peer.interested).partition(|peer| peer.local);
@@ -79,8 +108,17 @@ impl Choker {
             let peer = rivals.remove(place);
             rivals.insert(0, peer);
         }
-        chosen.extend(rivals.into_iter().take(self.slots));
+        let wanted = (guests.served + guests.waiting).min(self.guest_share());
+        let slots = self.slots.saturating_sub(wanted.max(guests.served));
+        chosen.extend(rivals.into_iter().take(slots));
         chosen.into_iter().map(|peer| peer.key).collect()
+    }
+}
+
+impl PeerView {
+    /// It wants a slot and has none.
+    pub(crate) const fn waits(&self) -> bool {
+        self.interested && !self.unchoked && !self.local
     }
 }
 
@@ -129,6 +167,8 @@ const SLOTS_MAX: usize = 64;
 mod tests {
     use super::*;
 
+    const NOBODY: GuestLoad = GuestLoad { served: 0, waiting: 0 };
+
     fn peer(key: u64, now: Instant) -> PeerView {
         PeerView {
             key: PeerKey(key),
@@ -149,7 +189,7 @@ mod tests {
         let peers: Vec<_> = (0..10)
             .map(|key| PeerView { down_rate: key * 1000, unchoked: key > 5, ..peer(key, now) })
             .collect();
-        let chosen = choker.round(now, false, 0, &peers, &mut Chance::new(1));
+        let chosen = choker.round(now, false, 0, &peers, NOBODY, &mut Chance::new(1));
         assert_eq!(chosen.len(), 3);
         assert!(chosen.contains(&PeerKey(9)) && chosen.contains(&PeerKey(8)));
         assert!(chosen.iter().any(|key| key.0 <= 5), "one newcomer by chance: {chosen:?}");
@@ -161,7 +201,7 @@ mod tests {
         let mut choker = Choker::new(now, Some(1));
         let peers: Vec<_> =
             (0..6).map(|key| PeerView { local: key < 5, ..peer(key, now) }).collect();
-        assert_eq!(choker.round(now, true, 0, &peers, &mut Chance::new(1)).len(), 6);
+        assert_eq!(choker.round(now, true, 0, &peers, NOBODY, &mut Chance::new(1)).len(), 6);
     }
 
     #[test]
@@ -171,7 +211,7 @@ mod tests {
         let mut choker = Choker::new(start, Some(1));
         let served = PeerView { unchoked: true, served: 99 << 20, ..peer(1, start) };
         let waiting = peer(2, start);
-        let chosen = choker.round(now, true, 0, &[served, waiting], &mut Chance::new(1));
+        let chosen = choker.round(now, true, 0, &[served, waiting], NOBODY, &mut Chance::new(1));
         assert_eq!(chosen, [PeerKey(2)]);
     }
 
@@ -179,8 +219,23 @@ mod tests {
     fn a_free_slot_is_given_at_once() {
         let now = crate::test_now();
         let choker = Choker::new(now, Some(1));
-        assert!(choker.admits(&peer(1, now), &[]));
+        assert!(choker.admits(&peer(1, now), &[], NOBODY));
         let taken = PeerView { unchoked: true, ..peer(2, now) };
-        assert!(!choker.admits(&peer(1, now), &[taken]));
+        assert!(!choker.admits(&peer(1, now), &[taken], NOBODY));
+    }
+
+    #[test]
+    fn guests_get_half_of_the_slots_while_peers_want_them_too() {
+        let now = crate::test_now();
+        let slots_of_peers = |slots, guests| {
+            let mut choker = Choker::new(now, Some(slots));
+            let peers: Vec<_> = (0..9).map(|key| peer(key, now)).collect();
+            [(); 2].map(|()| choker.round(now, true, 0, &peers, guests, &mut Chance::new(1)).len())
+        };
+        assert_eq!(slots_of_peers(4, NOBODY), [4, 4]);
+        assert_eq!(slots_of_peers(4, GuestLoad { served: 1, waiting: 0 }), [3, 3]);
+        assert_eq!(slots_of_peers(4, GuestLoad { served: 0, waiting: 9 }), [2, 2]);
+        assert_eq!(slots_of_peers(4, GuestLoad { served: 4, waiting: 9 }), [0, 0]);
+        assert_eq!(slots_of_peers(1, GuestLoad { served: 0, waiting: 9 }), [1, 0], "by turns");
     }
 }

@@ -1,7 +1,7 @@
 //! One torrent: which pieces are fetched from whom, who is served, who is banned, who is told.
 //!
 //! This file takes each input to the part that owns it. The parts: [`rarity`] and [`open`] choose
-//! blocks, [`window`] how many at once, [`choker`] who is served, [`blame`] who lied, [`addresses`]
+//! blocks, [`window`] how many at once, [`choker`] and [`guests`] who is served, [`blame`] who lied, [`addresses`]
 //! whom to dial, [`announce`] which tracker is told, [`metadata`] and [`hashes`] what a magnet link
 //! lacks.
 
@@ -11,6 +11,7 @@ mod blame;
 mod chance;
 mod choker;
 mod fetch;
+mod guests;
 mod hashes;
 mod metadata;
 mod open;
@@ -34,11 +35,12 @@ use proto::{Bitfield, Geometry, InfoHash, InfoHashes, PeerId, PieceIndex};
 
 pub use self::addresses::canonical;
 pub use self::announce::TrackerAnswer;
+pub use self::guests::GuestView;
 pub use self::view::{PeerStats, Stats, TrackerStats};
 use self::{
     addresses::Addresses, announce::Announcer, blame::Suspicions, chance::Chance, choker::Choker,
-    hashes::HashFetch, metadata::MetadataFetch, open::OpenPieces, peer::Peer, rarity::Rarity,
-    rate::Rate,
+    guests::Guests, hashes::HashFetch, metadata::MetadataFetch, open::OpenPieces, peer::Peer,
+    rarity::Rarity, rate::Rate,
 };
 use crate::{
     Action, AnnounceEvent, AnnounceTo, DiskEvent, Notice, PeerCommand, PeerEvent, PeerKey,
@@ -109,6 +111,7 @@ pub struct Swarm {
     addresses: Addresses,
     announcer: Announcer,
     choker: Choker,
+    guests: Guests,
     suspicions: Suspicions,
     /// Someone gave blocks back or room was made: starved peers can be asked again.
     refill: bool,
@@ -144,6 +147,7 @@ impl Swarm {
             addresses: Addresses::new(),
             announcer,
             choker: Choker::new(now, config.upload_slots),
+            guests: Guests::default(),
             suspicions: Suspicions::default(),
             refill: false,
             paused_until: None,
@@ -270,8 +274,9 @@ impl Swarm {
         if self.stopping {
             return None;
         }
-        let tick = (!self.peers.is_empty() || self.paused_until.is_some()).then_some(self.tick_at);
-        let round = (!self.peers.is_empty()).then(|| self.choker.next_round());
+        let somebody = !self.peers.is_empty() || !self.guests.is_empty();
+        let tick = (somebody || self.paused_until.is_some()).then_some(self.tick_at);
+        let round = somebody.then(|| self.choker.next_round());
         let dial = self.wants_dialling().then(|| self.addresses.next_at()).flatten();
         [tick, round, dial, self.announcer.next_at()].into_iter().flatten().min()
     }
@@ -360,6 +365,7 @@ impl Swarm {
             starved.sort_unstable();
             starved.into_iter().for_each(|(_, key)| self.fill(key));
         }
+        self.admit_guests();
     }
 
     fn command(&mut self, key: PeerKey, command: PeerCommand) {

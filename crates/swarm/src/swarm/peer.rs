@@ -1,6 +1,6 @@
 //! What the swarm knows of one connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use proto::{Bitfield, PeerId, PieceIndex};
@@ -106,7 +106,7 @@ impl Peer {
         choker::PeerView {
             key,
             interested: self.interested_in_us,
-            local: is_local(self.connected.addr),
+            local: is_local(self.connected.addr.ip()),
             unchoked: !self.we_choke,
             down_rate: self.down.per_second(),
             served: self.served,
@@ -125,12 +125,10 @@ impl Peer {
 }
 
 /// On this machine or its network: needs no upload slot.
-pub(crate) fn is_local(addr: SocketAddr) -> bool {
-    match addr.ip() {
-        std::net::IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        std::net::IpAddr::V6(ip) => {
-            ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local()
-        }
+pub(crate) fn is_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local(),
     }
 }
 

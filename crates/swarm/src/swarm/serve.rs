@@ -10,7 +10,7 @@ impl Swarm {
         peer.interested_in_us = true;
         if peer.we_choke {
             let view = peer.choker_view(key);
-            if self.choker.admits(&view, &self.choker_views()) {
+            if self.choker.admits(&view, &self.choker_views(), self.guest_load()) {
                 self.set_choke(key, false);
             }
         }
@@ -24,12 +24,25 @@ impl Swarm {
     pub(super) fn choke_round(&mut self) {
         let views = self.choker_views();
         let (seeding, up_rate) = (self.is_complete(), self.up.per_second());
-        let chosen = self.choker.round(self.now, seeding, up_rate, &views, &mut self.chance);
+        let guests = self.guest_load();
+        let chance = &mut self.chance;
+        let chosen = self.choker.round(self.now, seeding, up_rate, &views, guests, chance);
         for view in views {
             let unchoke = chosen.contains(&view.key);
             if unchoke != view.unchoked {
                 self.set_choke(view.key, !unchoke);
             }
+        }
+    }
+
+    /// A slot that a guest left, and no guest may have, goes to the peer that waits longest.
+    pub(super) fn admit_peer(&mut self) {
+        let views = self.choker_views();
+        let waiting = views.iter().filter(|view| view.waits()).min_by_key(|view| view.since);
+        if let Some(view) = waiting
+            && self.choker.admits(view, &views, self.guest_load())
+        {
+            self.set_choke(view.key, false);
         }
     }
 
@@ -40,7 +53,7 @@ impl Swarm {
         self.command(key, PeerCommand::Choke(choke));
     }
 
-    fn choker_views(&self) -> Vec<choker::PeerView> {
+    pub(super) fn choker_views(&self) -> Vec<choker::PeerView> {
         self.peers.iter().map(|(key, peer)| peer.choker_view(*key)).collect()
     }
 }
