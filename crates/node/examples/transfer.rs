@@ -34,7 +34,8 @@ async fn main() {
     let source = Source::Metainfo(Box::new(metainfo));
     let peers = if seeding { vec![] } else { vec![addr] };
     let started = Instant::now();
-    let torrent = node.add(Add { source, content, trackers: vec![], peers }).await.unwrap();
+    let torrent =
+        node.add(Add { source, content, trackers: vec![], peers, name: None }).await.unwrap();
     let mut snapshot = torrent.snapshot();
     snapshot.wait_for(|now| now.state == State::Seeding).await.unwrap();
     println!("{role} verified after {:.3} s", started.elapsed().as_secs_f64());

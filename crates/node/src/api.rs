@@ -48,6 +48,8 @@ pub struct Add {
     pub trackers: Vec<Vec<String>>,
     /// Peers known already.
     pub peers: Vec<SocketAddr>,
+    /// Its name in the catalogue, under which clients that are no peers ask for its files.
+    pub name: Option<String>,
 }
 
 /// What a torrent is.

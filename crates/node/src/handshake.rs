@@ -1,9 +1,11 @@
-//! The first 68 bytes of a connection, in both directions (BEP 3, 6, 10, 52).
+//! The first 68 bytes of a connection, in both directions (BEP 3, 6, 10, 52), and who is no peer.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use proto::peer::{Capabilities, Handshake};
+use proto::tracker::json::Beginning;
 use proto::{DecodeError, InfoHash, InfoHashV2, InfoHashes, PeerId};
 use swarm::{Connected, Direction};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,7 +26,7 @@ pub(crate) enum HandshakeError {
     TimedOut,
     /// The connection failed.
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     /// Not BitTorrent.
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -69,15 +71,29 @@ pub(crate) async fn dial(
     tokio::time::timeout(DEADLINE, greeting).await.map_err(|_| HandshakeError::TimedOut)?
 }
 
-/// Answers a peer that dialled us; `find` knows our torrents.
+/// Who dialled us.
+pub(crate) enum Caller {
+    /// A peer; handshakes are done.
+    Peer(TcpStream, Connected),
+    /// A client that speaks JSON, and its first bytes.
+    Json(TcpStream, Vec<u8>),
+}
+
+/// Answers who dialled us; `find` knows our torrents.
 pub(crate) async fn answer(
     mut stream: TcpStream,
     addr: SocketAddr,
     find: impl Fn(InfoHash) -> Option<Offer>,
-) -> Result<(TcpStream, Connected), HandshakeError> {
+) -> Result<Caller, HandshakeError> {
     let greeting = async {
         stream.set_nodelay(true)?;
-        let theirs = read(&mut stream).await?;
+        let mut bytes = [0; Handshake::LEN];
+        let len = read_beginning(&mut stream, &mut bytes).await?;
+        if Beginning::of(&bytes[..len]) == Beginning::Json {
+            return Ok(Caller::Json(stream, bytes[..len].to_vec()));
+        }
+        stream.read_exact(&mut bytes[len..]).await?;
+        let theirs = Handshake::decode(&bytes)?;
         let offer = find(theirs.info_hash).ok_or(HandshakeError::OtherTorrent)?;
         let upgrade = offer.hashes.is_hybrid() && theirs.capabilities.v2_upgrade;
         let hash = match v2_wire(offer.hashes) {
@@ -86,9 +102,24 @@ pub(crate) async fn answer(
         };
         stream.write_all(&ours(offer, hash).encode()).await?;
         let connected = settle(addr, Direction::Incoming, offer, hash, &theirs)?;
-        Ok((stream, connected))
+        Ok(Caller::Peer(stream, connected))
     };
     tokio::time::timeout(DEADLINE, greeting).await.map_err(|_| HandshakeError::TimedOut)?
+}
+
+/// Reads until it is clear what is spoken; how many bytes it took.
+async fn read_beginning(
+    stream: &mut TcpStream,
+    bytes: &mut [u8; Handshake::LEN],
+) -> Result<usize, HandshakeError> {
+    let mut len = 0;
+    while len < bytes.len() && Beginning::of(&bytes[..len]) == Beginning::Unclear {
+        match stream.read(&mut bytes[len..]).await? {
+            0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            count => len += count,
+        }
+    }
+    Ok(len)
 }
 
 async fn read(stream: &mut TcpStream) -> Result<Handshake, HandshakeError> {

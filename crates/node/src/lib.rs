@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod chunks;
 mod clock;
 mod connection;
 pub mod disk;

@@ -1,4 +1,5 @@
-//! The ports that peers dial: bound, accepted from, and handed to their torrents.
+//! The ports that peers dial: bound, accepted from, and handed to their torrents; clients that are no
+//! peers are told apart here.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
@@ -7,10 +8,11 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::{NodeConfig, NodeError};
-use crate::handshake;
+use crate::chunks;
+use crate::handshake::{self, Caller};
 use crate::node::Inner;
 use crate::torrent::Input;
 
@@ -93,10 +95,7 @@ pub(crate) async fn accept(node: Arc<Inner>, listener: StdListener) {
                 // Too many strangers in the door: this one may try again.
                 let Ok(permit) = half_open.clone().try_acquire_owned() else { continue };
                 let node = node.clone();
-                tokio::task::spawn_local(async move {
-                    welcome(&node, stream, addr).await;
-                    drop(permit);
-                });
+                tokio::task::spawn_local(welcome(node, stream, addr, permit));
             }
             // No descriptors left, or a connection that died in the queue: wait, do not spin.
             Err(error) => {
@@ -107,10 +106,16 @@ pub(crate) async fn accept(node: Arc<Inner>, listener: StdListener) {
     }
 }
 
-async fn welcome(node: &Inner, stream: TcpStream, addr: SocketAddr) {
-    let outcome = handshake::answer(stream, addr, |hash| node.offer(hash)).await;
-    match outcome {
-        Ok((stream, connected)) => {
+async fn welcome(
+    node: Arc<Inner>,
+    stream: TcpStream,
+    addr: SocketAddr,
+    half_open: OwnedSemaphorePermit,
+) {
+    let caller = handshake::answer(stream, addr, |hash| node.offer(hash)).await;
+    drop(half_open);
+    match caller {
+        Ok(Caller::Peer(stream, connected)) => {
             let (Some(inputs), Ok(stream)) = (node.inputs(connected.info_hash), stream.into_std())
             else {
                 return;
@@ -118,6 +123,7 @@ async fn welcome(node: &Inner, stream: TcpStream, addr: SocketAddr) {
             // The torrent may have stopped in this moment; then the connection ends here.
             let _ = inputs.send(Input::Incoming(stream, connected));
         }
+        Ok(Caller::Json(stream, begun)) => chunks::serve(node, stream, addr.ip(), &begun).await,
         Err(error) => tracing::debug!(%addr, %error, "refused a connection"),
     }
 }

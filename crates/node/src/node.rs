@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::LocalPoolHandle;
 
 use crate::api::{Add, Content, NodeConfig, NodeError, Snapshot, Source, State};
+use crate::chunks;
 use crate::disk::{BlockPool, Disk, DiskConfig};
 use crate::handshake::Offer;
 use crate::hashing;
@@ -49,6 +50,9 @@ pub(crate) struct Inner {
     pub(crate) trackers: TrackerClient,
     /// One permit a connection, of all torrents together.
     pub(crate) connections: Arc<Semaphore>,
+    /// Those of clients that are no peers.
+    pub(crate) doors: chunks::Doors,
+    pub(crate) names: chunks::Names,
     listening: Vec<SocketAddr>,
     threads: LocalPoolHandle,
     torrents: Mutex<HashMap<InfoHash, Entry>>,
@@ -92,6 +96,8 @@ impl Node {
             records,
             trackers: TrackerClient::new(config.trust.clone()),
             connections: Arc::new(Semaphore::new(config.max_peers)),
+            doors: chunks::Doors::default(),
+            names: chunks::Names::default(),
             listening,
             threads: LocalPoolHandle::new(config.network_threads.max(1)),
             torrents: Mutex::default(),
@@ -137,6 +143,9 @@ impl Node {
         trackers.splice(0..0, add.trackers);
         let (inputs, from_outside) = mpsc::unbounded_channel();
         self.inner.register_new(hashes, &inputs)?;
+        if let Some(name) = add.name {
+            self.inner.names.insert(name, inputs.clone());
+        }
         let fetch = matches!(add.content, Content::Fetch { .. });
         let config = self.inner.swarm_config(hashes, trackers.clone(), fetch, metainfo.is_some());
         let (publish, snapshot) = watch::channel(Arc::new(Snapshot::empty(hashes)));

@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::{Fault, PeerView, Snapshot, State, TrackerView};
+use crate::chunks::{Asked, Desk};
 use crate::clock;
 use crate::connection::{Connection, FromPeer, Shared};
 use crate::disk::{Storage, StorageEvent};
@@ -42,6 +43,8 @@ pub(crate) enum Input {
     Opened(Box<Result<opening::Opened, crate::disk::OpenError>>),
     /// The leaf hashes of a piece of ours, if it could be read.
     Leaves(PieceIndex, Option<Vec<MerkleHash>>),
+    /// A client that is no peer asks for something.
+    Asked(Asked),
     /// A person or program asks for something.
     Command(Command),
     /// End in good order, then say so.
@@ -57,6 +60,7 @@ pub(crate) struct TorrentTask {
     shared: Rc<Shared>,
     commands: HashMap<PeerKey, mpsc::UnboundedSender<PeerCommand>>,
     addrs: HashMap<PeerKey, SocketAddr>,
+    desk: Desk,
     inputs: mpsc::UnboundedReceiver<Input>,
     to_self: mpsc::UnboundedSender<Input>,
     peers: mpsc::Receiver<FromPeer>,
@@ -103,6 +107,7 @@ impl TorrentTask {
             shared,
             commands: HashMap::new(),
             addrs: HashMap::new(),
+            desk: Desk::default(),
             inputs: wiring.inputs,
             to_self: wiring.to_self,
             peers,
@@ -208,6 +213,9 @@ impl TorrentTask {
             Input::Opened(opened) => self.on_opened(*opened),
             Input::Leaves(piece, leaves) => {
                 self.swarm.handle_disk(now, DiskEvent::Leaves { piece, leaves });
+            }
+            Input::Asked(asked) => {
+                self.desk.on_asked(&mut self.swarm, self.shared.storage.get(), asked);
             }
             Input::Command(command) => self.swarm.handle_command(now, command),
             Input::Stop(done) => self.stop(done),
@@ -321,13 +329,12 @@ impl TorrentTask {
                 }
             }
             Action::Dial(addr) => self.dial(addr),
+            Action::Admit(guest) => self.desk.admit(guest),
             Action::Disconnect(key, goodbye) => self.disconnect(key, goodbye),
             Action::Disk(job) => self.jobs.push(job),
             Action::ReadLeaves(piece) => self.read_leaves(piece),
             Action::Recycle(buffer) => self.shared.pool.give([buffer]),
             Action::Announce(told) => self.announce(told),
-            // Nobody comes yet who is not a peer.
-            Action::Admit(_) => {}
             Action::Notice(notice) => self.on_notice(notice),
         }
     }
@@ -521,6 +528,7 @@ impl TorrentTask {
 
     async fn close(mut self) {
         self.node.unregister(self.hashes);
+        self.node.names.remove(&self.to_self);
         if let Some(storage) = self.shared.storage.get().cloned()
             && tokio::task::spawn_blocking(move || storage.close()).await.is_err()
         {

@@ -126,6 +126,7 @@ pub(crate) async fn seed(
         content: Content::Share { path, fresh: Some(made.fresh) },
         trackers: tiers,
         peers: Vec::new(),
+        name: Some(name),
     };
     let torrent = context.interrupt.or(async { Ok(node.add(add).await?) }).await?;
     context.interrupt.or(acknowledged(&torrent, context)).await?;

@@ -279,7 +279,7 @@ impl Storage {
     }
 
     /// Whether a block can be asked for at all.
-    pub(super) fn is_servable(&self, run: Block) -> bool {
+    pub(crate) fn is_servable(&self, run: Block) -> bool {
         self.geometry.contains(run) && self.progress.lock().have.has(run.piece)
     }
 }

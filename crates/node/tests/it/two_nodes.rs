@@ -19,14 +19,17 @@ pub(crate) async fn start(data_dir: &Path) -> Node {
 pub(crate) async fn share(node: &Node, metainfo: &Metainfo, path: &Path) -> Torrent {
     let content = Content::Share { path: path.to_path_buf(), fresh: None };
     let source = Source::Metainfo(Box::new(metainfo.clone()));
-    let torrent = node.add(Add { source, content, trackers: vec![], peers: vec![] }).await.unwrap();
+    let torrent = node
+        .add(Add { source, content, trackers: vec![], peers: vec![], name: None })
+        .await
+        .unwrap();
     wait(&torrent, |state, _| *state == State::Seeding).await;
     torrent
 }
 
 async fn fetch(node: &Node, source: Source, into: &Path, peers: Vec<SocketAddr>) -> Torrent {
     let content = Content::Fetch { folder: into.to_path_buf() };
-    node.add(Add { source, content, trackers: vec![], peers }).await.unwrap()
+    node.add(Add { source, content, trackers: vec![], peers, name: None }).await.unwrap()
 }
 
 /// Waits until the torrent is where it should be; a torrent that failed never gets there.

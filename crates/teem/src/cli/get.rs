@@ -66,6 +66,10 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let target: Target = args.target.parse().map_err(|failure: Failure| failure)?;
     let folder = writable(&args.output)?;
     let state = args.state.open()?;
+    let name = match &target {
+        Target::Name(name) => Some(name.clone()),
+        Target::Hash(_) | Target::Magnet(_) | Target::File(_) => None,
+    };
     let Resolved { source, trackers, peers } =
         resolve(target, &args.tracker, &state, context).await?;
     context.interrupt.or(async { Ok(trackers.meet().await?) }).await?;
@@ -73,7 +77,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let trackers = trackers.tiers_beside(&source);
     let purpose = format!("get {} {}", args.target, folder.display());
     let node = state.start_node(config, &purpose).await?;
-    let add = Add { source, content: Content::Fetch { folder }, trackers, peers };
+    let add = Add { source, content: Content::Fetch { folder }, trackers, peers, name };
     let until = Until {
         begun,
         exit: args.exit,

@@ -1,0 +1,76 @@
+//! Parts of files for clients of twenty lines: JSON on the peers' port (`docs/protocols/json.md`).
+//!
+//! Such a client knows files by their names in the catalogue and asks for one part after the other. It
+//! is served what a BitTorrent peer would be served, verified pieces of a file that nobody has changed,
+//! and out of the same upload slots: the torrent's task gives them. A connection waits for its torrent,
+//! never the other way round. Private torrents are not there for it.
+
+mod connection;
+mod desk;
+mod door;
+mod part;
+
+pub(crate) use connection::serve;
+pub(crate) use desk::{Asked, Desk};
+pub(crate) use door::Doors;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::torrent::Input;
+
+/// Which torrent has which name in the catalogue.
+#[derive(Debug, Default)]
+pub(crate) struct Names(Mutex<BTreeMap<String, UnboundedSender<Input>>>);
+
+impl Names {
+    /// Several torrents may claim a name; the newest has it.
+    pub(crate) fn insert(&self, name: String, torrent: UnboundedSender<Input>) {
+        self.0.lock().insert(name, torrent);
+    }
+
+    /// The torrent has ended.
+    pub(crate) fn remove(&self, torrent: &UnboundedSender<Input>) {
+        self.0.lock().retain(|_, other| !other.same_channel(torrent));
+    }
+
+    /// The torrents that a file of this name can be in, with what is left of the name for the path
+    /// inside: the whole name first.
+    fn candidates(&self, file_name: &str) -> Vec<(UnboundedSender<Input>, Option<String>)> {
+        let names = self.0.lock();
+        let whole = names.get(file_name).map(|torrent| (torrent.clone(), None));
+        let folders = file_name.match_indices('/').take(DEPTH_TRIED_MAX).filter_map(|(at, _)| {
+            let torrent = names.get(&file_name[..at])?;
+            Some((torrent.clone(), Some(file_name[at + 1..].to_owned())))
+        });
+        whole.into_iter().chain(folders).collect()
+    }
+
+    /// Every torrent that has a name.
+    fn all(&self) -> Vec<UnboundedSender<Input>> {
+        self.0.lock().values().cloned().collect()
+    }
+}
+
+/// Connections of this kind at once, apart from those of BitTorrent. Each has one buffer of
+/// [`RUN_LEN`] while it is served, and 8 KiB else: 32 MiB in all.
+const CONNECTIONS_MAX: usize = 128;
+/// Of these, from one address.
+const CONNECTIONS_OF_ONE_MAX: usize = 32;
+/// A request has to arrive within this time of the answer before.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// What a client gets to take one run of bytes: 13 KB a second at least, or it loses its slot.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a request waits for a slot.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a client gets to read its last answer.
+const LINGER: Duration = Duration::from_secs(2);
+/// Bytes read from a file and sent at once.
+const RUN_LEN: u32 = 256 * 1024;
+/// Beginnings of a name that are tried as that of a folder, as on the tracker.
+const DEPTH_TRIED_MAX: usize = 8;
+
+const _: () = assert!(CONNECTIONS_MAX < swarm::limits::GUESTS_WAITING_MAX);
