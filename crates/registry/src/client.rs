@@ -62,6 +62,13 @@ impl ClientClass {
         self.known().map_or(0, |known| known.2)
     }
 
+    /// It answers clients that are no BitTorrent peers, too: it is Teem.
+    #[must_use]
+    pub const fn serves_strangers(self) -> bool {
+        // The first of the table.
+        self.0 == 1
+    }
+
     fn known(self) -> Option<&'static (&'static [u8], &'static str, u32)> {
         KNOWN.get(usize::from(self.0).checked_sub(1)?)
     }
@@ -81,6 +88,9 @@ mod tests {
         id.0[..8].copy_from_slice(b"-qB5000-");
         assert_eq!(ClientClass::of(&id).name(), "qBittorrent");
         assert_eq!(ClientClass::of(&id).slowest_secs(), 300);
+        assert!(!ClientClass::of(&id).serves_strangers());
+        id.0[..8].copy_from_slice(b"-TE0100-");
+        assert!(ClientClass::of(&id).serves_strangers());
         assert_eq!(ClientClass::from_number(200), ClientClass::default());
     }
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | announce, scrape, sweeping, hybrids, intake | [`Shard`] |
 //! | changes for other nodes | [`SwarmChanges`] |
+//! | ids of Teem's own peers, bounded | [`Shard::named_peers`] |
 //! | peers of files by name, for protocols that know no info hash | [`Files`] |
 //! | the swarms as a file, for a restart | [`DumpWriter`], [`DumpReader`] |
 //! | seeders by name and their chunk lists, for datagrams that may be forged | [`Seeders`], [`Proofs`] |
@@ -20,6 +21,7 @@ mod dump;
 mod evict;
 mod feed;
 mod files;
+mod ids;
 mod index;
 mod key;
 pub mod limits;

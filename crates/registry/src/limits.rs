@@ -34,6 +34,10 @@ pub const PINNED_MAX: usize = 1 << 17;
 /// intervals, and a refresh period of slack.
 pub const INTAKE_LIFE_MAX_SECS: u32 = 3 * 3_600;
 
+/// Peer ids kept in one shard, some 100 bytes each: those of Teem's own peers only. 64 shards keep a
+/// million; who finds no room is a peer all the same, but not told to clients that are no peers.
+pub const PEER_IDS_MAX: usize = 1 << 14;
+
 /// Peers that are known by a name of their own. Each costs a few hundred bytes.
 pub const FILE_PEERS_MAX: usize = 1 << 17;
 

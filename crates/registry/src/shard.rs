@@ -10,12 +10,13 @@ mod walk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use proto::InfoHash;
 use proto::tracker::{Announce, AnnounceEvent, Announced, SwarmCounts};
+use proto::{InfoHash, PeerId};
 
-use crate::chance::HashKey;
+use crate::chance::{Dice, HashKey, sample};
 use crate::client::ClientClass;
 use crate::feed::{Change, Feed, Presence, SwarmChanges};
+use crate::ids::PeerIds;
 use crate::index::Index;
 use crate::key::{Families, PeerKey};
 use crate::limits::{
@@ -40,6 +41,7 @@ pub struct Shard {
     /// Second hashes of hybrids, and the hash that their swarm is kept under.
     aliases: BTreeMap<InfoHash, InfoHash>,
     pub(crate) feed: Option<Feed>,
+    ids: PeerIds,
     pub(crate) totals: Totals,
     pinned: usize,
     /// Pinned swarms whose count of downloads has changed.
@@ -134,6 +136,7 @@ impl Shard {
             by_hash: Index::new(),
             aliases: BTreeMap::new(),
             feed: None,
+            ids: PeerIds::new(),
             totals: Totals {
                 swarms: 0,
                 peers: 0,
@@ -206,6 +209,10 @@ impl Shard {
             life_secs: Intervals::life(interval, class.slowest_secs()),
         };
         self.note(now, at, &presence, found);
+        if class.serves_strangers() {
+            let until = now.plus(presence.life_secs);
+            self.ids.insert(visit.route.swarm, peer, announce.peer_id, until);
+        }
         if announce.event == AnnounceEvent::Completed
             && found.is_none_or(|found| found.role == Role::Leecher)
         {
@@ -260,6 +267,29 @@ impl Shard {
         views
     }
 
+    /// Up to `max` of Teem's own peers in a swarm, by chance: id and address.
+    pub fn named_peers(
+        &mut self,
+        now: Secs,
+        swarm: &InfoHash,
+        (max, chance): (usize, u64),
+    ) -> Vec<(PeerId, SocketAddr)> {
+        let Some(at) = self.find(swarm) else { return Vec::new() };
+        self.touch(at, now);
+        let (swarm, hasher) = (&self.swarms[at], &self.hasher);
+        let is_there = |(peer, _): &(PeerKey, PeerId)| {
+            swarm.find(hasher, peer).is_some_and(|found| !found.mark.expiry.is_past(now))
+        };
+        let there: Vec<_> = self.ids.of(swarm.hash).filter(is_there).collect();
+        let mut named = Vec::with_capacity(max.min(there.len()));
+        sample(there.len(), max, &mut Dice(chance), |at| {
+            let (peer, id) = there[at];
+            named.push((id, peer.into()));
+        });
+        self.drop_if_idle(at);
+        named
+    }
+
     /// Forgets peers that have not announced for too long, looking at no more than about `budget`
     /// peers; the next call goes on where this one ended. True when the end was reached.
     pub fn sweep(&mut self, now: Secs, budget: usize) -> bool {
@@ -268,6 +298,7 @@ impl Shard {
             let (at, from) = self.cursor;
             let Some(swarm) = self.swarms.get_mut(at) else {
                 self.cursor = (0, 0);
+                self.ids.sweep(now);
                 return true;
             };
             let before = swarm.count();
@@ -402,6 +433,7 @@ impl Shard {
         mark.names = mark.names.without(route.names);
         if mark.names.is_empty() {
             let hash = self.swarms[at].hash;
+            self.ids.remove(hash, *peer);
             tell_left(&mut self.feed, hash, *peer, Mark { remote: false, ..mark });
             self.remove(at, peer, found);
         } else {

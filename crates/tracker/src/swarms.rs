@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
-use proto::InfoHash;
 use proto::tracker::{Announce, Announced, SwarmCounts};
+use proto::{InfoHash, PeerId};
 use registry::{
     Caps, Families, HashKey, Intervals, Names, PeerView, Presence, Route, Secs, Shard,
     SwarmChanges, Totals, Visit,
@@ -116,6 +116,13 @@ impl Swarms {
         let (mut shard, route) = self.home(hash);
         let names = names.unwrap_or(route.names);
         shard.peers(self.now(), &route.swarm, names, (max, rand::random()))
+    }
+
+    /// Up to `max` of Teem's own peers in a swarm, under either hash of a hybrid, by chance.
+    #[must_use]
+    pub fn named_peers(&self, hash: &InfoHash, max: usize) -> Vec<(PeerId, SocketAddr)> {
+        let (mut shard, route) = self.home(hash);
+        shard.named_peers(self.now(), &route.swarm, (max, rand::random()))
     }
 
     /// Keeps the counts of a torrent that the catalogue names, and joins the two hashes of a hybrid.
@@ -240,7 +247,7 @@ impl Swarms {
 #[cfg(test)]
 mod tests {
     use proto::tracker::{AnnounceEvent, ClaimedAddrs};
-    use proto::{InfoHashV1, InfoHashV2, InfoHashes, PeerId};
+    use proto::{InfoHashV1, InfoHashV2, InfoHashes};
 
     use super::*;
 

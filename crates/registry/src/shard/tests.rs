@@ -353,6 +353,41 @@ fn what_one_node_feeds_another_takes_in() {
     assert_eq!(out[0].changes.len(), 1, "what came from others is not told to others");
 }
 
+#[test]
+fn teems_own_peers_are_known_by_their_ids_as_long_as_they_are_there() {
+    let mut shard = shard();
+    let named = |shard: &mut Shard, now| {
+        let mut named = shard.named_peers(Secs(now), &hash(1), (200, 7));
+        named.sort_unstable();
+        named
+    };
+    let mut own = announce(hash(1), 5, AnnounceEvent::Started);
+    own.peer_id.0[19] = 7;
+    send(&mut shard, 0, addr(1), &own, 1);
+    let mut stock = announce(hash(1), 0, AnnounceEvent::Started);
+    stock.peer_id = PeerId(*b"-TR4000-000000000000");
+    send(&mut shard, 0, addr(2), &stock, 1);
+    join(&mut shard, 100, 3, 0);
+    let other = PeerId(*b"-TE0100-000000000000");
+    assert_eq!(named(&mut shard, 100), [(other, addr(3)), (own.peer_id, addr(1))]);
+    assert_eq!(shard.named_peers(Secs(100), &hash(1), (1, 7)).len(), 1);
+    assert_eq!(shard.named_peers(Secs(100), &hash(2), (1, 7)), []);
+    assert_eq!(named(&mut shard, 153), [(other, addr(3))], "it fell silent");
+    send(&mut shard, 160, addr(3), &announce(hash(1), 0, AnnounceEvent::Stopped), 1);
+    assert_eq!(named(&mut shard, 160), []);
+}
+
+#[test]
+fn ids_follow_a_hybrid_to_its_swarm() {
+    let mut shard = shard();
+    let seed = |hash| announce(hash, 0, AnnounceEvent::Started);
+    send(&mut shard, 0, addr(1), &seed(hash(1)), 1);
+    send(&mut shard, 0, addr(2), &seed(hash(2)), 1);
+    link(&mut shard, 0, hash(1), hash(2));
+    send(&mut shard, 10, addr(2), &seed(hash(2)), 1);
+    assert_eq!(shard.named_peers(Secs(10), &hash(1), (9, 1)).len(), 2, "with its next announce");
+}
+
 /// What the shard should know: peers by swarm and address.
 #[derive(Default)]
 struct Model {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use proto::tracker::SwarmCounts;
 use proto::tracker::json::limits::{HASHES_MAX, PAGE_MAX, PEERS_MAX};
 use proto::tracker::json::{File, FilePage, Peer, Reply, Request, Session, Stats};
+use rand::seq::SliceRandom as _;
 use registry::{Files, FilesError, Token};
 
 use super::JsonShared;
@@ -136,22 +137,36 @@ async fn check_files(
     Ok(())
 }
 
+/// Peers that such a client can talk to: those registered here, and Teem's own.
 async fn peers(json: &JsonShared, file_name: String) -> Reply {
     let found = json.files.lock().find(&file_name, PEERS_MAX, rand::random());
-    let total_parts = match (found.parts, known(json, file_name).await) {
-        (_, Err(reply)) => return reply,
-        (_, Ok(known)) if !admits(json, known.as_ref()) => {
+    let known = match known(json, file_name).await {
+        Ok(known) if !admits(json, known.as_ref()) => {
             return Reply::Peers { peers: Vec::new(), total_parts: 0 };
         }
-        (_, Ok(Some(file))) => file.parts,
-        (parts, Ok(None)) => parts,
+        Ok(known) => known,
+        Err(reply) => return reply,
     };
-    let peers = found.peers.into_iter().map(|(peer_id, addr)| Peer {
+    let total_parts = known.as_ref().map_or(found.parts, |file| file.parts);
+    let named = known.map_or_else(Vec::new, |file| {
+        json.shared.swarms.named_peers(&file.entry.hashes.primary(), PEERS_MAX)
+    });
+    let registered = found.peers.into_iter().map(|(peer_id, addr)| Peer {
         peer_id: peer_id.to_string(),
         ip: addr.ip(),
         port: addr.port(),
     });
-    Reply::Peers { peers: peers.collect(), total_parts }
+    let own = named.into_iter().map(|(peer_id, addr)| Peer {
+        peer_id: peer_id.to_string(),
+        ip: addr.ip(),
+        port: addr.port(),
+    });
+    let mut peers: Vec<Peer> = registered.chain(own).collect();
+    if peers.len() > PEERS_MAX {
+        peers.shuffle(&mut rand::rng());
+        peers.truncate(PEERS_MAX);
+    }
+    Reply::Peers { peers, total_parts }
 }
 
 async fn count(json: &JsonShared, file_name: String) -> Reply {
