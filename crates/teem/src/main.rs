@@ -4,6 +4,7 @@
 mod cli;
 mod client;
 mod credentials;
+mod descriptors;
 mod exit;
 mod fetching;
 mod hashing;
@@ -26,5 +27,6 @@ mod tracker_api;
 mod units;
 
 fn main() -> std::process::ExitCode {
+    descriptors::raise();
     cli::run()
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use crate::accept::{ConnectionCounters, Gate};
+use crate::accept::{ConnectionCounters, Gate, Seat};
 use crate::http::{self, Connection};
 use crate::limits::ADMIN_CONNECTIONS_MAX;
 use crate::server::Shared;
@@ -48,13 +48,13 @@ impl AdminShared {
 
 /// Accepts connections until the tracker stops.
 pub(crate) async fn serve(listener: TcpListener, admin: Arc<AdminShared>) {
-    let handle = |stream, remote, permit| {
-        let task_admin = Arc::clone(&admin);
+    let handle = |stream, remote, seat: Seat| {
+        let (task_admin, seat) = (Arc::clone(&admin), Arc::new(seat));
         admin.tasks.spawn(async move {
-            if let Err(error) = handle_connection(stream, remote, task_admin).await {
+            let connection = handle_connection(stream, remote, Arc::clone(&seat), task_admin);
+            if let Some(Err(error)) = seat.hold(Box::pin(connection)).await {
                 tracing::trace!(%error, "connection of the operator");
             }
-            drop(permit);
         });
     };
     admin.gate.accept(listener, &admin.shared.admin.connections, handle).await;
@@ -63,6 +63,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Arc<AdminShared>) {
 async fn handle_connection(
     stream: TcpStream,
     remote: SocketAddr,
+    seat: Arc<Seat>,
     admin: Arc<AdminShared>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
@@ -74,5 +75,5 @@ async fn handle_connection(
         let router = admin.router.clone();
         async move { router.oneshot(request.map(Body::new)).await }
     };
-    http::serve_stream(stream, respond, &stop).await
+    http::serve_stream(stream, &seat, respond, &stop).await
 }

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use crate::accept::{ConnectionCounters, Gate};
+use crate::accept::{ConnectionCounters, Gate, Seat};
 use crate::access::{Access, Passkey};
 use crate::latency::Latencies;
 use crate::limits::{
@@ -115,13 +115,15 @@ impl HttpShared {
 /// Accepts connections until the tracker stops.
 pub(crate) async fn serve(listener: TcpListener, proxies: Proxies, shared: Arc<HttpShared>) {
     let proxies = Arc::new(proxies);
-    let handle = |stream, remote, permit| {
+    let handle = |stream, remote, seat: Seat| {
         let (task_shared, proxies) = (Arc::clone(&shared), Arc::clone(&proxies));
+        let seat = Arc::new(seat);
         shared.tasks.spawn(async move {
-            if let Err(error) = handle_connection(stream, remote, proxies, task_shared).await {
+            let connection =
+                handle_connection(stream, remote, Arc::clone(&seat), proxies, task_shared);
+            if let Some(Err(error)) = seat.hold(Box::pin(connection)).await {
                 tracing::trace!(%error, "HTTP connection");
             }
-            drop(permit);
         });
     };
     shared.gate.accept(listener, &shared.counters.connections, handle).await;
@@ -130,25 +132,28 @@ pub(crate) async fn serve(listener: TcpListener, proxies: Proxies, shared: Arc<H
 async fn handle_connection(
     stream: TcpStream,
     remote: SocketAddr,
+    seat: Arc<Seat>,
     proxies: Arc<Proxies>,
     shared: Arc<HttpShared>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let local = stream.local_addr()?;
     let ends = Connection { remote, local, secure: false, proxied: false };
-    let Some(tls) = &shared.tls else { return converse(stream, ends, proxies, shared).await };
+    let Some(tls) = &shared.tls else {
+        return converse(stream, ends, &seat, proxies, shared).await;
+    };
     let begun = tokio::select! {
         begun = tls.begin(stream, HTTP_HEAD_TIMEOUT) => begun?,
         () = shared.gate.stop().cancelled() => return Ok(()),
     };
     match begun {
-        Begun::Plain(stream) => converse(stream, ends, proxies, shared).await,
+        Begun::Plain(stream) => converse(stream, ends, &seat, proxies, shared).await,
         Begun::Tls(stream) => {
-            converse(*stream, Connection { secure: true, ..ends }, proxies, shared).await
+            converse(stream, Connection { secure: true, ..ends }, &seat, proxies, shared).await
         }
         Begun::PlainRefused(stream) => {
             let refuse = |_| async { Ok(tls_only()) };
-            serve_stream(stream, refuse, shared.gate.stop()).await
+            serve_stream(stream, &seat, refuse, shared.gate.stop()).await
         }
     }
 }
@@ -156,6 +161,7 @@ async fn handle_connection(
 async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     ends: Connection,
+    seat: &Seat,
     proxies: Arc<Proxies>,
     shared: Arc<HttpShared>,
 ) -> io::Result<()> {
@@ -164,7 +170,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         let ends = ends.behind(&proxies, request.headers());
         answer(request, ends, Arc::clone(&shared))
     };
-    serve_stream(stream, respond, &stop).await
+    serve_stream(stream, seat, respond, &stop).await
 }
 
 impl Connection {
@@ -185,6 +191,7 @@ impl Connection {
 /// Answers requests with `respond` until the client, the time or the tracker ends.
 pub(crate) async fn serve_stream<S, F, R>(
     stream: S,
+    seat: &Seat,
     respond: F,
     stop: &CancellationToken,
 ) -> io::Result<()>
@@ -199,7 +206,12 @@ where
         .header_read_timeout(HTTP_HEAD_TIMEOUT)
         .max_buf_size(HTTP_HEAD_LEN_MAX)
         .pipeline_flush(true);
-    let connection = server.serve_connection(TokioIo::new(stream), service_fn(respond));
+    let service = service_fn(async |request| {
+        let response = respond(request).await;
+        seat.on_completed();
+        response
+    });
+    let connection = server.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended.map_err(io::Error::other),

@@ -24,7 +24,8 @@ pub(crate) const UDP_PEERS_V4_MAX: usize = 200;
 pub(crate) const UDP_PEERS_V6_MAX: usize = 66;
 
 /// Connections of HTTP, and as many of JSON, at once unless the operator says otherwise. Each costs some
-/// 20 KiB at most while it is idle over HTTP, and 32 KiB over JSON but for those with long requests.
+/// 20 KiB at most while it is idle over HTTP, and 32 KiB over JSON but for those with long requests. With
+/// one more, the idlest of the largest network ends.
 pub const CONNECTIONS_MAX: usize = 8_192;
 
 /// A request's head has to arrive within this time, and the next one on the same connection too.
@@ -108,6 +109,7 @@ pub(crate) const TEXT_LISTED_MAX: usize = 48;
 pub(crate) const TEXT_PUBLIC_REPLIES_A_SECOND: u32 = 50;
 
 /// Connections for chunk lists at once. Each costs 12 KiB at most, but for those with long lists: 96 MiB.
+/// With one more, the idlest of the largest network ends.
 pub(crate) const TEXT_CONNECTIONS_MAX: usize = 8_192;
 
 /// What somebody who connects gets to say something, and to go on with it.

@@ -369,7 +369,7 @@ fn teems_own_peers_are_known_by_their_ids_as_long_as_they_are_there() {
     send(&mut shard, 0, addr(2), &stock, 1);
     join(&mut shard, 100, 3, 0);
     let other = PeerId(*b"-TE0100-000000000000");
-    assert_eq!(named(&mut shard, 100), [(other, addr(3)), (own.peer_id, addr(1))]);
+    assert_eq!(named(&mut shard, 100), [(own.peer_id, addr(1)), (other, addr(3))]);
     assert_eq!(shard.named_peers(Secs(100), &hash(1), (1, 7)).len(), 1);
     assert_eq!(shard.named_peers(Secs(100), &hash(2), (1, 7)), []);
     assert_eq!(named(&mut shard, 153), [(other, addr(3))], "it fell silent");

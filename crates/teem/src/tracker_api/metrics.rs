@@ -63,6 +63,11 @@ fn connections(page: &mut Exposition, protocol: &str, counters: &ConnectionCount
     let name = |what: &str| format!("teem_{protocol}_{what}");
     page.counter(&name("connections_total"), "Connections accepted.", read(&counters.accepted));
     page.counter(&name("turned_away_total"), "Connections too many.", read(&counters.turned_away));
+    page.counter(
+        &name("evicted_total"),
+        "Connections ended to make room.",
+        read(&counters.evicted),
+    );
     page.gauge(&name("connections_open"), "Connections open now.", counters.open());
 }
 

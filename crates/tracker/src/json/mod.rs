@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accept::{ConnectionCounters, Gate};
+use crate::accept::{ConnectionCounters, Gate, Seat};
 use crate::limits::{
     JSON_IDLE_TIMEOUT, JSON_LINGER, JSON_LONG_REQUESTS_MAX, JSON_SHORT_LEN_MAX, JSON_TRIES_AT_ONCE,
     JSON_TRY_TIMEOUT, JSON_WRITE_TIMEOUT,
@@ -83,17 +83,19 @@ pub(crate) fn start(listeners: impl Iterator<Item = TcpListener>, json: &Arc<Jso
 
 /// Accepts connections until the tracker stops.
 async fn serve(listener: TcpListener, json: Arc<JsonShared>) {
-    let handle = |stream, remote: SocketAddr, permit| {
+    let handle = |stream, remote: SocketAddr, seat: Seat| {
         let stop = json.gate.stop().clone();
-        let ended = handle_connection(stream, remote.ip(), Arc::clone(&json));
+        let seat = Arc::new(seat);
+        let connection =
+            handle_connection(stream, remote.ip(), Arc::clone(&seat), Arc::clone(&json));
+        let connection = Box::pin(connection);
         json.tasks.spawn(async move {
             tokio::select! {
-                ended = ended => if let Err(error) = ended {
+                ended = seat.hold(connection) => if let Some(Err(error)) = ended {
                     tracing::trace!(%error, "JSON connection");
                 },
                 () = stop.cancelled() => {}
             }
-            drop(permit);
         });
     };
     json.gate.accept(listener, &json.counters().connections, handle).await;
@@ -125,16 +127,21 @@ async fn sweep(json: Arc<JsonShared>) {
     }
 }
 
-async fn handle_connection(stream: TcpStream, ip: IpAddr, json: Arc<JsonShared>) -> io::Result<()> {
+async fn handle_connection(
+    stream: TcpStream,
+    ip: IpAddr,
+    seat: Arc<Seat>,
+    json: Arc<JsonShared>,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let Some(tls) = json.shared.tls.clone() else {
-        return Connection::new(stream, ip, json).run().await;
+        return Connection::new(stream, ip, seat, json).run().await;
     };
     match tls.begin(stream, JSON_IDLE_TIMEOUT).await? {
-        Begun::Plain(stream) => Connection::new(stream, ip, json).run().await,
-        Begun::Tls(stream) => Connection::new(*stream, ip, json).run().await,
+        Begun::Plain(stream) => Connection::new(stream, ip, seat, json).run().await,
+        Begun::Tls(stream) => Connection::new(stream, ip, seat, json).run().await,
         Begun::PlainRefused(stream) => {
-            let mut connection = Connection::new(stream, ip, json);
+            let mut connection = Connection::new(stream, ip, seat, json);
             connection.answer(&Reply::error("TLS only: connect with TLS")).await?;
             connection.close().await
         }
@@ -144,6 +151,7 @@ async fn handle_connection(stream: TcpStream, ip: IpAddr, json: Arc<JsonShared>)
 struct Connection<S> {
     stream: S,
     ip: IpAddr,
+    seat: Arc<Seat>,
     json: Arc<JsonShared>,
     framer: Framer,
     buffer: Vec<u8>,
@@ -152,8 +160,8 @@ struct Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    fn new(stream: S, ip: IpAddr, json: Arc<JsonShared>) -> Self {
-        Self { stream, ip, json, framer: Framer::default(), buffer: Vec::new(), long: None }
+    fn new(stream: S, ip: IpAddr, seat: Arc<Seat>, json: Arc<JsonShared>) -> Self {
+        Self { stream, ip, seat, json, framer: Framer::default(), buffer: Vec::new(), long: None }
     }
 
     async fn run(mut self) -> io::Result<()> {
@@ -189,7 +197,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // What is written may wait in a TLS connection's own buffer.
             self.stream.flush().await
         };
-        timeout(JSON_WRITE_TIMEOUT, written).await?
+        timeout(JSON_WRITE_TIMEOUT, written).await??;
+        self.seat.on_completed();
+        Ok(())
     }
 
     /// The next request, and whether the client means to go on; `None` when it has ended.
@@ -226,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn close(mut self) -> io::Result<()> {
         let deadline = Instant::now() + JSON_LINGER;
         timeout_at(deadline, self.stream.shutdown()).await??;
-        let mut rest = [0; 4096];
+        let mut rest = [0; 512];
         while timeout_at(deadline, self.stream.read(&mut rest)).await?? > 0 {}
         Ok(())
     }
@@ -243,3 +253,17 @@ fn log_refused(reply: &Reply) {
 }
 
 const READ_LEN: usize = 4 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_wait_in_little_memory() {
+        fn len<F: Future>(_: impl FnOnce(TcpStream, Arc<Seat>, Arc<JsonShared>) -> F) -> usize {
+            size_of::<F>()
+        }
+        let handled = |stream, seat, json| handle_connection(stream, [0; 4].into(), seat, json);
+        assert!(len(handled) <= 4 << 10, "{} bytes without its buffer", len(handled));
+    }
+}

@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::{TextShared, delivery, page};
+use crate::accept::Seat;
 use crate::catalogue::{CatalogueError, ChunkHashes, Which};
 use crate::limits::{
     TEXT_HANDOUT_TIMEOUT, TEXT_LINGER, TEXT_QUESTION_LEN_MAX, TEXT_QUESTION_TIMEOUT,
@@ -24,19 +25,18 @@ use crate::limits::{
 
 /// Accepts connections until the tracker stops.
 pub(super) async fn serve(listener: TcpListener, text: Arc<TextShared>) {
-    let handle = |stream, remote: SocketAddr, permit| {
+    let handle = |stream, remote: SocketAddr, seat: Seat| {
         // Only who has that address can complete a connection from it.
         text.proofs.lock().note(text.now(), remote.ip());
         let stop = text.gate.stop().clone();
         let connection = Connection { stream, ip: remote.ip(), text: Arc::clone(&text) };
         text.tasks.spawn(async move {
             tokio::select! {
-                ended = connection.run() => if let Err(error) = ended {
+                ended = seat.hold(Box::pin(connection.run(&seat))) => if let Some(Err(error)) = ended {
                     tracing::trace!(%error, "connection for chunk lists");
                 },
                 () = stop.cancelled() => {}
             }
-            drop(permit);
         });
     };
     text.gate.accept(listener, &text.counters().connections, handle).await;
@@ -68,9 +68,10 @@ pub(super) struct SharedHashes {
 pub(super) type LongLists = BTreeMap<InfoHash, Weak<SharedHashes>>;
 
 impl Connection {
-    async fn run(mut self) -> io::Result<()> {
+    async fn run(mut self, seat: &Seat) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
         let said = self.listen().await?;
+        seat.on_completed();
         if said.starts_with(b"[") {
             delivery::receive(&self.text, &mut self.stream, self.ip, said).await?;
             return self.close().await;
@@ -179,7 +180,7 @@ impl Connection {
     async fn close(mut self) -> io::Result<()> {
         self.stream.shutdown().await?;
         let deadline = Instant::now() + TEXT_LINGER;
-        let mut rest = [0; 4096];
+        let mut rest = [0; 512];
         while timeout_at(deadline, self.stream.read(&mut rest)).await?? > 0 {}
         Ok(())
     }

@@ -1,4 +1,9 @@
 //! Taking connections in: a bounded number at once, until the tracker stops.
+//!
+//! When there are as many as there may be, a newcomer gets the place of one that does nothing
+//! ([`room`]): slow sockets, however many, do not lock others out.
+
+mod room;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,10 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::sample::Sample;
+use room::Room;
+pub(crate) use room::Seat;
 
 /// What a port has taken in.
 #[derive(Debug, Default)]
@@ -18,6 +24,8 @@ pub struct ConnectionCounters {
     pub accepted: AtomicU64,
     /// Connections closed at once, since there were too many.
     pub turned_away: AtomicU64,
+    /// Connections ended to make room for others.
+    pub evicted: AtomicU64,
     open: Arc<AtomicU64>,
 }
 
@@ -29,30 +37,17 @@ impl ConnectionCounters {
     }
 }
 
-/// The right to a connection; given back when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Permit {
-    _permit: OwnedSemaphorePermit,
-    open: Arc<AtomicU64>,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The connections of one kind.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    permits: Arc<Semaphore>,
+    room: Arc<Room>,
     stop: CancellationToken,
 }
 
 impl Gate {
     /// At most `connections_max` at once.
     pub(crate) fn new(connections_max: usize, stop: CancellationToken) -> Self {
-        Self { permits: Arc::new(Semaphore::new(connections_max)), stop }
+        Self { room: Room::new(connections_max), stop }
     }
 
     /// Cancelled when the tracker stops.
@@ -60,12 +55,13 @@ impl Gate {
         &self.stop
     }
 
-    /// Accepts connections until the tracker stops. `handle` keeps the permit as long as the connection.
+    /// Accepts connections until the tracker stops. `handle` keeps the seat as long as the connection,
+    /// runs it by [`Seat::hold`], and tells the seat of each request that is complete.
     pub(crate) async fn accept(
         &self,
         listener: TcpListener,
         counters: &ConnectionCounters,
-        mut handle: impl FnMut(TcpStream, SocketAddr, Permit),
+        mut handle: impl FnMut(TcpStream, SocketAddr, Seat),
     ) {
         loop {
             let accepted = tokio::select! {
@@ -80,20 +76,19 @@ impl Gate {
                     if let Some(left_out) = SAMPLE.take_one() {
                         tracing::warn!(%error, left_out, "accepting a connection");
                     }
+                    counters.evicted.fetch_add(u64::from(self.room.evict()), Ordering::Relaxed);
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
             };
             counters.accepted.fetch_add(1, Ordering::Relaxed);
-            match Arc::clone(&self.permits).try_acquire_owned() {
-                Ok(permit) => {
-                    let open = Arc::clone(&counters.open);
-                    open.fetch_add(1, Ordering::Relaxed);
-                    let permit = Permit { _permit: permit, open };
-                    let ip = addr.ip().to_canonical();
-                    handle(stream, SocketAddr::new(ip, addr.port()), permit);
+            let ip = addr.ip().to_canonical();
+            match self.room.enter(ip, &counters.open) {
+                Some((seat, made_room)) => {
+                    counters.evicted.fetch_add(u64::from(made_room), Ordering::Relaxed);
+                    handle(stream, SocketAddr::new(ip, addr.port()), seat);
                 }
-                Err(_) => {
+                None => {
                     static SAMPLE: Sample = Sample::new();
                     counters.turned_away.fetch_add(1, Ordering::Relaxed);
                     if let Some(left_out) = SAMPLE.take_one() {
@@ -105,4 +100,4 @@ impl Gate {
     }
 }
 
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(5);
