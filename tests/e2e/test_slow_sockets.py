@@ -1,0 +1,21 @@
+"""Sockets that are held open and say next to nothing: others must not notice."""
+
+import pytest
+
+import slow
+
+
+@pytest.mark.parametrize("listener", slow.LISTENERS)
+def test_slow_sockets_lock_nobody_out(teem, cleanup, listener):
+    slow.allow_descriptors()
+    tracker = teem.tracker(extra=slow.tracker_flags(listener, teem.address()))
+    good = slow.LISTENERS[listener](tracker)
+    crowd = slow.Crowd(good)
+    cleanup(crowd)
+    steady = good.connect("127.0.0.10")
+    for _ in range(slow.SOCKETS // 50):
+        crowd.open(50)
+        assert good.ask(steady), "a connection that is used stays"
+        assert good.ask_anew("127.0.0.9"), "a new one gets in"
+        assert good.ask_anew(slow.ONE_OF_THE_CROWD), "and so does one of a network with slow ones"
+    assert tracker.memory_peak_kib() < slow.MEMORY_MAX_MIB[listener] * 1024
