@@ -162,6 +162,9 @@ impl Hosted {
         } else {
             None
         };
+        if let Some(open) = &mapping {
+            tracker.shared().note_external(open.external().iter().map(SocketAddr::ip));
+        }
         Ok(Self { tracker, name, listeners, advertisement, reloader, mapping })
     }
 

@@ -1,12 +1,13 @@
 //! A whole tracker: sockets, threads, tasks, the catalogue and the swarms, started and stopped.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use parking_lot::RwLock;
 use proto::InfoHashes;
 use registry::{Caps, Intervals, Lives};
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
@@ -222,6 +223,8 @@ pub struct Shared {
     pub access: Arc<Access>,
     /// Which torrents and clients are let in.
     pub lists: Arc<Lists>,
+    /// The tracker's addresses as the world sees them, as its router told.
+    pub(crate) external: RwLock<Vec<IpAddr>>,
     /// Reloads that failed, since the last that did not.
     pub(crate) reloads_failed: AtomicU64,
     /// Every swarm.
@@ -259,6 +262,12 @@ impl Shared {
     #[must_use]
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// Takes note of the tracker's own addresses as the world sees them. What the operator said at the
+    /// start counts for more.
+    pub fn note_external(&self, ips: impl Iterator<Item = IpAddr>) {
+        *self.external.write() = ips.map(|ip| ip.to_canonical()).collect();
     }
 
     /// Publishes a torrent file under a name, and joins its hashes in the swarms.
@@ -343,6 +352,7 @@ impl Tracker {
             name: config.name,
             access: Arc::new(access),
             lists: Arc::clone(&lists),
+            external: RwLock::default(),
             reloads_failed: AtomicU64::new(0),
             swarms,
             quotas: Arc::new(Quotas::new(config.quotas, rand::random())),

@@ -48,8 +48,8 @@ pub struct TextConfig {
     pub listen: Vec<SocketAddr>,
     /// Answers `list_seeder` in full to addresses that may be forged too, a bounded number a second.
     pub public: bool,
-    /// The tracker's own addresses as the world sees them. A seeder near the tracker that claims one of
-    /// them is listed under it.
+    /// The tracker's own addresses as the world sees them; none leaves it to the router
+    /// (`Shared::note_external`). A seeder near the tracker that claims one of them is listed under it.
     pub external: Vec<IpAddr>,
 }
 
@@ -214,6 +214,14 @@ impl TextShared {
 
     fn now(&self) -> Secs {
         self.shared.swarms.now()
+    }
+
+    /// The world sees this tracker there: the operator says so, or else its router.
+    fn is_external(&self, ip: IpAddr) -> bool {
+        if self.external.is_empty() {
+            return self.shared.external.read().contains(&ip);
+        }
+        self.external.contains(&ip)
     }
 
     /// `list_seeder` from there may be answered in full.

@@ -89,6 +89,18 @@ async fn the_source_wins_over_the_claimed_address() {
 }
 
 #[tokio::test]
+async fn the_routers_word_counts_unless_the_operator_has_said_it() {
+    for (said, shown) in [(vec![], "198.51.100.1"), (vec!["203.0.113.7"], "127.0.0.9")] {
+        let server = Server::start(false, &said).await;
+        let port = server.text().lists_port;
+        server.tracker.shared().note_external(["198.51.100.1".parse().unwrap()].into_iter());
+        server.ask("127.0.0.9", "register; a; 198.51.100.1; 7000; 0");
+        let expected = format!("[('a', '{shown}', 7000, {port}, 0)]");
+        assert_eq!(server.ask("127.0.0.1", "list_seeder"), expected, "{said:?}");
+    }
+}
+
+#[tokio::test]
 async fn who_may_be_forged_hears_of_nobody() {
     let server = Server::start(false, &[]).await;
     server.ask("127.0.0.9", "register; a; 1.2.3.4; 7000; 0");

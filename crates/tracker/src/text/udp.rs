@@ -88,7 +88,7 @@ fn note(
 ) -> bool {
     let Register { name, ip, port, size } = register;
     // A seeder beside the tracker is reached from afar at the address that both share.
-    let shared = address::is_near(from) && text.external.contains(&ip.to_canonical());
+    let shared = address::is_near(from) && text.is_external(ip.to_canonical());
     let shown = if shared { ip.to_canonical() } else { from };
     let proven = text.proofs.lock().holds(now, from);
     let addr = SocketAddr::new(shown, *port);
