@@ -65,6 +65,8 @@ pub struct ListSizes {
 #[derive(Debug, Default)]
 pub struct Lists {
     files: ListFiles,
+    /// There are files. Without any nothing is looked up, not even the lock touched.
+    are_any: bool,
     rules: RwLock<Rules>,
 }
 
@@ -75,7 +77,8 @@ impl Lists {
     /// When one of them cannot be used.
     pub fn open(files: ListFiles) -> Result<Self, ListError> {
         let rules = RwLock::new(files.read()?);
-        Ok(Self { files, rules })
+        let are_any = files != ListFiles::default();
+        Ok(Self { files, are_any, rules })
     }
 
     /// Reads the lists again. Blocks.
@@ -131,10 +134,10 @@ impl Lists {
         }
     }
 
-    /// There are lists. Without any nothing is looked up: not even their lock is touched.
+    /// There are lists.
     #[must_use]
-    pub fn are_any(&self) -> bool {
-        self.files != ListFiles::default()
+    pub const fn are_any(&self) -> bool {
+        self.are_any
     }
 }
 
