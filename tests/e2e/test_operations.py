@@ -1,11 +1,13 @@
 """What an operator does with a tracker: look at it, reload it, back it up, stop and start it."""
 
+import hashlib
 import http.client
 import json
 import re
 import signal
 import socket
 import sqlite3
+import ssl
 import stat
 import threading
 from pathlib import Path
@@ -17,7 +19,7 @@ import catalogue
 from content import random_file
 from peers import make_torrent
 from proc import wait_for
-from teem import EXIT_FAILED, EXIT_TERMINATED
+from teem import EXIT_FAILED, EXIT_TERMINATED, TRACKER_PORT
 
 
 def operator_of(tracker):
@@ -260,6 +262,26 @@ def test_statistics_come_in_pages_and_tell_clients_but_no_addresses(teem):
     assert by_client == {"Transmission": (1, 0), "qBittorrent": (0, 1)}
     texts = [ask(operator_of(tracker), path)[1] for path in ("/", "/metrics", "/api/v1/statistics", f"/api/v1/statistics/torrents/{seen[0]}")]
     assert not any("7001" in text or "127.0.0.1:" in text.replace(operator_of(tracker), "") for text in texts)
+
+
+def test_sighup_takes_in_a_new_certificate_and_keeps_the_old_one_before_a_bad_one(teem):
+    tracker, other = teem.tracker(extra=["--tls"]), teem.tracker(extra=["--tls"])
+    data, others = (Path(each.argv[each.argv.index("--data") + 1]) for each in (tracker, other))
+
+    def shown():
+        pem = ssl.get_server_certificate((tracker.ip, TRACKER_PORT), timeout=20)
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+    assert shown() == tracker.ready()["tls"]["fingerprint"]
+    for name in ("tls-key.pem", "tls-cert.pem"):
+        (data / name).write_bytes((others / name).read_bytes())
+    tracker.signal(signal.SIGHUP)
+    wait_for(lambda: "were read again" in tracker.stderr(), 20, "reload", tracker)
+    assert shown() == other.ready()["tls"]["fingerprint"]
+    (data / "tls-cert.pem").write_text("nonsense")
+    tracker.signal(signal.SIGHUP)
+    wait_for(lambda: "the old certificate stays" in tracker.stderr(), 20, "a complaint", tracker)
+    assert shown() == other.ready()["tls"]["fingerprint"] and number(tracker, "teem_reloads_failed") == 1
 
 
 def test_a_private_trackers_pages_and_logs_hold_no_secret(teem, folder):

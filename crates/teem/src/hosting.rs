@@ -116,7 +116,7 @@ impl Hosted {
         context: &Context,
     ) -> anyhow::Result<Self> {
         let name = own_name(state)?;
-        tell_external(&serve.text, context);
+        let (speaks_text, external) = (!serve.text.listen.is_empty(), serve.text.external.clone());
         let config = TrackerConfig {
             name: name.clone(),
             listen: serve.listen.addrs,
@@ -162,8 +162,11 @@ impl Hosted {
         } else {
             None
         };
-        if let Some(open) = &mapping {
-            tracker.shared().note_external(open.external().iter().map(SocketAddr::ip));
+        let mapped = mapping.iter().flat_map(|open| open.external().iter().map(SocketAddr::ip));
+        let mapped: Vec<IpAddr> = mapped.collect();
+        tracker.shared().note_external(mapped.iter().copied());
+        if speaks_text {
+            tell_external(if external.is_empty() { mapped } else { external }, context);
         }
         Ok(Self { tracker, name, listeners, advertisement, reloader, mapping })
     }
@@ -247,19 +250,17 @@ impl Ready {
     }
 }
 
-/// Which address seeders of the text protocol have that are on this machine, when it is on.
-fn tell_external(text: &TextConfig, context: &Context) {
-    if text.listen.is_empty() {
-        return;
-    }
-    let listed = match text.external.as_slice() {
-        [] => "no public address is known (--external-ip): text seeders of this machine are listed on \
-               loopback"
-            .to_owned(),
-        known => {
-            let known: Vec<String> = known.iter().map(ToString::to_string).collect();
-            format!("text seeders beside this tracker may be listed at {}", known.join(", "))
-        }
+/// Which addresses seeders of the text protocol may have that are on this machine.
+fn tell_external(mut known: Vec<IpAddr>, context: &Context) {
+    known.sort_unstable();
+    known.dedup();
+    let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+    let listed = if known.is_empty() {
+        "no public address is known (--external-ip, --map-ports): text seeders of this machine are \
+         listed on loopback"
+            .to_owned()
+    } else {
+        format!("text seeders beside this tracker may be listed at {}", known.join(", "))
     };
     context.output.note(&listed);
 }
