@@ -196,8 +196,8 @@ fn execute(command: Command, output: &Output) -> anyhow::Result<()> {
 fn log_to(output: &Output, global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (false, 0) => "warn,mdns_sd=error",
-        (false, 1) => "info,mdns_sd=warn",
+        (false, 0) => "warn,mdns_sd=error,rustls=error",
+        (false, 1) => "info,mdns_sd=warn,rustls=error",
         (false, 2) => "debug,mdns_sd=info",
         (false, _) => "trace",
     };
