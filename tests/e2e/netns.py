@@ -35,17 +35,22 @@ class Namespace:
         """Runs a command inside, to its end."""
         return subprocess.run(["ip", "netns", "exec", self.name, *argv], **options)
 
-    def dial(self, address, source, timeout=10):
-        """A connection made inside; it stays there. A thread of its own enters, and ends."""
+    def inside(self, function, *args, **options):
+        """Calls a function inside. Sockets and threads that it makes stay there."""
 
-        def inside():
+        def enter():
             with open(f"/run/netns/{self.name}") as file:
                 if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET) != 0:
                     raise OSError(ctypes.get_errno(), "setns")
-            return socket.create_connection(address, timeout, source_address=(source, 0))
+            return function(*args, **options)
 
+        # A thread of its own enters, and ends.
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
-            return thread.submit(inside).result()
+            return thread.submit(enter).result()
+
+    def dial(self, address, source, timeout=10):
+        """A connection made inside; it stays there."""
+        return self.inside(socket.create_connection, address, timeout, source_address=(source, 0))
 
     def close(self):
         """Removes it."""

@@ -131,9 +131,10 @@ class LibtorrentPeer:
 class Aria2Peer:
     """aria2, v1 only; 1.37, since 1.36 takes a wrong info hash from a hybrid torrent file (its issue 1903)."""
 
-    def __init__(self, address, logs):
+    def __init__(self, address, logs, namespace=None):
         self.address = address
         self.logs = Path(logs)
+        self.namespace = namespace
         self.process = None
 
     def _run(self, torrent, folder, *more):
@@ -165,6 +166,7 @@ class Aria2Peer:
                 str(torrent),
             ],
             self.logs,
+            namespace=self.namespace and self.namespace.name,
         )
         return self
 
@@ -172,9 +174,10 @@ class Aria2Peer:
         """Checks and serves the content in `folder`."""
         return self._run(torrent, folder, "--check-integrity=true", "--seed-ratio=0.0", *self._trackers(trackers))
 
-    def leech(self, source, folder, trackers=()):
-        """Fetches into `folder` and ends."""
-        return self._run(source, folder, "--seed-time=0", *self._trackers(trackers))
+    def leech(self, source, folder, trackers=(), stay=False):
+        """Fetches into `folder` and ends, or goes on as a seeder."""
+        end = "--seed-ratio=0.0" if stay else "--seed-time=0"
+        return self._run(source, folder, end, *self._trackers(trackers))
 
     @staticmethod
     def _trackers(trackers):

@@ -106,6 +106,10 @@ class Process:
         self.child.wait(10)
         self.reader.join(5)
 
+    def close(self):
+        """The same, in the word of other things that tests clean up."""
+        self.kill()
+
     def stop(self, timeout=15):
         """Ends it in good order and returns the exit status; kills it when it takes too long."""
         self.signal(signal.SIGTERM)

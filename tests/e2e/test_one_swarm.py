@@ -1,0 +1,139 @@
+"""One file, shared once: everybody finds it, whatever they speak, and all of them are told the same."""
+
+import ast
+import http.client
+import json
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote_from_bytes
+
+import libtorrent as lt
+import pytest
+
+import catalogue
+from bep15 import Udp
+from content import MIB, assert_same, random_file, sha256
+from peers import Aria2Peer, LibtorrentPeer, TransmissionPeer
+from proc import Process, wait_for
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+TRACKER, SHARE, GET, JSON_PEER = "10.99.0.1", "10.99.0.2", "10.99.0.3", "10.99.0.4"
+STOCK = [f"10.99.0.{host}" for host in range(5, 10)]
+NAME, CHUNKS = "team/file.bin", 7
+
+
+class Everywhere:
+    """What the tracker says of the swarm, in each of its protocols."""
+
+    def __init__(self, tracker, namespace):
+        self.tracker, self.namespace = tracker, namespace
+        self.context = ssl.create_default_context(cafile=tracker.cafile)
+        entry = namespace.inside(catalogue.entry, tracker, NAME)
+        self.hashes = bytes.fromhex(entry["info_hash_v1"]), bytes.fromhex(entry["info_hash_v2"])[:20]
+
+    def example(self, client, port, *words):
+        """Runs one of the example clients."""
+        argv = [sys.executable, EXAMPLES / client, f"{TRACKER}:{port}", *map(str, words)]
+        return self.namespace.run(*argv, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
+
+    def scrape(self, make):
+        """A scrape of both hashes over HTTP."""
+        connection = make()
+        connection.request("GET", "/scrape?" + "&".join(f"info_hash={quote_from_bytes(each)}" for each in self.hashes))
+        files = lt.bdecode(connection.getresponse().read())[b"files"]
+        connection.close()
+        words = (b"complete", b"incomplete", b"downloaded")
+        return [tuple(files[each][word] for word in words) for each in self.hashes]
+
+    def counts(self):
+        """Seeders, leechers and finished downloads, by protocol."""
+        return self.namespace.inside(self.counts_inside)
+
+    def counts_inside(self):
+        host, port = self.tracker.host.split(":")
+        entry = catalogue.entry(self.tracker, NAME)
+        [file] = json.loads(self.example("json_client.py", 9000, "list"))["files"]
+        rows = ast.literal_eval(self.example("text_client.py", 5555, "list"))
+        udp = [(each[0], each[2], each[1]) for each in Udp(self.tracker.host).scraped(*self.hashes)]
+        return {
+            "udp": udp[0],
+            "udp, v2": udp[1],
+            "http": self.scrape(lambda: http.client.HTTPConnection(host, port, timeout=20))[0],
+            "https, v2": self.scrape(lambda: http.client.HTTPSConnection(host, port, timeout=20, context=self.context))[1],
+            "catalogue": (entry["seeders"], entry["leechers"], entry["completed"]),
+            "json": (file["seeders"], file["leechers"], entry["completed"]),
+            # This protocol names seeders only.
+            "text": (len(rows), entry["leechers"], entry["completed"]),
+        }
+
+    def agree(self, seeders, completed):
+        """Waits until all say that there are so many seeders, nobody else, and so many downloads that ended."""
+        wanted = (seeders, 0, completed)
+        try:
+            wait_for(lambda: set(self.counts().values()) == {wanted}, 40, f"{seeders} seeders everywhere", self.tracker)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.counts()}") from None
+
+
+def torrent_with(torrent, path, announce):
+    """The same torrent with one tracker only."""
+    value = lt.bdecode(torrent)
+    value.pop(b"announce-list", None)
+    value[b"announce"] = announce.encode()
+    path.write_bytes(lt.bencode(value))
+    return path
+
+
+@pytest.mark.root
+def test_one_swarm_in_every_protocol(teem, folder, cleanup, namespace, monkeypatch):
+    data, where = teem.state("one"), {"namespace": namespace.name}
+    flags = ["--tls", "--text-listen", f"{TRACKER}:5555"]
+    tracker = teem.tracker(ip=TRACKER, data=data, extra=flags, **where)
+    tracker.cafile = data / "tls-cert.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(tracker.cafile))
+    source = random_file(folder / "source" / "file.bin", (CHUNKS - 1) * MIB // 2 + 5)
+    share = teem.share(source, tracker, ip=SHARE, name=NAME, **where)
+    all = Everywhere(tracker, namespace)
+    all.agree(1, 0)
+
+    torrent = namespace.inside(catalogue.torrent, tracker, NAME)
+    urls = {each: f"{each}://{tracker.host}/announce" for each in ("udp", "http", "https")}
+    for address, announce in zip(STOCK, urls.values()):
+        peer = namespace.inside(LibtorrentPeer, address)
+        cleanup(peer)
+        peer.leech(torrent_with(torrent, folder / f"{address}.torrent", announce), folder / address).wait_done(60)
+        assert_same(folder / address / "file.bin", source)
+    aria2, transmission = Aria2Peer(STOCK[3], teem.folder, namespace), TransmissionPeer(STOCK[4], teem.folder, namespace)
+    for peer, announce in ((aria2, urls["udp"]), (transmission, urls["http"])):
+        cleanup(peer)
+        only = torrent_with(torrent, folder / f"{peer.address}.torrent", announce)
+        peer.leech(only, folder / peer.address, **({"stay": True} if peer is aria2 else {}))
+        fetched = folder / peer.address / "file.bin"
+        wait_for(lambda: fetched.exists() and sha256(fetched) == sha256(source), 60, f"the file at {peer.address}")
+    get = teem.get(NAME, folder / "get", tracker, ip=GET, exit=False, **where)
+    get.done(60)
+    all.agree(7, 6)
+
+    # Who has no BitTorrent finds it as well, checks it, and is counted beside the others.
+    all.example("json_client.py", 9000, "get", NAME, folder / "fetched")
+    assert_same(folder / "fetched", source)
+    argv = [sys.executable, EXAMPLES / "json_client.py", f"{TRACKER}:9000", "share", NAME, str(CHUNKS), "8080"]
+    json_peer = Process("json-peer", argv, teem.folder, namespace=namespace.name)
+    cleanup(json_peer)
+    wait_for(lambda: "REGISTERED" in json_peer.lines, 20, "registration", json_peer)
+    found = json.loads(all.example("json_client.py", 9000, "find", NAME))
+    assert {(SHARE, 6881), (GET, 6881)} < {(each["ip"], each["port"]) for each in found["peers"]}
+    assert len(found["peers"]) == 3 and found["total_parts"] == CHUNKS
+    [file] = json.loads(all.example("json_client.py", 9000, "list"))["files"]
+    assert (file["simple_peers"], file["seeders"], file["total_parts"]) == (1, 7, CHUNKS)
+    rows = ast.literal_eval(all.example("text_client.py", 5555, "list"))
+    assert {row[1] for row in rows} == {SHARE, GET, *STOCK}
+    assert len(ast.literal_eval(all.example("text_client.py", 5555, "chunks", NAME))) == CHUNKS
+
+    # Who says that it stops is gone at once, everywhere.
+    assert get.stop() is not None
+    all.agree(6, 6)
+    share.stop()
+    all.agree(5, 6)
