@@ -128,6 +128,8 @@ def test_one_swarm_in_every_protocol(teem, folder, cleanup, namespace, monkeypat
     assert len(found["peers"]) == 3 and found["total_parts"] == CHUNKS
     [file] = json.loads(all.example("json_client.py", 9000, "list"))["files"]
     assert (file["simple_peers"], file["seeders"], file["total_parts"]) == (1, 7, CHUNKS)
+    entry = namespace.inside(catalogue.entry, tracker, NAME)
+    assert (entry["simple_peers"], entry["seeders"]) == (1, 7)
     rows = ast.literal_eval(all.example("text_client.py", 5555, "list"))
     assert {row[1] for row in rows} == {SHARE, GET, *STOCK}
     assert len(ast.literal_eval(all.example("text_client.py", 5555, "chunks", NAME))) == CHUNKS

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use proto::InfoHashes;
-use registry::{Caps, Intervals, Lives};
+use registry::{Caps, Files, Intervals, Lives};
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -248,6 +248,8 @@ pub struct Shared {
     pub http: Arc<HttpCounters>,
     /// What the JSON port has done.
     pub json: JsonCounters,
+    /// Who registered which file over JSON.
+    pub(crate) files: Arc<Mutex<Files>>,
     /// What the port of the operator has done.
     pub admin: AdminCounters,
     /// How long things take.
@@ -268,6 +270,18 @@ impl Shared {
     /// start counts for more.
     pub fn note_external(&self, ips: impl Iterator<Item = IpAddr>) {
         *self.external.write() = ips.map(|ip| ip.to_canonical()).collect();
+    }
+
+    /// Peers that registered a file of this name over JSON, and are in no swarm therefore.
+    #[must_use]
+    pub fn simple_peers(&self, name: &str) -> usize {
+        self.files.lock().holders_of(name)
+    }
+
+    /// Peers known by JSON, and their files.
+    #[must_use]
+    pub fn simple_totals(&self) -> (usize, usize) {
+        self.files.lock().totals()
     }
 
     /// Publishes a torrent file under a name, and joins its hashes in the swarms.
@@ -364,6 +378,7 @@ impl Tracker {
             udp: Arc::default(),
             http: Arc::default(),
             json: JsonCounters::default(),
+            files: Arc::new(Mutex::new(Files::new(config.lives))),
             admin: AdminCounters::default(),
             latencies,
             text: TextCounters::default(),

@@ -32,6 +32,7 @@ pub(super) fn entry(
         seeders: counts.seeders,
         leechers: counts.leechers,
         completed: counts.completed,
+        simple_peers: shared.simple_peers(&entry.name) as u64,
     }
 }
 

@@ -97,6 +97,9 @@ pub(crate) struct Entry {
     pub(crate) leechers: u32,
     /// Downloads that ended, in all runs of the tracker.
     pub(crate) completed: u32,
+    /// Peers that registered a file of this name over JSON; they are in no swarm.
+    #[serde(default)]
+    pub(crate) simple_peers: u64,
 }
 
 const fn one() -> u32 {

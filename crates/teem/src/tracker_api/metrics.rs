@@ -20,6 +20,9 @@ pub(super) async fn render(shared: &Shared) -> Result<String, CatalogueError> {
         page.gauge("process_resident_memory_bytes", "Memory of the process.", bytes);
     }
     swarms(&mut page, shared);
+    let (peers, files) = shared.simple_totals();
+    page.gauge("teem_json_peers", "Peers that registered over JSON.", peers);
+    page.gauge("teem_json_files", "Files that these have.", files);
     connections(&mut page, "http", &shared.http.connections);
     connections(&mut page, "json", &shared.json.connections);
     connections(&mut page, "text", &shared.text.connections);

@@ -48,7 +48,7 @@ pub struct JsonCounters {
 #[derive(Debug)]
 pub(crate) struct JsonShared {
     /// Who has which file by name.
-    files: Mutex<Files>,
+    files: Arc<Mutex<Files>>,
     shared: Arc<Shared>,
     gate: Gate,
     long_requests: Arc<Semaphore>,
@@ -58,7 +58,7 @@ pub(crate) struct JsonShared {
 impl JsonShared {
     pub(crate) fn new(shared: Arc<Shared>, stop: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
-            files: Mutex::new(Files::new(shared.lives)),
+            files: Arc::clone(&shared.files),
             gate: Gate::new(shared.connections_max, stop),
             shared,
             long_requests: Arc::new(Semaphore::new(JSON_LONG_REQUESTS_MAX)),
