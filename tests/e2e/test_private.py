@@ -249,3 +249,37 @@ def test_token_commands_name_what_is_wrong(teem, folder):
         assert teem.run("token", *args, "--data", data).returncode == status, args
     made = teem.run("token", "create", "anna", "--data", data)
     assert made.returncode == 0 and len(made.lines) == 1 and made.lines[0].startswith("teem_"), "only the secret on stdout"
+
+
+def test_share_ls_and_get_show_a_token_and_the_content_stays_private(teem, tracker, token, folder):
+    publisher, reader = token("paul", "--scope", "publish"), token("rita")
+    known(tracker, reader["secret"])
+    files = {}
+    for each in (publisher, reader):
+        files[each["name"]] = folder / each["name"]
+        files[each["name"]].write_text(each["secret"] + "\n")
+    content = random_file(folder / "data" / "plan.bin", 3 * MIB)
+    refused = teem.share(content, tracker, wait=False)
+    assert refused.wait(60) == EXIT_AUTH and "only who has a token" in refused.stderr(), refused.stderr()
+    refused = teem.share(content, tracker, extra=["--token-file", files["rita"]], wait=False)
+    assert refused.wait(60) == EXIT_AUTH and "for reading only" in refused.stderr(), refused.stderr()
+    beside = ["--token-file", files["paul"], "--tracker", "udp://127.0.0.1:9/announce"]
+    refused = teem.share(content, tracker, extra=beside, wait=False)
+    assert refused.wait(60) == EXIT_USAGE and "is private" in refused.stderr(), refused.stderr()
+
+    seeder = teem.share(content, tracker, extra=["--token-file", files["paul"]])
+    ready = seeder.latest("ready")
+    no_secret_in(json.dumps(ready), tracker, "what people pass on")
+    status, torrent = ask(tracker, "GET", "/api/v1/catalogue/plan.bin/torrent", reader["secret"])
+    assert status == 200 and lt.bdecode(torrent)[b"info"][b"private"] == 1
+    listed = teem.run("ls", "--tracker", tracker.host, "--token-file", files["rita"], "--json")
+    assert listed.latest("entry")["name"] == "plan.bin"
+    no_secret_in(json.dumps(listed.objects()) + listed.stderr(), tracker, "a listing")
+    assert teem.run("ls", "--tracker", tracker.host).returncode == EXIT_AUTH
+    teem.get("plan.bin", folder / "got", tracker, extra=["--token-file", files["rita"]]).done()
+    assert (folder / "got" / "plan.bin").read_bytes() == content.read_bytes()
+    # The link that `share` prints leads nowhere without a token, and somewhere with one.
+    teem.get(ready["magnet"], folder / "linked", tracker, extra=["--token-file", files["rita"]]).done()
+    assert (folder / "linked" / "plan.bin").read_bytes() == content.read_bytes()
+    by_variable = teem.run("ls", "--tracker", tracker.host, TEEM_TOKEN=reader["secret"])
+    assert by_variable.returncode == 0, by_variable.stderr()

@@ -176,7 +176,13 @@ impl Client {
             return Ok(reply);
         }
         if matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(ClientError::Unauthorised(serde_json::from_slice(&reply.body).ok()));
+            let refusal: Option<dto::Refusal> = serde_json::from_slice(&reply.body).ok();
+            // It calls a key of ours a token that is not valid; the person has shown none.
+            let of_a_token = |refusal: &dto::Refusal| {
+                self.credentials.passkey().is_some()
+                    || refusal.code != dto::RefusalCode::Unauthorised
+            };
+            return Err(ClientError::Unauthorised(refusal.filter(of_a_token)));
         }
         if reply.status == StatusCode::UPGRADE_REQUIRED {
             return Err(ClientError::TlsOnly);
@@ -242,7 +248,7 @@ impl ClientError {
             Self::Unauthorised(refusal) => {
                 let words = refusal
                     .as_ref()
-                    .map_or_else(|| "it does not allow this".to_owned(), |known| known.error.clone());
+                    .map_or_else(|| "it lets in only who has a token".to_owned(), |known| known.error.clone());
                 let message = format!("tracker {endpoint}: {words}");
                 let failure = Failure::new(Status::Unauthorised, message);
                 let forbidden =

@@ -44,6 +44,8 @@ pub(crate) struct Recipe {
     pub(crate) format: FormatArg,
     /// Chosen by size when `None`.
     pub(crate) piece_length: Option<u32>,
+    /// Peers come from its trackers only (BEP 27).
+    pub(crate) private: bool,
 }
 
 /// A new torrent.
@@ -92,7 +94,7 @@ impl From<Recipe> for create::Recipe {
             name: recipe.name,
             format: recipe.format.into(),
             piece_len: recipe.piece_length,
-            details: Details::default(),
+            details: Details { private: recipe.private, ..Details::default() },
         }
     }
 }

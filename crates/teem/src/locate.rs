@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use proto::Fingerprint;
-use tracker::Passkey;
+use tracker::{Passkey, Scope};
 use url::Url;
 
 use crate::client::{Client, ClientError};
@@ -172,6 +172,44 @@ impl Trackers {
             }
         }
         Ok(())
+    }
+
+    /// Asks those with a catalogue whether one may publish there; tells whether they are private. One
+    /// that is away is left out, unless all are.
+    ///
+    /// # Errors
+    ///
+    /// When the content would belong to a closed circle here and to everybody there.
+    pub(crate) async fn ask_to_publish(&self, output: &Output) -> anyhow::Result<bool> {
+        let (mut open, mut private) = (self.announce.first().cloned(), None);
+        let mut away = None;
+        for endpoint in &self.catalogues {
+            let ask = async |client: Client| client.status().await.map(Some);
+            let each = std::slice::from_ref(endpoint);
+            match ask_each(each, self.asker(), output, ask).await {
+                Ok(Answer::Found(status, at)) if status.scope == Scope::Read.name() => {
+                    let message = format!("tracker {at}: this token is for reading only");
+                    return Err(Failure::new(Status::Unauthorised, message)
+                        .hint("ask whoever runs the tracker for one of scope publish")
+                        .into());
+                }
+                Ok(Answer::Found(status, at)) if status.private => private = Some(at.to_string()),
+                Ok(Answer::Found(_, at)) => open = Some(at.to_string()),
+                Ok(Answer::Unknown) => {}
+                Err(error) if is_away(&error) => away = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        match (private, open, away) {
+            (Some(private), Some(open), _) => {
+                let message = format!("tracker {private} is private, and {open} may not be");
+                Err(Failure::new(Status::Usage, message)
+                    .hint("what is shared on both would not stay private; name one of them")
+                    .into())
+            }
+            (None, None, Some(error)) => Err(error),
+            (private, ..) => Ok(private.is_some()),
+        }
     }
 
     /// The tiers to announce to that `source` does not have by itself.
@@ -430,6 +468,11 @@ where
         }
         _ => Ok(Answer::Unknown),
     }
+}
+
+/// Nobody answered; another time somebody may.
+pub(crate) fn is_away(error: &anyhow::Error) -> bool {
+    crate::exit::status(error) == Status::NoPeers
 }
 
 /// What trackers know.

@@ -81,7 +81,7 @@ pub(crate) async fn publish(offer: &Offer, context: &Context) -> anyhow::Result<
                 let reason = ClientError::Foreign("it has no catalogue".to_owned());
                 away = Some(reason.at(endpoint).into());
             }
-            Err(error) if is_away(&error) => {
+            Err(error) if locate::is_away(&error) => {
                 context.output.warn(&format!("{error:#}"));
                 away = Some(error);
             }
@@ -174,10 +174,6 @@ pub(crate) fn shell_quoted(word: &str) -> String {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-fn is_away(error: &anyhow::Error) -> bool {
-    crate::exit::status(error) == crate::exit::Status::NoPeers
 }
 
 /// Waits until a tracker has acknowledged the announce; says once what keeps it from doing so.

@@ -25,7 +25,8 @@ pub(crate) fn recall(
     for source in known {
         let SavedSource::Metainfo(bytes) = source else { continue };
         let Ok(metainfo) = Metainfo::decode(&bytes) else { continue };
-        if !plan.layout.is_of(&metainfo.info) {
+        let info = &metainfo.info;
+        if !plan.layout.is_of(info) || info.is_private() != recipe.details.private {
             continue;
         }
         let (key, pieces) = (metainfo.info.hashes().primary(), metainfo.info.geometry());

@@ -80,6 +80,7 @@ impl RecipeArgs {
             name: seeding::file_name(&name).to_owned(),
             format: self.format,
             piece_length: self.piece_length,
+            private: false,
         };
         Ok((name, recipe))
     }
@@ -94,12 +95,14 @@ pub(super) fn whole_path(path: &Path) -> Result<PathBuf, Failure> {
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let path = whole_path(&args.path)?;
-    let (name, recipe) = args.recipe.recipe(&args.path)?;
+    let (name, mut recipe) = args.recipe.recipe(&args.path)?;
     let about = args.about.about()?;
     let state = args.state.open()?;
     // Before the hashing: what is missing or taken is better known at once.
     let mut trackers = args.tracker.find(&state, &context.output, &context.interrupt).await?;
     trackers.credentials = args.tracker.token.or_key(&state)?;
+    let private = trackers.ask_to_publish(&context.output);
+    recipe.private = context.interrupt.or(private).await?;
     let config = NodeConfig { trust: trackers.known.trust(), ..args.peer.config() };
     let node = seeding::start_node(&path, config, &state, context).await?;
     let ended = share(&node, (name, path, recipe), about, trackers, context).await;

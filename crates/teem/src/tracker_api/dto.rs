@@ -202,6 +202,12 @@ pub(crate) struct Status {
     pub(crate) version: String,
     /// Seconds since it started.
     pub(crate) uptime: u64,
+    /// Only who shows a token may do anything.
+    #[serde(default)]
+    pub(crate) private: bool,
+    /// What whoever asks may do: `read`, `publish` or `admin`, each with those before it.
+    #[serde(default)]
+    pub(crate) scope: String,
     /// What it listens on.
     pub(crate) listeners: Vec<Listener>,
     /// Names in the catalogue.

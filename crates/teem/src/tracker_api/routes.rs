@@ -155,7 +155,7 @@ fn internal(error: impl std::fmt::Display) -> Refused {
     (status = 200, body = dto::Status), (status = "4XX", body = dto::Refusal)
 ))]
 pub(super) async fn status(
-    _: Reader,
+    Reader { caller, .. }: Reader,
     State(shared): State<Arc<Shared>>,
 ) -> Result<Json<dto::Status>, Refused> {
     let totals = shared.swarms.totals();
@@ -163,6 +163,8 @@ pub(super) async fn status(
         name: shared.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime: shared.uptime().as_secs(),
+        private: shared.access.is_private(),
+        scope: caller.scope.name().to_owned(),
         listeners: convert::listeners(&shared),
         torrents: shared.catalogue.count().await?,
         swarms: totals.swarms as u64,

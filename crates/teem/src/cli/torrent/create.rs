@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use clap::builder::FalseyValueParser;
 use serde::Serialize;
 
 use super::Context;
@@ -35,6 +36,9 @@ pub(in crate::cli) struct Args {
     /// The name of the file or folder for those who fetch it [default: its own]
     #[arg(long, env = "TEEM_NAME", value_name = "NAME")]
     name: Option<String>,
+    /// Let peers come from the trackers only (BEP 27); another torrent than without
+    #[arg(long, env = "TEEM_PRIVATE", value_parser = FalseyValueParser::new())]
+    private: bool,
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
@@ -44,7 +48,12 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         TrackerRef::Teem(endpoint) => endpoint.tiers(None).into(),
         TrackerRef::Announce(url) => vec![vec![url.clone()]],
     });
-    let recipe = Recipe { name, format: args.format, piece_length: args.piece_length };
+    let recipe = Recipe {
+        name,
+        format: args.format,
+        piece_length: args.piece_length,
+        private: args.private,
+    };
     let made = hashing::create(&args.path, recipe, context).await?;
     let mut metainfo = made.metainfo;
     metainfo.trackers = trackers.collect();
