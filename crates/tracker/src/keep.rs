@@ -48,7 +48,7 @@ fn read(path: &Path, swarms: &Swarms) -> Result<Option<usize>, DumpError> {
 
 /// Writes all peers. Blocks for long.
 pub(crate) fn save(folder: &Path, swarms: &Swarms) -> io::Result<()> {
-    write_whole(&folder.join(FILE), |file| {
+    write_whole(&folder.join(FILE), Readers::Owner, |file| {
         let mut writer = DumpWriter::new(unix_now());
         swarms.each_peer(|seen| {
             writer.push(&seen);
@@ -77,15 +77,31 @@ pub(crate) async fn save_apart(folder: PathBuf, swarms: Arc<Swarms>) {
     }
 }
 
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// Its owner only.
+    Owner,
+    /// Whoever the folder and the process's mask let.
+    All,
+}
+
 /// Writes a file so that the old one or the whole new one is there, whatever happens.
 pub(crate) fn write_whole(
     path: &Path,
+    readers: Readers,
     fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let draft = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     let written = (|| {
-        let mut file = BufWriter::new(File::create(&draft)?);
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        if readers == Readers::Owner {
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        }
+        let mut file = BufWriter::new(options.open(&draft)?);
         fill(&mut file)?;
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         std::fs::rename(&draft, path)?;
@@ -125,6 +141,12 @@ mod tests {
         let dump = SwarmDump { info_hash, completed: 5, peers: (1..=9_000).map(peer).collect() };
         before.restore(&dump, 0);
         save(folder.path(), &before).expect("it is written");
+        #[cfg(unix)]
+        {
+            let file = std::fs::metadata(folder.path().join(FILE)).expect("it is there");
+            let mode = std::os::unix::fs::MetadataExt::mode(&file);
+            assert_eq!(mode & 0o777, 0o600, "there are addresses in it");
+        }
         let after = Swarms::new(Intervals::default(), Caps::default());
         load(folder.path(), &after);
         assert_eq!(after.scrape(&info_hash), before.scrape(&info_hash));
