@@ -46,6 +46,7 @@ def test_the_operator_has_a_port_of_their_own(teem):
     assert status == 200 and "\nteem_torrents 0\n" in text
     assert ask(operator_of(first), "/metrics", Host="rebound.example")[0] == 403
     assert ask(operator_of(first), "/announce")[0] == 404
+    assert ask(first.host, "/health") == ask(operator_of(first), "/health") == (200, "ok\n")
     status, text = ask(first.host, "/api/v1/openapi.json")
     assert status == 200 and "/metrics" in json.loads(text)["paths"]
     public = [each["protocol"] for each in json.loads(ask(first.host, "/api/v1/status")[1])["listeners"]]

@@ -13,6 +13,15 @@ use super::dto;
 use super::metrics;
 use super::refusal::Refused;
 
+/// Whether the tracker can do its work: its catalogue answers
+#[utoipa::path(get, path = "/health", tag = "operator", responses(
+    (status = 200, body = String, content_type = "text/plain"), (status = 500, body = dto::Refusal)
+))]
+pub(super) async fn health(State(shared): State<Arc<Shared>>) -> Result<&'static str, Refused> {
+    shared.catalogue.count().await?;
+    Ok("ok\n")
+}
+
 /// Counters, gauges and histograms for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "operator", responses(
     (status = 200, body = String, content_type = "text/plain"), (status = "4XX", body = dto::Refusal)

@@ -25,7 +25,7 @@ use super::{admin, page, publishing, routes, statistics, tokens};
     paths(
         routes::list, routes::show, publishing::publish, publishing::unpublish, routes::torrent,
         routes::magnet, routes::status, show, page::show, page::style, statistics::overall,
-        statistics::torrents, statistics::one_torrent, admin::show_metrics, tokens::list,
+        statistics::torrents, statistics::one_torrent, admin::health, admin::show_metrics, tokens::list,
         tokens::create, tokens::revoke,
     )
 )]

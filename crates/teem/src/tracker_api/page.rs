@@ -112,7 +112,7 @@ fn html(
 }
 
 fn traffic(shared: &Shared) -> impl Iterator<Item = (&'static str, &AtomicU64)> {
-    let (udp, http, json) = (&shared.udp, &shared.http, &shared.json);
+    let (udp, http, json, text) = (&shared.udp, &shared.http, &shared.json, &shared.text);
     [
         ("UDP packets", &udp.received),
         ("UDP announces", &udp.announces),
@@ -124,6 +124,7 @@ fn traffic(shared: &Shared) -> impl Iterator<Item = (&'static str, &AtomicU64)> 
         ("HTTP announces and scrapes over a quota", &http.limited),
         ("HTTP announces and scrapes refused", &http.refused),
         ("JSON requests", &json.requests),
+        ("Text datagrams", &text.received),
     ]
     .into_iter()
 }

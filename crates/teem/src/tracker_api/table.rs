@@ -130,6 +130,7 @@ pub(super) const ROUTES: &[Route] = {
         Route::new(Admin, "GET", "/api/v1/statistics/torrents/{hash}", Needs::Admin, || {
             get(statistics::one_torrent)
         }),
+        Route::new(Admin, "GET", "/health", Needs::Nothing, || get(admin::health)),
         Route::new(Admin, "GET", "/metrics", Needs::Admin, || get(admin::show_metrics)),
         Route::new(Admin, "GET", "/api/v1/tokens", Needs::Admin, || get(tokens::list)),
         Route::new(Admin, "POST", "/api/v1/tokens", Needs::Admin, || post(tokens::create)),
