@@ -123,3 +123,11 @@ def test_crates_declare_their_dependencies_in_the_workspace():
     for crate in CRATES:
         for line in (ROOT / "crates" / crate / "Cargo.toml").read_text().splitlines():
             assert not re.match(r'^[\w-]+ = (?:"\d|\{ version)', line), f"{crate}: {line}"
+
+
+def test_documents_name_tests_that_exist():
+    sources = [*ROOT.glob("tests/e2e/*.py"), *ROOT.glob("crates/*/src/**/*.rs"), *ROOT.glob("crates/*/tests/**/*.rs")]
+    known = {name for source in sources for name in re.findall(r"(?:def|fn) (\w+)", source.read_text())}
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
+        named = set(re.findall(r"`(test_\w+)`", page.read_text()))
+        assert named <= known, (page.name, named - known)
