@@ -110,6 +110,18 @@ def test_files_inside_a_folder_are_cut_from_their_own_first_byte(teem, folder, c
         assert (folder / "fetched").read_bytes() == (tree / "a" / "b.bin").read_bytes()
 
 
+def test_each_version_comes_from_peers_that_have_it(teem, folder):
+    tracker, data = teem.tracker(), teem.state("owner")
+    first = random_file(folder / "one" / "model.bin", MIB, seed=1)
+    second = random_file(folder / "two" / "model.bin", MIB, seed=2)
+    teem.share(first, tracker, data=data).stop()
+    teem.share(second, tracker, data=data)
+    teem.share(first, tracker)
+    for name, source in {"model.bin": second, "model.bin@2": second, "model.bin@1": first}.items():
+        example(tracker, "get", name, folder / name)
+        assert (folder / name).read_bytes() == source.read_bytes(), name
+
+
 def test_a_leecher_serves_what_it_has_and_nothing_else(teem, folder, connect):
     tracker = teem.tracker()
     tree = random_file(folder / "source" / "tree" / "here.bin", 2 * MIB + 9).parent

@@ -144,7 +144,7 @@ impl Node {
         let (inputs, from_outside) = mpsc::unbounded_channel();
         self.inner.register_new(hashes, &inputs)?;
         if let Some(name) = add.name {
-            self.inner.names.insert(name, inputs.clone());
+            self.inner.names.insert(&name, inputs.clone());
         }
         let fetch = matches!(add.content, Content::Fetch { .. });
         let config = self.inner.swarm_config(hashes, trackers.clone(), fetch, metainfo.is_some());

@@ -28,8 +28,8 @@ pub(crate) struct Names(Mutex<BTreeMap<String, UnboundedSender<Input>>>);
 
 impl Names {
     /// Several torrents may claim a name; the newest has it.
-    pub(crate) fn insert(&self, name: String, torrent: UnboundedSender<Input>) {
-        self.0.lock().insert(name, torrent);
+    pub(crate) fn insert(&self, name: &str, torrent: UnboundedSender<Input>) {
+        self.0.lock().insert(unversioned(name).to_owned(), torrent);
     }
 
     /// The torrent has ended.
@@ -41,9 +41,9 @@ impl Names {
     /// inside: the whole name first.
     fn candidates(&self, file_name: &str) -> Vec<(UnboundedSender<Input>, Option<String>)> {
         let names = self.0.lock();
-        let whole = names.get(file_name).map(|torrent| (torrent.clone(), None));
+        let whole = names.get(unversioned(file_name)).map(|torrent| (torrent.clone(), None));
         let folders = file_name.match_indices('/').take(DEPTH_TRIED_MAX).filter_map(|(at, _)| {
-            let torrent = names.get(&file_name[..at])?;
+            let torrent = names.get(unversioned(&file_name[..at]))?;
             Some((torrent.clone(), Some(file_name[at + 1..].to_owned())))
         });
         whole.into_iter().chain(folders).collect()
@@ -53,6 +53,15 @@ impl Names {
     fn all(&self) -> Vec<UnboundedSender<Input>> {
         self.0.lock().values().cloned().collect()
     }
+}
+
+/// `NAME` of `NAME@3` and `NAME@latest`. The tracker knows which version a name means, and names peers
+/// that have that one; a peer knows only the name under which it shared or fetched.
+fn unversioned(name: &str) -> &str {
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_version = |text: &str| text == "latest" || (!text.is_empty() && is_number(text));
+    let parts = name.rsplit_once('@').filter(|(_, version)| is_version(version));
+    parts.map_or(name, |(name, _)| name)
 }
 
 /// Connections of this kind at once, apart from those of BitTorrent. Each has one buffer of
@@ -74,3 +83,27 @@ const RUN_LEN: u32 = 256 * 1024;
 const DEPTH_TRIED_MAX: usize = 8;
 
 const _: () = assert!(CONNECTIONS_MAX < swarm::limits::GUESTS_WAITING_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_whole_and_as_folders_in_any_version() {
+        let names = Names::default();
+        let (torrent, _inputs) = tokio::sync::mpsc::unbounded_channel();
+        names.insert("team/model@2", torrent);
+        let check = |name: &str, expected: &[Option<&str>]| {
+            let found = names.candidates(name);
+            let paths: Vec<_> = found.iter().map(|(_, path)| path.as_deref()).collect();
+            assert_eq!(paths, expected, "{name}");
+        };
+        check("team/model", &[None]);
+        check("team/model@2", &[None]);
+        check("team/model@latest", &[None]);
+        check("team/model@2/a/b", &[Some("a/b")]);
+        check("team/model/a@1", &[Some("a@1")]);
+        check("team/model@home", &[]);
+        check("team", &[]);
+    }
+}
