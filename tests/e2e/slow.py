@@ -6,7 +6,6 @@ import resource
 import socket
 import ssl
 
-from teem import TRACKER_PORT
 
 SOCKETS = 10_000
 NETWORKS = 8
@@ -161,7 +160,7 @@ class Crowd:
     def __init__(self, good):
         self.good, self.sockets = good, []
 
-    def open(self, count):
+    def open(self, count, beginning=None):
         """Opens some more."""
         for number in range(len(self.sockets), len(self.sockets) + count):
             source = f"127.{100 + number % NETWORKS}.0.{1 + number // NETWORKS % 250}"
@@ -170,7 +169,7 @@ class Crowd:
                 stream.sendall(b"\x16\x03\x01\x02\x00\x01")
             else:
                 stream = self.good.dial(source)
-                stream.sendall(self.good.beginning)
+                stream.sendall(beginning or self.good.beginning)
             self.sockets.append(stream)
 
     def close(self):

@@ -87,8 +87,8 @@ pub(crate) const JSON_LINGER: Duration = Duration::from_secs(2);
 /// Requests up to this length need no permit.
 pub(crate) const JSON_SHORT_LEN_MAX: usize = 16 << 10;
 
-/// Longer requests that arrive at once; the others wait. With two megabytes each, as buffers grow, this
-/// is 128 MiB.
+/// Longer requests that arrive at once; the others wait, and slow ones give way to them. With two
+/// megabytes each, as buffers grow, this is 128 MiB.
 pub(crate) const JSON_LONG_REQUESTS_MAX: usize = 64;
 
 /// What a silent peer gets to accept a connection.
@@ -133,7 +133,8 @@ pub(crate) const TEXT_LINGER: Duration = Duration::from_secs(2);
 /// Chunk lists up to this length, coming or going, need no permit.
 pub(crate) const TEXT_SHORT_LEN_MAX: usize = 4 << 10;
 
-/// Longer lists that arrive at once; the others wait. As buffers grow, this is 64 MiB.
+/// Longer lists that arrive at once; the others wait, and slow ones give way to them. As buffers grow,
+/// this is 64 MiB.
 pub(crate) const TEXT_LONG_LISTS_MAX: usize = 32;
 
 /// Longer lists of the catalogue that are handed out at once, each to any number of clients. A torrent

@@ -4,6 +4,7 @@
 //! ([`room`]): slow sockets, however many, do not lock others out.
 
 mod room;
+mod turns;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::sample::Sample;
 use room::Room;
 pub(crate) use room::Seat;
+pub(crate) use turns::{Turn, Turns};
 
 /// What a port has taken in.
 #[derive(Debug, Default)]

@@ -17,12 +17,12 @@ use proto::tracker::json::{Framed, Framer, JsonError, Reply, Request};
 use registry::Files;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accept::{ConnectionCounters, Gate, Seat};
+use crate::accept::{ConnectionCounters, Gate, Seat, Turn, Turns};
 use crate::limits::{
     JSON_IDLE_TIMEOUT, JSON_LINGER, JSON_LONG_REQUESTS_MAX, JSON_SHORT_LEN_MAX, JSON_TRIES_AT_ONCE,
     JSON_TRY_TIMEOUT, JSON_WRITE_TIMEOUT,
@@ -51,7 +51,7 @@ pub(crate) struct JsonShared {
     files: Arc<Mutex<Files>>,
     shared: Arc<Shared>,
     gate: Gate,
-    long_requests: Arc<Semaphore>,
+    long_requests: Turns,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -61,7 +61,7 @@ impl JsonShared {
             files: Arc::clone(&shared.files),
             gate: Gate::new(shared.connections_max, stop),
             shared,
-            long_requests: Arc::new(Semaphore::new(JSON_LONG_REQUESTS_MAX)),
+            long_requests: Turns::new(JSON_LONG_REQUESTS_MAX),
             tasks: TaskTracker::new(),
         })
     }
@@ -156,7 +156,7 @@ struct Connection<S> {
     framer: Framer,
     buffer: Vec<u8>,
     /// Held while the buffer is long.
-    long: Option<OwnedSemaphorePermit>,
+    long: Option<Turn>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -220,13 +220,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Err(error) => return Ok(Some((Err(error), false))),
             }
             if self.buffer.len() >= JSON_SHORT_LEN_MAX && self.long.is_none() {
-                let permit = Arc::clone(&self.json.long_requests).acquire_owned();
-                let permit = timeout_at(deadline, permit).await?.map_err(io::Error::other)?;
-                self.long = Some(permit);
+                let turn = self.json.long_requests.take(self.ip);
+                self.long = Some(timeout_at(deadline, turn).await?);
             }
             self.buffer.reserve(READ_LEN);
-            let read = timeout_at(deadline, self.stream.read_buf(&mut self.buffer)).await??;
-            if read == 0 {
+            let read = timeout_at(deadline, self.stream.read_buf(&mut self.buffer));
+            let read = match &self.long {
+                Some(turn) => turn.seat.hold(Box::pin(read)).await,
+                None => Some(read.await),
+            };
+            let Some(read) = read else {
+                return Err(io::Error::other("too slow for a long request"));
+            };
+            if read?? == 0 {
                 return Ok(None);
             }
         }

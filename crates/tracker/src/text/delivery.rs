@@ -14,6 +14,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
 use super::{TextShared, address};
+use crate::accept::Turn;
 use crate::limits::{TEXT_DELIVERY_TIMEOUT, TEXT_FETCH_TIMEOUT, TEXT_SHORT_LEN_MAX, TEXT_SILENCE};
 
 /// Connects to a seeder that registered, and takes its chunk list. Not when that would be ourselves,
@@ -133,7 +134,7 @@ impl<'a> Incoming<'a> {
     async fn read(mut self, stream: &mut TcpStream) -> io::Result<ChunkList> {
         let deadline = Instant::now() + TEXT_DELIVERY_TIMEOUT;
         let mut patience = None;
-        let mut permit = None;
+        let mut turn: Option<Turn> = None;
         let mut ended = false;
         self.scanner.feed(&self.buffer).map_err(io::Error::other)?;
         loop {
@@ -150,13 +151,11 @@ impl<'a> Incoming<'a> {
                 timeout_at(until, registered).await?;
                 continue;
             }
-            if self.buffer.len() >= TEXT_SHORT_LEN_MAX && permit.is_none() {
-                let permits = Arc::clone(&self.text.permits.long_lists);
-                let acquired = timeout_at(deadline, permits.acquire_owned()).await?;
-                permit = Some(acquired.map_err(io::Error::other)?);
+            if self.buffer.len() >= TEXT_SHORT_LEN_MAX && turn.is_none() {
+                turn = Some(timeout_at(deadline, self.text.turns.take(self.source)).await?);
             }
             let before = self.buffer.len();
-            let step = if permit.is_some() { LONG_READ_LEN } else { SHORT_READ_LEN };
+            let step = if turn.is_some() { LONG_READ_LEN } else { SHORT_READ_LEN };
             self.buffer.reserve(room.min(step));
             let mut space = (&mut self.buffer).limit(room);
             // Behind the end only white space may come, and it does so at once.
@@ -164,7 +163,13 @@ impl<'a> Incoming<'a> {
                 Some(_) => deadline.min(Instant::now() + TEXT_SILENCE),
                 None => deadline,
             };
-            ended = timeout_at(until, stream.read_buf(&mut space)).await.unwrap_or(Ok(0))? == 0;
+            let read = timeout_at(until, stream.read_buf(&mut space));
+            let read = match &turn {
+                Some(turn) => turn.seat.hold(Box::pin(read)).await,
+                None => Some(read.await),
+            };
+            let Some(read) = read else { return Err(io::Error::other("too slow for a long list")) };
+            ended = read.unwrap_or(Ok(0))? == 0;
             self.scanner.feed(&self.buffer[before..]).map_err(io::Error::other)?;
         }
     }

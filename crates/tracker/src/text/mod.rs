@@ -30,7 +30,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accept::{ConnectionCounters, Gate};
+use crate::accept::{ConnectionCounters, Gate, Turns};
 use crate::limits::{
     TEXT_CATALOGUE_LOOKUPS_MAX, TEXT_CONNECTIONS_MAX, TEXT_FETCHES_MAX, TEXT_LONG_HANDOUTS_MAX,
     TEXT_LONG_LISTS_MAX, TEXT_PUBLIC_REPLIES_A_SECOND, TEXT_TRIES_AT_ONCE, TEXT_TRY_TIMEOUT,
@@ -110,6 +110,8 @@ pub(crate) struct TextShared {
     /// Lists of the catalogue that are being handed out, the long ones.
     long_lists: Mutex<LongLists>,
     permits: Permits,
+    /// At taking long lists in.
+    turns: Turns,
     gate: Gate,
     runtime: Handle,
     tasks: TaskTracker,
@@ -120,7 +122,6 @@ pub(crate) struct TextShared {
 struct Permits {
     fetches: Arc<Semaphore>,
     tries: Arc<Semaphore>,
-    long_lists: Arc<Semaphore>,
     long_handouts: Arc<Semaphore>,
     lookups: Arc<Semaphore>,
 }
@@ -131,7 +132,6 @@ impl Permits {
         Self {
             fetches: permits(TEXT_FETCHES_MAX),
             tries: permits(TEXT_TRIES_AT_ONCE),
-            long_lists: permits(TEXT_LONG_LISTS_MAX),
             long_handouts: permits(TEXT_LONG_HANDOUTS_MAX),
             lookups: permits(TEXT_CATALOGUE_LOOKUPS_MAX),
         }
@@ -202,6 +202,7 @@ impl TextShared {
             fetching: Mutex::default(),
             long_lists: Mutex::default(),
             permits: Permits::new(),
+            turns: Turns::new(TEXT_LONG_LISTS_MAX),
             gate: Gate::new(TEXT_CONNECTIONS_MAX, stop),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
