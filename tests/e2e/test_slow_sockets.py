@@ -1,10 +1,13 @@
 """Sockets that are held open and say next to nothing: others must not notice."""
 
 import json
+import socket
 
 import pytest
 
 import slow
+from content import random_file
+from teem import PEER_PORT
 
 
 @pytest.mark.parametrize("listener", slow.LISTENERS)
@@ -40,3 +43,36 @@ def test_requests_that_stop_in_the_middle_keep_no_long_one_out(teem, cleanup):
         token = ask(type="AUTH")["token"]
         files = {f"a file with a long name {number:06}": 7 for number in range(10_000)}
         assert ask(type="REGISTER", token=token, port=8080, files=files) == {"status": "REGISTERED"}
+
+
+ENDLESS = {
+    "http": b"GET /",
+    "http-tls": b"GET / HTTP/1.1\r\nX: ",
+    "json": b'{"type":"',
+    "json-tls": b'{"type":"',
+    "admin": b"GET /metrics HTTP/1.1\r\nX: ",
+    "text-lists": b"a",
+    "peer": b'{"type":"GET","file_name":"',
+}
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize("listener", ENDLESS)
+def test_a_line_of_a_gigabyte_is_not_read_to_its_end(teem, folder, listener):
+    if listener == "peer":
+        process = teem.share(random_file(folder / "source" / "file.bin", 40_000), teem.tracker())
+        stream = socket.create_connection((process.ip, PEER_PORT), 30)
+    else:
+        process = teem.tracker(extra=slow.tracker_flags(listener, teem.address()))
+        stream = slow.LISTENERS[listener](process).dial("127.0.0.9")
+    before, sent, part = process.memory_peak_kib(), len(ENDLESS[listener]), b"x" * (1 << 20)
+    with stream:
+        try:
+            stream.sendall(ENDLESS[listener])
+            while sent < GIB:
+                stream.sendall(part)
+                sent += len(part)
+        except OSError:
+            pass  # It was ended while we were still sending.
+    assert sent < 64 << 20, "what the system buffers, and no more"
+    assert process.memory_peak_kib() - before < 8 * 1024

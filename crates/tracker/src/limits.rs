@@ -84,6 +84,9 @@ pub(crate) const JSON_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a client gets to read its last answer.
 pub(crate) const JSON_LINGER: Duration = Duration::from_secs(2);
 
+/// Bytes that are read to no purpose meanwhile.
+pub(crate) const JSON_LINGER_LEN_MAX: usize = 8 << 20;
+
 /// Requests up to this length need no permit.
 pub(crate) const JSON_SHORT_LEN_MAX: usize = 16 << 10;
 
@@ -129,6 +132,9 @@ pub(crate) const TEXT_HANDOUT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a client gets to read the end of its list.
 pub(crate) const TEXT_LINGER: Duration = Duration::from_secs(2);
+
+/// Bytes that are read to no purpose meanwhile.
+pub(crate) const TEXT_LINGER_LEN_MAX: usize = 8 << 20;
 
 /// Chunk lists up to this length, coming or going, need no permit.
 pub(crate) const TEXT_SHORT_LEN_MAX: usize = 4 << 10;

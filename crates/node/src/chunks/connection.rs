@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::desk::{Asked, NoFile, Ticket};
 use super::part::NamedFile;
-use super::{IDLE_TIMEOUT, LINGER, QUEUE_TIMEOUT, WRITE_TIMEOUT};
+use super::{IDLE_TIMEOUT, LINGER, LINGER_LEN_MAX, QUEUE_TIMEOUT, WRITE_TIMEOUT};
 use crate::node::Inner;
 use crate::torrent::Input;
 
@@ -204,8 +204,13 @@ impl Connection {
     async fn close(mut self) -> io::Result<()> {
         self.stream.shutdown().await?;
         let deadline = Instant::now() + LINGER;
-        let mut rest = [0; 4096];
-        while timeout_at(deadline, self.stream.read(&mut rest)).await?? > 0 {}
+        let (mut rest, mut left) = ([0; 4096], LINGER_LEN_MAX);
+        while left > 0 {
+            match timeout_at(deadline, self.stream.read(&mut rest)).await?? {
+                0 => break,
+                len => left = left.saturating_sub(len),
+            }
+        }
         Ok(())
     }
 }

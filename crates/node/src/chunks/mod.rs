@@ -77,6 +77,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a client gets to read its last answer.
 const LINGER: Duration = Duration::from_secs(2);
+/// Bytes that are read to no purpose meanwhile.
+const LINGER_LEN_MAX: usize = 8 << 20;
 /// Bytes read from a file and sent at once.
 const RUN_LEN: u32 = 256 * 1024;
 /// Beginnings of a name that are tried as that of a folder, as on the tracker.

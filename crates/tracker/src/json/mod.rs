@@ -24,8 +24,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::accept::{ConnectionCounters, Gate, Seat, Turn, Turns};
 use crate::limits::{
-    JSON_IDLE_TIMEOUT, JSON_LINGER, JSON_LONG_REQUESTS_MAX, JSON_SHORT_LEN_MAX, JSON_TRIES_AT_ONCE,
-    JSON_TRY_TIMEOUT, JSON_WRITE_TIMEOUT,
+    JSON_IDLE_TIMEOUT, JSON_LINGER, JSON_LINGER_LEN_MAX, JSON_LONG_REQUESTS_MAX,
+    JSON_SHORT_LEN_MAX, JSON_TRIES_AT_ONCE, JSON_TRY_TIMEOUT, JSON_WRITE_TIMEOUT,
 };
 use crate::sample::Sample;
 use crate::server::Shared;
@@ -242,8 +242,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn close(mut self) -> io::Result<()> {
         let deadline = Instant::now() + JSON_LINGER;
         timeout_at(deadline, self.stream.shutdown()).await??;
-        let mut rest = [0; 512];
-        while timeout_at(deadline, self.stream.read(&mut rest)).await?? > 0 {}
+        let (mut rest, mut left) = ([0; 512], JSON_LINGER_LEN_MAX);
+        while left > 0 {
+            match timeout_at(deadline, self.stream.read(&mut rest)).await?? {
+                0 => break,
+                len => left = left.saturating_sub(len),
+            }
+        }
         Ok(())
     }
 }

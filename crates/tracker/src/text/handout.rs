@@ -19,8 +19,8 @@ use super::{TextShared, delivery, page};
 use crate::accept::Seat;
 use crate::catalogue::{CatalogueError, ChunkHashes, Which};
 use crate::limits::{
-    TEXT_HANDOUT_TIMEOUT, TEXT_LINGER, TEXT_QUESTION_LEN_MAX, TEXT_QUESTION_TIMEOUT,
-    TEXT_SHORT_LEN_MAX, TEXT_SILENCE,
+    TEXT_HANDOUT_TIMEOUT, TEXT_LINGER, TEXT_LINGER_LEN_MAX, TEXT_QUESTION_LEN_MAX,
+    TEXT_QUESTION_TIMEOUT, TEXT_SHORT_LEN_MAX, TEXT_SILENCE,
 };
 
 /// Accepts connections until the tracker stops.
@@ -180,8 +180,13 @@ impl Connection {
     async fn close(mut self) -> io::Result<()> {
         self.stream.shutdown().await?;
         let deadline = Instant::now() + TEXT_LINGER;
-        let mut rest = [0; 512];
-        while timeout_at(deadline, self.stream.read(&mut rest)).await?? > 0 {}
+        let (mut rest, mut left) = ([0; 512], TEXT_LINGER_LEN_MAX);
+        while left > 0 {
+            match timeout_at(deadline, self.stream.read(&mut rest)).await?? {
+                0 => break,
+                len => left = left.saturating_sub(len),
+            }
+        }
         Ok(())
     }
 }
