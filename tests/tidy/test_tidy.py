@@ -18,6 +18,7 @@ PURE_DEPENDENCIES_MAX = 8
 # No clock, runtime or socket: what a pure crate is made of cannot reach one.
 IMPURE = {"tokio", "mio", "socket2", "rustix", "hyper", "async-std", "smol", "rusqlite", "libc", "rand", "tracing-subscriber"}
 
+RUST_TEST = re.compile(r"#\[(?:tokio::)?test\b.*\n(?:\s*#.*\n)*\s*(?:async )?fn (\w+)")
 FUNCTION = re.compile(r"^( *)(?:pub(?:\([^)]*\))? )?(?:default |const |async |unsafe |extern \"\w+\" )*fn (\w+)")
 
 
@@ -125,9 +126,27 @@ def test_crates_declare_their_dependencies_in_the_workspace():
             assert not re.match(r'^[\w-]+ = (?:"\d|\{ version)', line), f"{crate}: {line}"
 
 
+@cache
+def known_tests():
+    """Names of all tests, alone and behind the name of their file."""
+    python = {path: re.findall(r"^def (test_\w+)", path.read_text(), re.M) for path in ROOT.glob("tests/**/*.py")}
+    rust = {path: RUST_TEST.findall(path.read_text()) for path in ROOT.glob("crates/*/*/**/*.rs")}
+    found = [(path.stem, name) for path, names in (python | rust).items() for name in names]
+    return {name for _, name in found} | {f"{stem}::{name}" for stem, name in found}
+
+
 def test_documents_name_tests_that_exist():
-    sources = [*ROOT.glob("tests/e2e/*.py"), *ROOT.glob("crates/*/src/**/*.rs"), *ROOT.glob("crates/*/tests/**/*.rs")]
-    known = {name for source in sources for name in re.findall(r"(?:def|fn) (\w+)", source.read_text())}
     for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
         named = set(re.findall(r"`(test_\w+)`", page.read_text()))
-        assert named <= known, (page.name, named - known)
+        assert named <= known_tests(), (page.name, named - known_tests())
+
+
+def test_each_row_of_the_seeds_says_what_shows_it():
+    shows = {"not yet", "no test", "—"}
+    for line in (ROOT / "docs/seeds.md").read_text().splitlines():
+        if not line.startswith("| "):
+            continue
+        last = line.strip("| ").rsplit(" | ", 1)[1]
+        named = re.fullmatch(r"`([\w:]+)`(?:, `[\w:]+`)*", last)
+        known = named and set(re.findall(r"`([\w:]+)`", last)) <= known_tests()
+        assert last in shows | {"shown by"} or known, line
