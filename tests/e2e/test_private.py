@@ -274,6 +274,11 @@ def test_share_ls_and_get_show_a_token_and_the_content_stays_private(teem, track
     assert status == 200 and lt.bdecode(torrent)[b"info"][b"private"] == 1
     listed = teem.run("ls", "--tracker", tracker.host, "--token-file", files["rita"], "--json")
     assert listed.latest("entry")["name"] == "plan.bin"
+    # Its parts are not for clients that are no peers: nobody is sent there for them.
+    (entered,) = ask_json(tracker, {"type": "AUTH", "peer_id": "rita", "secret": reader["secret"]})
+    session = {"peer_id": "rita", "token": entered["token"], "file_name": "plan.bin"}
+    (found,) = ask_json(tracker, {"type": "PEER_LIST", **session})
+    assert found == {"peers": [], "total_parts": 6}
     no_secret_in(json.dumps(listed.objects()) + listed.stderr(), tracker, "a listing")
     assert teem.run("ls", "--tracker", tracker.host).returncode == EXIT_AUTH
     teem.get("plan.bin", folder / "got", tracker, extra=["--token-file", files["rita"]]).done()

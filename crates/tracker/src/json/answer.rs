@@ -148,7 +148,9 @@ async fn peers(json: &JsonShared, file_name: String) -> Reply {
         Err(reply) => return reply,
     };
     let total_parts = known.as_ref().map_or(found.parts, |file| file.parts);
-    let named = known.map_or_else(Vec::new, |file| {
+    // Where tokens are asked for, torrents are private, and no peer hands parts of them to strangers.
+    let open = known.filter(|_| !json.shared.access.is_private());
+    let named = open.map_or_else(Vec::new, |file| {
         json.shared.swarms.named_peers(&file.entry.hashes.primary(), PEERS_MAX)
     });
     let registered = found.peers.into_iter().map(|(peer_id, addr)| Peer {
