@@ -30,14 +30,15 @@ def test_the_router_opens_the_ports_until_the_tracker_ends(teem, folder, behind_
     router = Process("router", [sys.executable, ROUTER, kind, THERE], folder, namespace=outside)
     try:
         wait_for(router.objects, 20, "the router", router)
-        tracker = teem("tracker", "--data", teem.state("tracker"), "--json", "--map-ports", namespace=machine)
+        tracker = teem("tracker", "--data", teem.state("tracker"), "--text-listen", ":5555", "--json", "--map-ports", namespace=machine)
         ready = tracker.ready(60)
-        assert set(ready["external"]) == {"203.0.113.7:6969", "203.0.113.7:9000"}
+        assert set(ready["external"]) == {f"203.0.113.7:{port}" for port in (6969, 9000, 5555, 5556)}
         opened = {(each["protocol"], each["port"], each["client"], each["life"]) for each in router.objects()[1:]}
-        assert opened == {("tcp", 6969, HERE, 3600), ("udp", 6969, HERE, 3600), ("tcp", 9000, HERE, 3600)}
+        ports = {("tcp", 6969), ("udp", 6969), ("tcp", 9000), ("udp", 5555), ("tcp", 5556)}
+        assert opened == {(protocol, port, HERE, 3600) for protocol, port in ports}
         assert tracker.stop() == 143
         closed = [each for each in router.objects() if each.get("life") == 0]
-        assert {(each["protocol"], each["port"]) for each in closed} == {("tcp", 6969), ("udp", 6969), ("tcp", 9000)}
+        assert {(each["protocol"], each["port"]) for each in closed} == ports
     finally:
         router.kill()
 

@@ -132,6 +132,17 @@ fn disconnects(actions: &[Action]) -> Vec<(PeerKey, Goodbye)> {
 }
 
 #[test]
+fn no_more_peers_connect_than_the_limit() {
+    let mut play = Play::new(true);
+    for host in 11..=20 {
+        play.connect(host, host, Direction::Incoming);
+    }
+    assert_eq!(disconnects(&play.actions()), []);
+    let late = play.connect(21, 21, Direction::Incoming);
+    assert_eq!(disconnects(&play.actions()), [(late, Goodbye::TooMany)]);
+}
+
+#[test]
 fn a_seeder_is_asked_for_everything_and_then_parted_from() {
     let mut play = Play::new(false);
     let seeder = play.seeder(1);
