@@ -217,6 +217,23 @@ def test_logs_are_objects_when_asked(teem):
     assert 1 <= len(refused) < 50, "a sample of them"
 
 
+def test_who_comes_and_goes_over_json_is_told(teem):
+    tracker = teem.tracker(extra=["-v"])
+
+    def ask(**request):
+        with socket.create_connection((tracker.ip, 9000), 20) as stream:
+            stream.sendall(json.dumps(request).encode())
+            return json.loads(stream.makefile().readline())
+
+    session = {"peer_id": "anna", "token": ask(type="AUTH", peer_id="anna")["token"]}
+    assert ask(type="REGISTER", **session, port=8080, files={"a.bin": 3})["status"] == "REGISTERED"
+    assert ask(type="UNREGISTER", **session)["status"] == "ACK"
+    assert tracker.stop() == EXIT_TERMINATED
+    registered, left = (line for line in tracker.stderr().splitlines() if 'peer_id="anna"' in line)
+    assert "registered over JSON" in registered and "left over JSON" in left
+    assert "8080" not in registered
+
+
 def test_there_are_no_more_connections_than_allowed(teem):
     tracker = teem.tracker(extra=["--max-connections", "10"])
     host, port = tracker.host.rsplit(":", 1)

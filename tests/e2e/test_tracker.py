@@ -24,6 +24,13 @@ def tracker(teem):
     return teem.tracker()
 
 
+def json_answer(tracker, source, request):
+    """What one JSON request from an address gets."""
+    with socket.create_connection((tracker.ip, 9000), 20, (source, 0)) as stream:
+        stream.sendall(json.dumps(request).encode())
+        return json.loads(stream.makefile().readline())
+
+
 def counter(tracker, name):
     """The value of a counter."""
     addr = next(each["addr"] for each in tracker.latest("ready")["listeners"] if each["protocol"] == "admin")
@@ -181,6 +188,13 @@ def test_a_network_over_its_quota_gets_empty_lists_and_others_theirs(teem):
     wait_for(lambda: neighbour.announced(HASH, port=3, left=1) == empty, 20, "an empty list for the same /24")
     assert Udp(tracker.host, "127.9.9.1").announced(HASH, port=3, left=1)["peers"], "of another"
     assert counter(tracker, "teem_udp_limited_total") > 0
+    for request, reply in (
+        ({"type": "PEER_LIST", "peer_id": "x", "token": "x", "file_name": "x"}, {"peers": [], "total_parts": 0}),
+        ({"type": "AUTH", "peer_id": "x"}, {"status": "ERROR", "error": "your network asks too often; try again in a few seconds"}),
+    ):
+        wait_for(lambda: json_answer(tracker, "127.7.7.3", request) == reply, 20, "the same over JSON")
+    assert json_answer(tracker, "127.6.6.1", {"type": "AUTH", "peer_id": "x"})["status"] == "OK", "of another"
+    assert counter(tracker, "teem_json_limited_total") > 0
 
 
 def test_made_up_hashes_do_not_lock_real_swarms_out(teem):

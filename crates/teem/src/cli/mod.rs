@@ -16,6 +16,7 @@ mod tracker;
 mod unpublish;
 mod up;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -146,7 +147,8 @@ pub(crate) fn run() -> ExitCode {
         LogFormat::Text => output,
         LogFormat::Json => output.noting_json(),
     };
-    log_to(&output, &cli.global);
+    let chatty = matches!(cli.command, Command::Tracker(_)) && std::io::stderr().is_terminal();
+    log_to(&output, &cli.global, chatty);
     // The defaults of many systems (1,024, on some 256) are too few for hundreds of peers and files.
     // Less than asked for is no error: the node plans with what there is.
     let _ = rlimit::increase_nofile_limit(DESCRIPTORS_WANTED);
@@ -193,11 +195,12 @@ fn execute(command: Command, output: &Output) -> anyhow::Result<()> {
     ended
 }
 
-fn log_to(output: &Output, global: &Global) {
+/// `chatty` at a terminal: who watches a tracker sees who comes and goes.
+fn log_to(output: &Output, global: &Global, chatty: bool) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (false, 0) => "warn,mdns_sd=error,rustls=error",
-        (false, 1) => "info,mdns_sd=warn,rustls=error",
+        (false, 0) if !chatty => "warn,mdns_sd=error,rustls=error",
+        (false, 0 | 1) => "info,mdns_sd=warn,rustls=error",
         (false, 2) => "debug,mdns_sd=info",
         (false, _) => "trace",
     };

@@ -95,6 +95,7 @@ fn requests(page: &mut Exposition, shared: &Shared) {
         ("teem_http_denied_total", "HTTP requests that lists do not let in.", &http.denied),
         ("teem_json_requests_total", "JSON requests answered.", &json.requests),
         ("teem_json_refused_total", "JSON requests answered with an error.", &json.refused),
+        ("teem_json_limited_total", "JSON requests over a network's quota.", &json.limited),
         ("teem_json_denied_total", "JSON requests that lists do not let in.", &json.denied),
         ("teem_admin_requests_total", "Requests of the operator.", &shared.admin.requests),
     ] {

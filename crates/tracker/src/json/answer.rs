@@ -10,12 +10,16 @@ use proto::tracker::json::{File, FilePage, Peer, Reply, Request, Session, Stats}
 use rand::seq::SliceRandom as _;
 use registry::{Files, FilesError, Token};
 
-use super::JsonShared;
+use super::{JsonShared, console};
 use crate::access::{Denied, Scope, Secret, TokenId};
 use crate::catalogue::{CatalogueError, NamedFile, PieceHashes, fitting};
 
 /// Answers a request from `ip`.
 pub(super) async fn answer(json: &JsonShared, ip: IpAddr, request: Request) -> Reply {
+    if !json.shared.quotas.allows(json.shared.swarms.now(), ip) {
+        json.counters().limited.fetch_add(1, Ordering::Relaxed);
+        return put_off(&request);
+    }
     let scope = match request.session() {
         Some(session) => match scope_of(json, ip, session) {
             Ok(scope) => scope,
@@ -32,6 +36,7 @@ pub(super) async fn answer(json: &JsonShared, ip: IpAddr, request: Request) -> R
         Request::Keepalive { .. } => Reply::ack(),
         Request::Unregister { session, files } => {
             json.files.lock().remove(&session.peer_id, files.as_deref());
+            console::left(&session.peer_id, files.as_deref());
             Reply::ack()
         }
         Request::BecomeSeeder { session, file_name, parts } => {
@@ -46,6 +51,24 @@ pub(super) async fn answer(json: &JsonShared, ip: IpAddr, request: Request) -> R
             let (peers, files) = json.files.lock().totals();
             let requests = json.counters().requests.load(Ordering::Relaxed);
             Reply::Stats(Stats { peers, files, requests })
+        }
+    }
+}
+
+/// What a network over its quota hears: an empty list where there could be one.
+fn put_off(request: &Request) -> Reply {
+    match request {
+        Request::PeerList { .. } => Reply::Peers { peers: Vec::new(), total_parts: 0 },
+        Request::FileList { .. } => Reply::Files { files: Vec::new(), next: None },
+        Request::Auth { .. }
+        | Request::Register { .. }
+        | Request::Keepalive { .. }
+        | Request::Unregister { .. }
+        | Request::BecomeSeeder { .. }
+        | Request::GetCount { .. }
+        | Request::ChunkHashes { .. }
+        | Request::Stats { .. } => {
+            Reply::error("your network asks too often; try again in a few seconds")
         }
     }
 }
@@ -92,7 +115,10 @@ async fn register(
         return reply;
     }
     match json.files.lock().register(peer_id, port, files) {
-        Ok(()) => Reply::registered(),
+        Ok(()) => {
+            console::registered(peer_id, files.len());
+            Reply::registered()
+        }
         Err(error) => Reply::error(error),
     }
 }

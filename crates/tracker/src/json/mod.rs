@@ -5,6 +5,7 @@
 //! long requests are bounded.
 
 mod answer;
+mod console;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -42,6 +43,8 @@ pub struct JsonCounters {
     pub refused: AtomicU64,
     /// Answered as if there was no such file, since a list does not let it in.
     pub denied: AtomicU64,
+    /// Answered with nothing, since their network asks too often.
+    pub limited: AtomicU64,
 }
 
 /// What all connections share.
@@ -111,7 +114,13 @@ async fn sweep(json: Arc<JsonShared>) {
             () = json.gate.stop().cancelled() => return,
         }
         let now = json.shared.swarms.now();
-        let to_try = json.files.lock().sweep(now);
+        let (to_try, forgotten) = {
+            let mut files = json.files.lock();
+            let (before, _) = files.totals();
+            let to_try = files.sweep(now);
+            (to_try, before.saturating_sub(files.totals().0))
+        };
+        console::forgotten(forgotten);
         for (name, addr) in to_try {
             // Too many at once: this one is forgotten untried, and registers again if it lives.
             let Ok(permit) = Arc::clone(&tries).try_acquire_owned() else { break };
