@@ -44,6 +44,7 @@ pub use peers::Role;
 pub use proofs::{Holder, Proofs};
 pub use seeders::{Chosen, Registration, Seeder, Seeders, SeedersError};
 pub use shard::{
-    Caps, Departed, Displaced, PeerView, Route, Seen, Shard, SwarmFacts, Tally, Totals, Visit, Walk,
+    Caps, Departed, Displaced, PeerView, Route, Seen, Shard, Span, Step, SwarmFacts, Tally, Totals,
+    Visit, Walk,
 };
 pub use time::{Intervals, Secs};

@@ -45,6 +45,12 @@ impl<const N: usize> PeerSet<N> {
         self.entries.len()
     }
 
+    /// Where the entries begin and how many bytes they have.
+    pub(crate) fn first(&self) -> Option<(*const u8, usize)> {
+        let first = self.entries.first()?;
+        Some((std::ptr::from_ref(first).cast(), size_of_val(&self.entries[..])))
+    }
+
     pub(crate) const fn seeders(&self) -> usize {
         self.seeders as usize
     }

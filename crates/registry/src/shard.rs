@@ -4,6 +4,7 @@
 //! last one to make room; a hybrid's second hash never has a swarm of its own; the totals are the sums
 //! over the swarms.
 
+mod ahead;
 mod pins;
 mod walk;
 
@@ -27,6 +28,7 @@ use crate::peers::{Role, room_for_more};
 use crate::swarm::{Count, Found, Swarm, Wish};
 use crate::time::{Intervals, Secs};
 
+pub use ahead::{Span, Step};
 pub use pins::Departed;
 pub use walk::{Seen, SwarmFacts, Tally, Walk};
 

@@ -90,6 +90,11 @@ impl Swarm {
         Some(Found { position, mark, role })
     }
 
+    /// Where its first IPv4 peers stand, if it has any.
+    pub(crate) fn first_peers(&self) -> Option<(*const u8, usize)> {
+        self.v4.first()
+    }
+
     /// Adds a peer that is not there; false if the swarm is full.
     pub(crate) fn insert(
         &mut self,

@@ -71,7 +71,10 @@ mod tests {
                 let mut left = clients.len();
                 while left > 0 {
                     let count = batch.receive(&server).unwrap();
+                    assert!(batch.question(count).is_none());
                     for at in 0..count {
+                        let (from, question) = batch.question(at).unwrap();
+                        assert_eq!(clients[question.len() - 1].local_addr().unwrap(), from);
                         batch.answer(at, |_, question, answer| {
                             answer[..question.len()].fill(b'a');
                             // The client with three letters gets no answer.
@@ -131,6 +134,7 @@ mod tests {
         client.send_to(&[1; QUESTION_LEN_MAX + 1], server.local_addr().unwrap()).unwrap();
         let mut batch = Batch::new(2);
         for at in 0..batch.receive(&server).unwrap() {
+            assert!(batch.question(at).is_none());
             batch.answer(at, |_, _, _| panic!("it is cut"));
         }
         assert_eq!(batch.send(&server).unwrap(), 0);

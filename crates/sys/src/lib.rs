@@ -3,8 +3,12 @@
 //! | module | what |
 //! |---|---|
 //! | [`datagrams`] | many UDP packets with one call, answered from the address that was asked |
+//! | [`prefetch`] | memory that will be read soon |
 //! | `volley` | many UDP packets with one call, from many addresses: for the load tester, Linux only |
 
 pub mod datagrams;
+mod prefetch;
 #[cfg(target_os = "linux")]
 pub mod volley;
+
+pub use prefetch::prefetch;

@@ -10,11 +10,11 @@ use parking_lot::{Mutex, MutexGuard};
 use proto::tracker::{Announce, Announced, SwarmCounts};
 use proto::{InfoHash, PeerId};
 use registry::{
-    Caps, Families, HashKey, Intervals, Names, PeerView, Presence, Route, Secs, Shard,
+    Caps, Families, HashKey, Intervals, Names, PeerView, Presence, Route, Secs, Shard, Step,
     SwarmChanges, Totals, Visit,
 };
 
-use crate::limits::{SHARDS, SWEEP_STEP};
+use crate::limits::{AHEAD_LEN_MAX, SHARDS, SWEEP_STEP};
 
 pub use walk::{Cursor, Overview};
 
@@ -69,6 +69,20 @@ impl Swarms {
     pub fn tick(&self) -> Secs {
         let secs = u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX);
         Secs(self.now.fetch_max(secs, Ordering::Relaxed).max(secs))
+    }
+
+    /// Has the memory fetched that announces and scrapes of these hashes will read, for all of them side
+    /// by side. Skips what somebody else works on.
+    pub(crate) fn fetch_ahead(&self, hashes: &[InfoHash]) {
+        for step in Step::ALL {
+            for hash in hashes {
+                let shard = &self.shards[self.hasher.shard(hash, self.shards.len())];
+                let span = shard.try_lock().and_then(|shard| shard.ahead(hash, step));
+                if let Some((first, len)) = span {
+                    sys::prefetch(first, len.min(AHEAD_LEN_MAX));
+                }
+            }
+        }
     }
 
     /// Notes an announce and fills the reply.

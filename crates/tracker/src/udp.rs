@@ -15,7 +15,7 @@ use std::time::Instant;
 use proto::InfoHash;
 use proto::tracker::udp::{
     ConnectionId, Family, Request, encode_announced, encode_connected, encode_refused,
-    encode_scraped,
+    encode_scraped, peek_info_hash,
 };
 use proto::tracker::{Announce, Announced, Refusal, SwarmCounts};
 use registry::{Families, Secs};
@@ -229,14 +229,17 @@ struct Worker {
     reply: Announced,
     counts: Vec<SwarmCounts>,
     packet: Vec<u8>,
+    /// Of a batch: which questions may be looked at, and the hashes that they ask about.
+    welcome: Vec<bool>,
+    hashes: Vec<InfoHash>,
     tally: Tally,
 }
 
 impl Worker {
     fn new(shared: Arc<UdpShared>, socket: &UdpSocket) -> io::Result<Self> {
         let family = Family::of(&socket.local_addr()?);
-        let (reply, counts, packet, tally) = Default::default();
-        Ok(Self { shared, family, reply, counts, packet, tally })
+        let (reply, counts, packet, welcome, hashes, tally) = Default::default();
+        Ok(Self { shared, family, reply, counts, packet, welcome, hashes, tally })
     }
 
     fn run(&mut self, socket: &UdpSocket, stop: &AtomicBool) {
@@ -254,10 +257,13 @@ impl Worker {
             let start = Instant::now();
             let now = self.shared.swarms.tick();
             let mut answers = 0;
+            self.look_ahead(now, &batch, count);
             for place in 0..count {
                 batch.answer(place, |from, question, answer| {
                     self.packet.clear();
-                    self.answer(now, from, question);
+                    if self.welcome[place] {
+                        self.answer(now, from, question);
+                    }
                     let len = self.packet.len().min(answer.len());
                     answer[..len].copy_from_slice(&self.packet[..len]);
                     answers += u64::from(len > 0);
@@ -275,18 +281,33 @@ impl Worker {
         }
     }
 
-    /// Leaves the answer in `packet`; nothing there is silence.
+    /// Checks the connection ids of a batch, so that forged packets cost no more than that, and has the
+    /// memory fetched that answering the others will read.
+    fn look_ahead(&mut self, now: Secs, batch: &Batch, count: usize) {
+        self.welcome.clear();
+        self.hashes.clear();
+        for place in 0..count {
+            let Some((from, question)) = batch.question(place) else {
+                self.welcome.push(false);
+                continue;
+            };
+            let is_welcome = is_connect(question) || {
+                let ip = from.ip().to_canonical();
+                let id = question.first_chunk().map(|id| u64::from_be_bytes(*id));
+                id.is_some_and(|id| self.shared.ids.is_good(now, ip, id))
+            };
+            self.tally.bad_ids += u64::from(!is_welcome);
+            self.welcome.push(is_welcome);
+            self.hashes.extend(peek_info_hash(question).filter(|_| is_welcome));
+        }
+        if self.hashes.len() > 1 {
+            self.shared.swarms.fetch_ahead(&self.hashes);
+        }
+    }
+
+    /// Leaves the answer in `packet`; nothing there is silence. The connection id is good.
     fn answer(&mut self, now: Secs, from: SocketAddr, question: &[u8]) {
         let ip = from.ip().to_canonical();
-        // The id stands first, so that forged packets cost no more than its check.
-        if !is_connect(question)
-            && question
-                .first_chunk()
-                .is_none_or(|id| !self.shared.ids.is_good(now, ip, u64::from_be_bytes(*id)))
-        {
-            self.tally.bad_ids += 1;
-            return;
-        }
         match Request::decode(question) {
             Ok(Request::Connect { transaction }) => {
                 let id = ConnectionId(self.shared.ids.issue(now, ip));

@@ -60,6 +60,14 @@ impl Family {
     }
 }
 
+/// The info hash that a packet asks about, the first one of a scrape: where it stands in both, whether the
+/// rest of the packet can be read or not.
+#[must_use]
+pub fn peek_info_hash(packet: &[u8]) -> Option<InfoHash> {
+    let asks = matches!(packet.get(8..12)?, [0, 0, 0, 1 | 2]);
+    packet.get(16..)?.first_chunk().filter(|_| asks).map(|hash| InfoHash(*hash))
+}
+
 /// What a client sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {

@@ -148,6 +148,13 @@ impl Batch {
         Ok(count)
     }
 
+    /// The question at a place and who asks, if it is one that [`Batch::answer`] would have answered.
+    #[must_use]
+    pub fn question(&self, place: usize) -> Option<(SocketAddr, &[u8])> {
+        let place = self.places[..self.filled].get(place)?;
+        Some((socket_addr(&place.from)?, place.question.get(..place.question_len?)?))
+    }
+
     /// Has the question at a place answered: `answerer` gets the asker, the question and room for the
     /// answer, and tells the answer's length, 0 for silence.
     pub fn answer(

@@ -47,6 +47,13 @@ impl Batch {
         Ok(1)
     }
 
+    /// The question at a place and who asks, if it is one that [`Batch::answer`] would have answered.
+    #[must_use]
+    pub fn question(&self, place: usize) -> Option<(SocketAddr, &[u8])> {
+        let fits = place == 0 && self.question_len <= QUESTION_LEN_MAX;
+        self.from.filter(|_| fits).map(|from| (from, &self.question[..self.question_len]))
+    }
+
     /// Has the question at a place answered: `answerer` gets the asker, the question and room for the
     /// answer, and tells the answer's length, 0 for silence.
     pub fn answer(
