@@ -64,8 +64,11 @@ class Tracker:
         self.after()
 
     def stop(self):
-        """Ends it."""
+        """Ends it, and waits until its port is free: io_uring gives it back some time after the end."""
         self.child.kill()
+        deadline = time.monotonic() + 10
+        while not is_free() and time.monotonic() < deadline:
+            time.sleep(0.02)
 
 
 class Teem(Tracker):
@@ -160,6 +163,16 @@ class Echo(Tracker):
 
 
 TRACKERS = (Teem, TeemPrivate, Aquatic, AquaticRing, Opentracker, AquaticHttp, Echo)
+
+
+def is_free():
+    """Whether the port can be bound."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", PORT))
+            return True
+        except OSError:
+            return False
 
 
 def answers_udp(ip):
