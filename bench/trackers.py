@@ -64,7 +64,7 @@ class Tracker:
         self.after()
 
     def stop(self):
-        """Ends it, and waits until its port is free: io_uring gives it back some time after the end."""
+        """Ends it, and waits until its ports are free: io_uring gives them back some time after the end."""
         self.child.kill()
         deadline = time.monotonic() + 10
         while not is_free() and time.monotonic() < deadline:
@@ -166,7 +166,9 @@ TRACKERS = (Teem, TeemPrivate, Aquatic, AquaticRing, Opentracker, AquaticHttp, E
 
 
 def is_free():
-    """Whether the port can be bound."""
+    """Whether the port can be bound, and no connection is taken there."""
+    if answers_tcp("127.0.0.1"):
+        return False
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind(("127.0.0.1", PORT))
