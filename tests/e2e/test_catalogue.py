@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 import catalogue
-from content import MIB, assert_same, random_file, sized
+from content import MIB, assert_same, random_file
 from proc import wait_for
 from teem import EXIT_AUTH, EXIT_DONE, EXIT_NOT_FOUND, EXIT_USAGE
 
@@ -204,7 +204,7 @@ def test_nothing_acknowledged_is_lost_however_often_it_is_killed(teem):
     data = teem.state("tracker")
     acknowledged = {}
     chance = random.Random(5)
-    for round in range(sized(100, 20)):
+    for round in range(100):
         tracker = teem.tracker(data=data)
         before = len(acknowledged)
         publishers = [Publisher(tracker, number, round, acknowledged) for number in range(4)]
