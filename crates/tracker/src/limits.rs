@@ -121,6 +121,9 @@ pub(crate) const TEXT_CONNECTIONS_MAX: usize = 8_192;
 /// What somebody who connects gets to say something, and to go on with it.
 pub(crate) const TEXT_SILENCE: Duration = Duration::from_secs(1);
 
+/// Clients that fell silent and are answered at once: a few, so that who spoke seldom waits for them.
+pub(crate) const TEXT_SILENT_AT_ONCE: usize = 4;
+
 /// A name has to be whole within this time.
 pub(crate) const TEXT_QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 

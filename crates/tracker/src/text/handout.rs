@@ -70,8 +70,14 @@ pub(super) type LongLists = BTreeMap<InfoHash, Weak<SharedHashes>>;
 impl Connection {
     async fn run(mut self, seat: &Seat) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
-        let said = self.listen().await?;
+        let (said, silent) = self.listen().await?;
         seat.on_completed();
+        // A crowd that fell silent at once is answered in turn, not before those who spoke.
+        let turn = if silent {
+            Some(self.text.permits.silent.clone().acquire_owned().await)
+        } else {
+            None
+        };
         if said.starts_with(b"[") {
             delivery::receive(&self.text, &mut self.stream, self.ip, said).await?;
             return self.close().await;
@@ -82,6 +88,7 @@ impl Connection {
             Ok(name) => self.named(name).await,
             Err(_) => None,
         };
+        drop(turn);
         let counters = self.text.counters();
         let Some(list) = found else {
             counters.unanswered.fetch_add(1, Ordering::Relaxed);
@@ -94,8 +101,8 @@ impl Connection {
     }
 
     /// What the client says first: a line, the beginning of a list, or what came before it fell
-    /// silent for a second or ended its half.
-    async fn listen(&mut self) -> io::Result<Vec<u8>> {
+    /// silent for a second or ended its half; and whether it fell silent.
+    async fn listen(&mut self) -> io::Result<(Vec<u8>, bool)> {
         let mut said: Vec<u8> = Vec::new();
         let deadline = Instant::now() + TEXT_QUESTION_TIMEOUT;
         loop {
@@ -108,9 +115,10 @@ impl Connection {
             let mut space = (&mut said).limit(room);
             let read = timeout_at(until, self.stream.read_buf(&mut space)).await;
             // Silence is like the end of its half.
+            let silent = read.is_err();
             let has_ended = read.unwrap_or(Ok(0))? == 0;
             if has_ended || said.starts_with(b"[") || said.contains(&b'\n') {
-                return Ok(said);
+                return Ok((said, silent));
             }
         }
     }

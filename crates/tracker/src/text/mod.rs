@@ -33,7 +33,8 @@ use tokio_util::task::TaskTracker;
 use crate::accept::{ConnectionCounters, Gate, Turns};
 use crate::limits::{
     TEXT_CATALOGUE_LOOKUPS_MAX, TEXT_CONNECTIONS_MAX, TEXT_FETCHES_MAX, TEXT_LONG_HANDOUTS_MAX,
-    TEXT_LONG_LISTS_MAX, TEXT_PUBLIC_REPLIES_A_SECOND, TEXT_TRIES_AT_ONCE, TEXT_TRY_TIMEOUT,
+    TEXT_LONG_LISTS_MAX, TEXT_PUBLIC_REPLIES_A_SECOND, TEXT_SILENT_AT_ONCE, TEXT_TRIES_AT_ONCE,
+    TEXT_TRY_TIMEOUT,
 };
 use crate::server::Shared;
 pub(crate) use bind::{TextSockets, bind};
@@ -124,6 +125,7 @@ struct Permits {
     tries: Arc<Semaphore>,
     long_handouts: Arc<Semaphore>,
     lookups: Arc<Semaphore>,
+    silent: Arc<Semaphore>,
 }
 
 impl Permits {
@@ -134,6 +136,7 @@ impl Permits {
             tries: permits(TEXT_TRIES_AT_ONCE),
             long_handouts: permits(TEXT_LONG_HANDOUTS_MAX),
             lookups: permits(TEXT_CATALOGUE_LOOKUPS_MAX),
+            silent: permits(TEXT_SILENT_AT_ONCE),
         }
     }
 }
