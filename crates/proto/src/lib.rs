@@ -5,6 +5,7 @@
 //!
 //! | specification | module |
 //! |---|---|
+//! | RFC 1918, 4193 local addresses | [`address`] |
 //! | BEP 3 bencode | [`bencode`] |
 //! | BEP 3, 12, 27, 47, 52 torrent files | [`metainfo`] |
 //! | BEP 52 merkle trees | [`merkle`] |
@@ -13,6 +14,7 @@
 //! | BEP 3, 7, 15, 23, 24, 31, 48 trackers | [`tracker`] |
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod bencode;
 pub mod bitfield;
 mod error;

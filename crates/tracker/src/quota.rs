@@ -11,6 +11,7 @@ use std::hash::Hasher as _;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use proto::address::{is_local, network_of};
 use registry::Secs;
 use siphasher::sip::SipHasher13;
 
@@ -69,18 +70,11 @@ impl Quotas {
 
     fn hash(&self, ip: IpAddr) -> u64 {
         let mut hasher = SipHasher13::new_with_key(&self.key);
-        match ip {
-            IpAddr::V4(ip) => hasher.write(&ip.octets()[..3]),
-            IpAddr::V6(ip) => hasher.write(&ip.octets()[..8]),
+        match network_of(ip) {
+            IpAddr::V4(network) => hasher.write(&network.octets()),
+            IpAddr::V6(network) => hasher.write(&network.octets()),
         }
         hasher.finish()
-    }
-}
-
-fn is_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local(),
     }
 }
 

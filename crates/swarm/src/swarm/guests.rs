@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
+use proto::address::is_local;
+
+use super::Swarm;
 use super::choker::{self, GuestLoad};
-use super::{Swarm, peer};
 use crate::limits::GUESTS_WAITING_MAX;
 use crate::{Action, GuestKey};
 
@@ -41,7 +43,7 @@ impl Swarm {
         if self.guests.waiting_len >= GUESTS_WAITING_MAX || self.stopping {
             return false;
         }
-        if peer::is_local(ip.to_canonical()) {
+        if is_local(ip) {
             self.guests.served.insert(key, place_of(ip));
             self.actions.push(Action::Admit(key));
         } else {
@@ -66,8 +68,7 @@ impl Swarm {
     pub fn guest_view(&self, ip: IpAddr) -> GuestView {
         let place = place_of(ip);
         GuestView {
-            room: peer::is_local(ip.to_canonical())
-                || (self.guests.waiting_len == 0 && self.has_room_for_guest()),
+            room: is_local(ip) || (self.guests.waiting_len == 0 && self.has_room_for_guest()),
             served: self.guests.served.values().any(|other| *other == place),
             waiting: self.guests.waiting_len,
         }
@@ -100,7 +101,7 @@ impl Guests {
     }
 
     fn slots_taken(&self) -> usize {
-        self.served.values().filter(|ip| !peer::is_local(**ip)).count()
+        self.served.values().filter(|ip| !is_local(**ip)).count()
     }
 
     fn wait(&mut self, key: GuestKey, place: IpAddr) {

@@ -1,8 +1,9 @@
 //! What the swarm knows of one connection.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use proto::address::is_local;
 use proto::{Bitfield, PeerId, PieceIndex};
 
 use super::choker;
@@ -106,6 +107,7 @@ impl Peer {
         choker::PeerView {
             key,
             interested: self.interested_in_us,
+            // Needs no upload slot.
             local: is_local(self.connected.addr.ip()),
             unchoked: !self.we_choke,
             down_rate: self.down.per_second(),
@@ -121,14 +123,6 @@ impl Peer {
         let ours = our_id > self.connected.peer_id;
         let preferred = if ours { Direction::Outgoing } else { Direction::Incoming };
         self.connected.direction == preferred && other.connected.direction != preferred
-    }
-}
-
-/// On this machine or its network: needs no upload slot.
-pub(crate) fn is_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local(),
     }
 }
 

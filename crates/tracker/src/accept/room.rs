@@ -6,13 +6,14 @@
 //! while others come, and who asks and reads its answers is the last to go.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use proto::address::network_of;
 use tokio_util::sync::CancellationToken;
 
 /// The places.
@@ -183,14 +184,6 @@ impl Drop for Seat {
         if inside.remove(self.id).is_none() {
             inside.leaving -= 1;
         }
-    }
-}
-
-/// What counts as one source: whoever has one address of it has, or easily gets, the others.
-fn network_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => Ipv4Addr::from(u32::from(ip) & !0xff).into(),
-        IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) & !u128::from(u64::MAX)).into(),
     }
 }
 

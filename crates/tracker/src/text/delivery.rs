@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BufMut as _;
+use proto::address::is_local;
 use proto::tracker::text::{ChunkList, Scanner};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpSocket, TcpStream};
@@ -27,7 +28,7 @@ pub(super) fn fetch(text: &Arc<TextShared>, listening: IpAddr, source: IpAddr, p
     if address::is_ourselves(listening, source) || !text.fetching.lock().insert(source) {
         return;
     }
-    let attempts = if proven || address::is_near(source) { ATTEMPTS } else { 1 };
+    let attempts = if proven || is_local(source) { ATTEMPTS } else { 1 };
     let text = Arc::clone(text);
     let (tasks, runtime) = (text.tasks.clone(), text.runtime.clone());
     tasks.spawn_on(

@@ -23,6 +23,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use proto::address::is_local;
 use registry::{Proofs, Secs, Seeders};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -230,7 +231,7 @@ impl TextShared {
 
     /// `list_seeder` from there may be answered in full.
     fn may_hear(&self, now: Secs, ip: IpAddr) -> bool {
-        if address::is_near(ip) || self.proofs.lock().holds(now, ip) {
+        if is_local(ip) || self.proofs.lock().holds(now, ip) {
             return true;
         }
         if !self.public {

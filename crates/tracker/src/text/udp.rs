@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use proto::address::is_local;
 use proto::tracker::text::{Listed, Register, Request, SeederList};
 use registry::{Chosen, Registration, Secs};
 use sys::datagrams::{self, Batch};
 
-use super::{TextShared, address, delivery};
+use super::{TextShared, delivery};
 use crate::limits::{TEXT_BATCH, TEXT_LISTED_MAX, UDP_WAIT};
 
 /// Answers until the tracker stops. `listening` is the socket's address.
@@ -88,7 +89,7 @@ fn note(
 ) -> bool {
     let Register { name, ip, port, size } = register;
     // A seeder beside the tracker is reached from afar at the address that both share.
-    let shared = address::is_near(from) && text.is_external(ip.to_canonical());
+    let shared = is_local(from) && text.is_external(ip.to_canonical());
     let shown = if shared { ip.to_canonical() } else { from };
     let proven = text.proofs.lock().holds(now, from);
     let addr = SocketAddr::new(shown, *port);
