@@ -78,8 +78,7 @@ pub enum CertificateFault {
 impl Trust {
     /// From now on accepts this certificate from that server, and no other.
     pub fn pin(&self, host: &str, port: u16, fingerprint: Fingerprint) {
-        let algorithms = PROVIDER.signature_verification_algorithms;
-        let config = config(Arc::new(PinVerifier { fingerprint, algorithms }));
+        let config = config(Judge::Pin(fingerprint));
         self.0.pinned.lock().insert(Server::new(host, port), Pinned { fingerprint, config });
     }
 
@@ -135,16 +134,16 @@ impl Inner {
             // Stores hold certificates of all ages; those that cannot be read help nobody.
             roots.add_parsable_certificates(found.certs);
             let provider = Arc::clone(&PROVIDER);
-            // Without any authority everything is unknown.
             let verifier =
                 WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-            let algorithms = PROVIDER.signature_verification_algorithms;
-            config(Arc::new(AuthorityVerifier { inner: verifier.ok(), algorithms }))
+            config(Judge::Authorities(verifier.ok()))
         })
     }
 }
 
-fn config(verifier: Arc<dyn ServerCertVerifier>) -> Arc<ClientConfig> {
+fn config(judge: Judge) -> Arc<ClientConfig> {
+    let algorithms = PROVIDER.signature_verification_algorithms;
+    let verifier = Arc::new(Verifier { judge, algorithms });
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
         .with_safe_default_protocol_versions()
         .expect("the provider has suites for TLS 1.2 and 1.3")
@@ -164,66 +163,23 @@ impl Server {
     }
 }
 
-type Algorithms = crypto::WebPkiSupportedAlgorithms;
-
-/// Accepts one certificate; who shows it has to hold its key too.
+/// Decides about certificates; who shows one has to hold its key, whoever vouches for it.
 #[derive(Debug)]
-struct PinVerifier {
-    fingerprint: Fingerprint,
-    algorithms: Algorithms,
+struct Verifier {
+    judge: Judge,
+    algorithms: crypto::WebPkiSupportedAlgorithms,
 }
 
-/// Asks the authorities.
+/// Whose word counts.
 #[derive(Debug)]
-struct AuthorityVerifier {
-    inner: Option<Arc<WebPkiServerVerifier>>,
-    algorithms: Algorithms,
+enum Judge {
+    /// One certificate is accepted and no other.
+    Pin(Fingerprint),
+    /// The authorities are asked. Without any of them everything is unknown.
+    Authorities(Option<Arc<WebPkiServerVerifier>>),
 }
 
-impl PinVerifier {
-    fn verify(&self, certificate: &CertificateDer<'_>) -> Result<(), CertificateFault> {
-        let (pinned, found) = (self.fingerprint, fingerprint(certificate));
-        if found == pinned { Ok(()) } else { Err(CertificateFault::Changed { pinned, found }) }
-    }
-}
-
-impl ServerCertVerifier for PinVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.verify(end_entity).map_err(refused)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-impl ServerCertVerifier for AuthorityVerifier {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -234,9 +190,20 @@ impl ServerCertVerifier for AuthorityVerifier {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let found = fingerprint(end_entity);
         let unknown = || refused(CertificateFault::Unknown { found });
-        let Some(inner) = &self.inner else { return Err(unknown()) };
-        let verified =
-            inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let authorities = match &self.judge {
+            Judge::Pin(pinned) if found == *pinned => return Ok(ServerCertVerified::assertion()),
+            Judge::Pin(pinned) => {
+                return Err(refused(CertificateFault::Changed { pinned: *pinned, found }));
+            }
+            Judge::Authorities(authorities) => authorities.as_ref().ok_or_else(unknown)?,
+        };
+        let verified = authorities.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
         verified.map_err(|error| {
             let rustls::Error::InvalidCertificate(fault) = error else { return error };
             if is_definite(&fault) {
