@@ -71,23 +71,9 @@ impl StateDir {
 
 /// Writes a small file so that it has either its old content or all of the new.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let draft = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-    let written = (|| {
-        let mut file = std::fs::File::create(&draft)?;
-        std::io::Write::write_all(&mut file, bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&draft, path)?;
-        std::fs::File::open(folder)?.sync_all()
-    })();
-    if written.is_err() {
-        let _ = std::fs::remove_file(&draft);
-    }
-    written
+    tracker::whole_file::write_whole(path, tracker::whole_file::BY_MASK, |file| {
+        std::io::Write::write_all(file, bytes)
+    })
 }
 
 /// Makes a folder for its owner only, unless it is there.

@@ -13,8 +13,8 @@ use proto::InfoHash;
 use proto::tracker::SwarmCounts;
 use tokio_util::sync::CancellationToken;
 
-use crate::keep::{Readers, write_whole};
 use crate::swarms::Swarms;
+use crate::whole_file::{BY_MASK, write_whole};
 
 /// Where and how often.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ fn save(file: &Path, swarms: &Swarms) -> io::Result<()> {
     all.sort_unstable_by_key(|(hash, _)| *hash);
     // A swarm that moved meanwhile was seen twice.
     all.dedup_by_key(|(hash, _)| *hash);
-    write_whole(file, Readers::All, |out| encode(&all, out))
+    write_whole(file, BY_MASK, |out| encode(&all, out))
 }
 
 fn encode(all: &[(InfoHash, SwarmCounts)], out: &mut impl Write) -> io::Result<()> {

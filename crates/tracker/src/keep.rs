@@ -2,7 +2,7 @@
 //! written whole or not at all, now and then and at the end.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits::KEEP_EVERY;
 use crate::swarms::Swarms;
+use crate::whole_file::{OWNER, write_whole};
 
 /// The file.
 const FILE: &str = "peers.dump";
@@ -48,7 +49,7 @@ fn read(path: &Path, swarms: &Swarms) -> Result<Option<usize>, DumpError> {
 
 /// Writes all peers. Blocks for long.
 pub(crate) fn save(folder: &Path, swarms: &Swarms) -> io::Result<()> {
-    write_whole(&folder.join(FILE), Readers::Owner, |file| {
+    write_whole(&folder.join(FILE), OWNER, |file| {
         let mut writer = DumpWriter::new(unix_now());
         swarms.each_peer(|seen| {
             writer.push(&seen);
@@ -75,44 +76,6 @@ pub(crate) async fn save_apart(folder: PathBuf, swarms: Arc<Swarms>) {
     if let Ok(Err(error)) = saved {
         tracing::error!(%error, "writing the peers");
     }
-}
-
-/// Who may read a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Readers {
-    /// Its owner only.
-    Owner,
-    /// Whoever the folder and the process's mask let.
-    All,
-}
-
-/// Writes a file so that the old one or the whole new one is there, whatever happens.
-pub(crate) fn write_whole(
-    path: &Path,
-    readers: Readers,
-    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let draft = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let written = (|| {
-        let mut options = File::options();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        if readers == Readers::Owner {
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        }
-        let mut file = BufWriter::new(options.open(&draft)?);
-        fill(&mut file)?;
-        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        std::fs::rename(&draft, path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
-    })();
-    if written.is_err() {
-        // It may never have been made.
-        _ = std::fs::remove_file(&draft);
-    }
-    written
 }
 
 fn unix_now() -> u64 {

@@ -28,6 +28,7 @@ mod swarms;
 mod text;
 mod tls;
 mod udp;
+pub mod whole_file;
 
 pub use accept::ConnectionCounters;
 pub use access::{

@@ -3,7 +3,7 @@
 //! What the tracker makes itself vouches for nobody: clients know it again by its fingerprint. So it
 //! is never replaced silently, and its key is readable by its owner only from the first byte on.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -15,6 +15,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+
+use crate::whole_file::{EVERYBODY, OWNER, write_whole};
 
 /// Where the certificate comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,8 +132,8 @@ impl Files {
     fn make(&self, names: &[String]) -> Result<(), CertificateError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CertificateError::Made)?;
         let certificate = parameters(names).self_signed(&key).map_err(CertificateError::Made)?;
-        write_whole(&self.key, key.serialize_pem().as_bytes(), PRIVATE)?;
-        write_whole(&self.chain, certificate.pem().as_bytes(), PUBLIC)
+        write(&self.key, &key.serialize_pem(), OWNER)?;
+        write(&self.chain, &certificate.pem(), EVERYBODY)
     }
 }
 
@@ -190,35 +192,15 @@ fn alternative_name(name: &str) -> Option<SanType> {
     is_name.then(|| name.try_into().ok().map(SanType::DnsName)).flatten()
 }
 
-/// Writes a file so that it is there whole or not at all, and never readable by more than `mode` says.
-fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {
-    let failed = |source| CertificateError::File { path: path.to_owned(), source };
-    let draft = path.with_extension(format!("{}.tmp", std::process::id()));
-    let written = (|| {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-        #[cfg(not(unix))]
-        let _ = mode;
-        let mut file = options.open(&draft)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&draft, path)?;
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&draft);
-    }
-    written.map_err(failed)
+fn write(path: &Path, pem: &str, mode: u32) -> Result<(), CertificateError> {
+    write_whole(path, mode, |file| file.write_all(pem.as_bytes()))
+        .map_err(|source| CertificateError::File { path: path.to_owned(), source })
 }
 
 /// The files of a certificate of our own, in the order in which they are made.
 pub(crate) const OWN_FILES: [&str; 2] = [KEY_FILE, CHAIN_FILE];
 const CHAIN_FILE: &str = "tls-cert.pem";
 const KEY_FILE: &str = "tls-key.pem";
-const PRIVATE: u32 = 0o600;
-const PUBLIC: u32 = 0o644;
 
 #[cfg(test)]
 mod tests {
