@@ -53,19 +53,38 @@ impl Dice {
     }
 }
 
-/// Picks `want` of `count` positions, each with the same chance and none twice, in `want` steps: one
-/// position by chance out of each of `want` equal parts of a circle that starts anywhere.
-pub(crate) fn sample(count: usize, want: usize, dice: &mut Dice, mut pick: impl FnMut(usize)) {
+/// Picks `want` of `count` positions, each with the same chance and none twice: one position by chance
+/// out of each of `want` equal parts of a circle that starts anywhere.
+pub(crate) fn sample(count: usize, want: usize, dice: &mut Dice, pick: impl FnMut(usize)) {
+    sample_runs(count, want, 1, dice, pick);
+}
+
+/// [`sample`], but up to `run` neighbours out of each of fewer parts: what they stand for lies side by
+/// side in memory.
+pub(crate) fn sample_runs(
+    count: usize,
+    want: usize,
+    run: usize,
+    dice: &mut Dice,
+    mut pick: impl FnMut(usize),
+) {
     let want = want.min(count);
     if want == 0 {
         return;
     }
     let start = dice.below(count);
-    for part in 0..want {
-        let low = part * count / want;
-        let high = (part + 1) * count / want;
-        let at = start + low + if high - low > 1 { dice.below(high - low) } else { 0 };
-        pick(if at >= count { at - count } else { at });
+    let parts = want.div_ceil(run);
+    // Runs and parts grow in step: `count` is not below `want`, so no part is shorter than its run.
+    let run_end = |part: usize| part * want / parts;
+    let part_end = |part: usize| run_end(part) * count / want;
+    for part in 0..parts {
+        let len = run_end(part + 1) - run_end(part);
+        let low = part_end(part);
+        let room = part_end(part + 1) - low - len;
+        let first = start + low + if room > 0 { dice.below(room + 1) } else { 0 };
+        for at in first..first + len {
+            pick(if at >= count { at - count } else { at });
+        }
     }
 }
 
@@ -75,13 +94,24 @@ mod tests {
 
     #[test]
     fn sample_never_repeats_and_is_fair() {
-        for (count, want) in [(1, 1), (7, 3), (50, 50), (50, 80), (1_000, 30)] {
+        for (count, want, run) in [
+            (1, 1, 1),
+            (7, 3, 1),
+            (50, 50, 1),
+            (50, 80, 1),
+            (1_000, 30, 1),
+            (9, 8, 4),
+            (50, 80, 8),
+            (61, 50, 8),
+            (18, 17, 4),
+            (1_000, 30, 8),
+        ] {
             let mut seen = vec![0_u32; count];
             let rounds = 4_000;
             let mut dice = Dice(42);
             for _ in 0..rounds {
                 let mut picked = Vec::new();
-                sample(count, want, &mut dice, |at| picked.push(at));
+                sample_runs(count, want, run, &mut dice, |at| picked.push(at));
                 picked.sort_unstable();
                 picked.dedup();
                 assert_eq!(picked.len(), want.min(count));

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use proto::InfoHash;
 
-use crate::chance::{Dice, HashKey, sample};
+use crate::chance::{Dice, HashKey, sample_runs};
 use crate::key::{Families, PeerKey, addr_of};
-use crate::limits::{FILTER_SCAN_MAX, SWARM_PEERS_MAX, TOUCH_SWEEP_MAX};
+use crate::limits::{FILTER_SCAN_MAX, NEAR_PEERS, RUN_PEERS, SWARM_PEERS_MAX, TOUCH_SWEEP_MAX};
 use crate::mark::{Mark, Names};
 use crate::peers::{PeerSet, Role};
 use crate::time::Secs;
@@ -323,7 +323,8 @@ impl<'a, const N: usize> Pool<'a, N> {
         mut emit: impl FnMut(SocketAddr, Mark, Role),
     ) -> usize {
         let Some(names) = filter else {
-            sample(self.count, want, dice, |number| {
+            let run = if self.count < NEAR_PEERS { 1 } else { RUN_PEERS };
+            sample_runs(self.count, want, run, dice, |number| {
                 let (key, mark, role) = self.at(number);
                 emit(addr_of(&key), mark, role);
             });
