@@ -17,17 +17,29 @@ impl HashKey {
         Self(secret)
     }
 
-    /// Which of `shards` an info hash belongs to.
+    /// Where an info hash belongs.
     #[must_use]
-    pub fn shard(&self, hash: &InfoHash, shards: usize) -> usize {
-        // The high half: tables inside a shard use the low bits.
-        (self.hash(&hash.0) >> 32) as usize % shards.max(1)
+    pub fn place(&self, hash: &InfoHash) -> Place {
+        Place(self.hash(&hash.0))
     }
 
     pub(crate) fn hash(&self, bytes: &[u8]) -> u64 {
         let mut hasher = SipHasher13::new_with_key(&self.0);
         hasher.write(bytes);
         hasher.finish()
+    }
+}
+
+/// Where an info hash belongs: which shard, and where in its tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(pub(crate) u64);
+
+impl Place {
+    /// Which of `shards`.
+    #[must_use]
+    pub fn shard(self, shards: usize) -> usize {
+        // The high half: tables inside a shard use the low bits.
+        (self.0 >> 32) as usize % shards.max(1)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who is in which swarm: the tracker's pure half.
 //!
-//! A [`Shard`] holds the swarms of some of the info hashes ([`HashKey::shard`] says which). It reads no
+//! A [`Shard`] holds the swarms of some of the info hashes ([`HashKey::place`] says which). It reads no
 //! clock and draws no random numbers: the time ([`Secs`]) and chance come in as arguments. A server
 //! keeps many shards, each behind a short lock; a simulator keeps one.
 //!
@@ -33,7 +33,7 @@ mod shard;
 mod swarm;
 mod time;
 
-pub use chance::HashKey;
+pub use chance::{HashKey, Place};
 pub use client::ClientClass;
 pub use dump::{DumpError, DumpReader, DumpWriter, SwarmDump};
 pub use feed::{Change, Presence, SwarmChanges};

@@ -45,8 +45,11 @@ impl<const N: usize> PeerSet<N> {
         self.entries.len()
     }
 
-    /// Where the entries begin and how many bytes they have.
-    pub(crate) fn first(&self) -> Option<(*const u8, usize)> {
+    /// What a search reads first, its first byte and how many there are: the index, or all entries.
+    pub(crate) fn read_first(&self) -> Option<(*const u8, usize)> {
+        if let Some(index) = &self.index {
+            return Some((std::ptr::from_ref(&**index).cast(), size_of::<Index>()));
+        }
         let first = self.entries.first()?;
         Some((std::ptr::from_ref(first).cast(), size_of_val(&self.entries[..])))
     }

@@ -90,9 +90,9 @@ impl Swarm {
         Some(Found { position, mark, role })
     }
 
-    /// Where its first IPv4 peers stand, if it has any.
-    pub(crate) fn first_peers(&self) -> Option<(*const u8, usize)> {
-        self.v4.first()
+    /// What a search among its IPv4 peers reads first, if it has any.
+    pub(crate) fn read_first(&self) -> Option<(*const u8, usize)> {
+        self.v4.read_first()
     }
 
     /// Adds a peer that is not there; false if the swarm is full.

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Shards of the registry: enough that a few dozen threads seldom meet at one lock.
 pub const SHARDS: usize = 64;
 
-/// Bytes of one read that are fetched ahead: the peers of a small swarm. Of a large one few are looked at.
+/// Bytes of one read that are fetched ahead: the peers of a small swarm.
 pub(crate) const AHEAD_LEN_MAX: usize = 256;
 
 /// UDP packets moved by one system call.

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use proto::tracker::{Announce, Announced, SwarmCounts};
 use proto::{InfoHash, PeerId};
 use registry::{
-    Caps, Families, HashKey, Intervals, Names, PeerView, Presence, Route, Secs, Shard, Step,
+    Caps, Families, HashKey, Intervals, Names, PeerView, Place, Presence, Route, Secs, Shard, Step,
     SwarmChanges, Totals, Visit,
 };
 
@@ -71,13 +71,18 @@ impl Swarms {
         Secs(self.now.fetch_max(secs, Ordering::Relaxed).max(secs))
     }
 
-    /// Has the memory fetched that announces and scrapes of these hashes will read, for all of them side
+    /// Where an info hash belongs.
+    pub(crate) fn place(&self, hash: &InfoHash) -> Place {
+        self.hasher.place(hash)
+    }
+
+    /// Has the memory fetched that announces and scrapes of these places will read, for all of them side
     /// by side. Skips what somebody else works on.
-    pub(crate) fn fetch_ahead(&self, hashes: &[InfoHash]) {
+    pub(crate) fn fetch_ahead(&self, places: &[Place]) {
         for step in Step::ALL {
-            for hash in hashes {
-                let shard = &self.shards[self.hasher.shard(hash, self.shards.len())];
-                let span = shard.try_lock().and_then(|shard| shard.ahead(hash, step));
+            for &place in places {
+                let shard = &self.shards[place.shard(self.shards.len())];
+                let span = shard.try_lock().and_then(|shard| shard.ahead(place, step));
                 if let Some((first, len)) = span {
                     sys::prefetch(first, len.min(AHEAD_LEN_MAX));
                 }
@@ -243,7 +248,7 @@ impl Swarms {
     }
 
     fn shard(&self, hash: &InfoHash) -> MutexGuard<'_, Shard> {
-        self.shards[self.hasher.shard(hash, self.shards.len())].lock()
+        self.shards[self.place(hash).shard(self.shards.len())].lock()
     }
 
     /// The shard that keeps the swarm of a hash. Only one lock is held at a time.

@@ -18,7 +18,7 @@ use proto::tracker::udp::{
     encode_scraped, peek_info_hash,
 };
 use proto::tracker::{Announce, Announced, Refusal, SwarmCounts};
-use registry::{Families, Secs};
+use registry::{Families, Place, Secs};
 use socket2::{Domain, Protocol, Socket, Type};
 use sys::datagrams::{self, Batch};
 
@@ -229,17 +229,17 @@ struct Worker {
     reply: Announced,
     counts: Vec<SwarmCounts>,
     packet: Vec<u8>,
-    /// Of a batch: which questions may be looked at, and the hashes that they ask about.
+    /// Of a batch: which questions may be looked at, and where the hashes belong that they ask about.
     welcome: Vec<bool>,
-    hashes: Vec<InfoHash>,
+    places: Vec<Place>,
     tally: Tally,
 }
 
 impl Worker {
     fn new(shared: Arc<UdpShared>, socket: &UdpSocket) -> io::Result<Self> {
         let family = Family::of(&socket.local_addr()?);
-        let (reply, counts, packet, welcome, hashes, tally) = Default::default();
-        Ok(Self { shared, family, reply, counts, packet, welcome, hashes, tally })
+        let (reply, counts, packet, welcome, places, tally) = Default::default();
+        Ok(Self { shared, family, reply, counts, packet, welcome, places, tally })
     }
 
     fn run(&mut self, socket: &UdpSocket, stop: &AtomicBool) {
@@ -285,7 +285,7 @@ impl Worker {
     /// memory fetched that answering the others will read.
     fn look_ahead(&mut self, now: Secs, batch: &Batch, count: usize) {
         self.welcome.clear();
-        self.hashes.clear();
+        self.places.clear();
         for place in 0..count {
             let Some((from, question)) = batch.question(place) else {
                 self.welcome.push(false);
@@ -298,10 +298,11 @@ impl Worker {
             };
             self.tally.bad_ids += u64::from(!is_welcome);
             self.welcome.push(is_welcome);
-            self.hashes.extend(peek_info_hash(question).filter(|_| is_welcome));
+            let hash = peek_info_hash(question).filter(|_| is_welcome);
+            self.places.extend(hash.map(|hash| self.shared.swarms.place(&hash)));
         }
-        if self.hashes.len() > 1 {
-            self.shared.swarms.fetch_ahead(&self.hashes);
+        if self.places.len() > 1 {
+            self.shared.swarms.fetch_ahead(&self.places);
         }
     }
 
