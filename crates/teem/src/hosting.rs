@@ -5,15 +5,12 @@ use std::num::NonZeroU16;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use tracker::{
-    Caps, CatalogueLimits, Export, Extra, Intervals, ListFiles, Lives, Plain, QuotaRates, Secret,
-    TextConfig, Tls, TlsConfig, Tracker, TrackerConfig, TrustedProxy,
-};
+use tracker::{Plain, Secret, Tls, Tracker, TrackerConfig};
 
 use crate::cli::Context;
 use crate::known::Known;
 use crate::lan::{Advertisement, Lan};
-use crate::listen::{self, Listen};
+use crate::listen;
 use crate::locate::Endpoint;
 use crate::mapping::{Mapping, Port};
 use crate::output::Output;
@@ -32,47 +29,17 @@ pub(crate) struct Hosted {
     mapping: Option<Mapping>,
 }
 
-/// Where a tracker answers.
+/// A tracker and its place on the network.
 #[derive(Debug)]
 pub(crate) struct Serve {
-    /// UDP and HTTP.
-    pub(crate) listen: Listen,
-    /// JSON.
-    pub(crate) json: Extra,
-    /// The operator's own port.
-    pub(crate) admin: Extra,
-    /// Further names that browsers and scripts may call that port by.
+    /// The tracker.
+    pub(crate) config: TrackerConfig,
+    /// Further names that browsers and scripts may call the operator's port by.
     pub(crate) admin_hosts: Vec<String>,
-    /// Which torrents and clients are let in.
-    pub(crate) lists: ListFiles,
-    /// Peers outlive a restart.
-    pub(crate) keep_peers: bool,
-    /// Where the counts of all torrents go.
-    pub(crate) export: Option<Export>,
-    /// Text.
-    pub(crate) text: TextConfig,
     /// Whether others find it by themselves.
     pub(crate) lan: Lan,
-    /// Only who has a token may do anything.
-    pub(crate) private: bool,
-    /// How often peers announce.
-    pub(crate) intervals: Intervals,
-    /// How long peers of the JSON and the text protocol are known without a word.
-    pub(crate) lives: Lives,
-    /// Swarms and peers that are kept.
-    pub(crate) caps: Caps,
-    /// Connections of HTTP, and as many of JSON, at once.
-    pub(crate) connections_max: usize,
-    /// How often a network may ask.
-    pub(crate) quotas: QuotaRates,
     /// The router opens the ports that everybody may reach.
     pub(crate) map_ports: bool,
-    /// TLS beside or instead of plain HTTP and JSON.
-    pub(crate) tls: Option<TlsConfig>,
-    /// Whose word about clients is believed.
-    pub(crate) proxies: Vec<TrustedProxy>,
-    /// How large the catalogue may become.
-    pub(crate) catalogue: CatalogueLimits,
 }
 
 /// What others need to know.
@@ -116,32 +83,14 @@ impl Hosted {
         context: &Context,
     ) -> anyhow::Result<Self> {
         let name = own_name(state)?;
-        let (speaks_text, external) = (!serve.text.listen.is_empty(), serve.text.external.clone());
-        let config = TrackerConfig {
-            name: name.clone(),
-            listen: serve.listen.addrs,
-            data_dir: state.path().to_owned(),
-            intervals: serve.intervals,
-            lives: serve.lives,
-            json: serve.json,
-            private: serve.private,
-            admin: serve.admin,
-            caps: serve.caps,
-            connections_max: serve.connections_max,
-            quotas: serve.quotas,
-            tls: serve.tls,
-            proxies: serve.proxies,
-            catalogue: serve.catalogue,
-            lists: serve.lists,
-            keep_peers: serve.keep_peers,
-            export: serve.export,
-            text: serve.text,
-        };
+        let text = &serve.config.text;
+        let (speaks_text, external) = (!text.listen.is_empty(), text.external.clone());
         let hosts = AdminHosts::new(own_host_names().chain(serve.admin_hosts));
         let routers = |shared| tracker_api::routers(shared, hosts);
         // From here on SIGHUP does not end the program: who sends it early gets what was asked for.
         let hangup = Hangup::watch().context("listen for SIGHUP")?;
-        let tracker = Tracker::start(config, routers).await?;
+        let home = (name.clone(), state.path().to_owned());
+        let tracker = Tracker::start(home, serve.config, routers).await?;
         let reloader = Reloader::start(hangup, tracker.shared(), &context.output);
         warn_of_open_administration(&tracker, context);
         for error in tracker.left_out() {

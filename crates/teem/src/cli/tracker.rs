@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use tracker::{
     Caps, CatalogueLimits, Export, Extra, Intervals, Lives, QuotaRates, Secret, TextConfig,
+    TrackerConfig,
 };
 
 use super::lists::ListArgs;
@@ -165,34 +166,33 @@ impl ServerArgs {
         Listen::new(&self.listen, self.port, locate::DEFAULT_PORT)
     }
 
-    /// Where the tracker answers.
-    pub(super) fn serve(&self) -> Serve {
+    /// The tracker that these ask for.
+    pub(super) fn serve(&self, private: bool) -> Serve {
         let listen = self.listen();
         let tls = self.tls.config(&listen.addrs);
-        Serve {
-            listen,
+        let config = TrackerConfig {
+            listen: listen.addrs,
             json: self.json(),
             text: self.text(),
             admin: self.admin(),
-            admin_hosts: self.admin_host.clone(),
             lists: self.lists.files(),
             keep_peers: self.keep_peers,
             export: self.export(),
-            lan: self.lan,
-            private: false,
+            private,
             intervals: self.intervals(),
             lives: Lives { peer_secs: secs(self.peer_timeout), ..Lives::default() },
             caps: Caps { swarms: self.max_torrents, peers: self.max_tracked_peers },
             connections_max: self.max_connections as usize,
             quotas: QuotaRates { public: self.rate_limit.0, local: self.rate_limit_local.0 },
-            map_ports: self.map_ports,
             tls,
             proxies: self.tls.proxies(),
             catalogue: CatalogueLimits {
                 bytes_max: self.catalogue_max_size,
                 share_percent: self.catalogue_share,
             },
-        }
+        };
+        let admin_hosts = self.admin_host.clone();
+        Serve { config, admin_hosts, lan: self.lan, map_ports: self.map_ports }
     }
 
     /// Peers are forgotten two and a half intervals after their last announce.
@@ -270,8 +270,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         return backup::run(args, context).await;
     }
     let state = args.state.open()?;
-    let serve = Serve { private: args.private, ..args.server.serve() };
-    let hosted = Hosted::start(serve, &state, context).await?;
+    let hosted = Hosted::start(args.server.serve(args.private), &state, context).await?;
     if let Some(secret) = hosted.first_admin() {
         tell_first_admin(secret, context);
     }

@@ -48,7 +48,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let path = args.path.as_deref().map(whole_path).transpose()?;
     let about = args.about.about()?;
     let state = args.state.open()?;
-    let hosted = Hosted::start(args.server.serve(), &state, context).await?;
+    let hosted = Hosted::start(args.server.serve(false), &state, context).await?;
     let ended = match path {
         Some(path) => share(args, (path, about), &hosted, &state, context).await,
         None => {

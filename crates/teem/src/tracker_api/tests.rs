@@ -11,7 +11,7 @@ use proto::tracker::{Announce, AnnounceEvent, ClaimedAddrs};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tracker::{Intervals, Tracker, TrackerConfig};
+use tracker::{Tracker, TrackerConfig};
 
 mod rows;
 
@@ -48,26 +48,14 @@ async fn start_at(folder: &TempDir, listen: &str) -> Server {
 async fn start_with(folder: &TempDir, listen: &str, private: bool) -> Server {
     let config = TrackerConfig {
         private,
-        caps: tracker::Caps { swarms: 1 << 20, peers: 1 << 20 },
-        quotas: tracker::QuotaRates::default(),
-        name: "here".to_owned(),
         listen: vec![listen.parse().unwrap()],
-        data_dir: folder.path().to_owned(),
-        catalogue: tracker::CatalogueLimits::default(),
-        intervals: Intervals::default(),
-        lives: tracker::Lives::default(),
-        json: tracker::Extra::default(),
-        lists: tracker::ListFiles::default(),
-        connections_max: 100,
-        keep_peers: false,
-        export: None,
         admin: tracker::Extra { listen: vec!["127.0.0.1:0".parse().unwrap()], required: true },
-        tls: None,
-        proxies: Vec::new(),
-        text: tracker::TextConfig::default(),
+        ..TrackerConfig::default()
     };
+    let home = ("here".to_owned(), folder.path().to_owned());
     let hosts = super::AdminHosts::new(std::iter::empty());
-    let tracker = Tracker::start(config, |shared| super::routers(shared, hosts)).await.unwrap();
+    let tracker = Tracker::start(home, config, |shared| super::routers(shared, hosts));
+    let tracker = tracker.await.unwrap();
     let addr = tracker.listeners()[0].addr;
     let at_admin = |listener: &&tracker::Listener| listener.protocol == tracker::Protocol::Admin;
     let admin = tracker.listeners().iter().find(at_admin).unwrap().addr;

@@ -1,27 +1,23 @@
 //! How a tracker is to be.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use registry::{Caps, Intervals, Lives};
 
 use crate::catalogue::CatalogueLimits;
 use crate::export::Export;
+use crate::limits::CONNECTIONS_MAX;
 use crate::lists::ListFiles;
 use crate::proxy::TrustedProxy;
 use crate::quota::QuotaRates;
 use crate::text::TextConfig;
 use crate::tls::TlsConfig;
 
-/// How a tracker is to be.
+/// How a tracker is to be. By default it is open, and answers nowhere.
 #[derive(Debug, Clone)]
 pub struct TrackerConfig {
-    /// What it calls itself in its status.
-    pub name: String,
     /// Where it answers, UDP and HTTP on one number. Port 0 picks a free one, the same for all.
     pub listen: Vec<SocketAddr>,
-    /// Holds the catalogue; made if missing.
-    pub data_dir: PathBuf,
     /// How large the catalogue may become.
     pub catalogue: CatalogueLimits,
     /// How often peers announce.
@@ -52,6 +48,29 @@ pub struct TrackerConfig {
     pub keep_peers: bool,
     /// Where the counts of all torrents go.
     pub export: Option<Export>,
+}
+
+impl Default for TrackerConfig {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            catalogue: CatalogueLimits::default(),
+            intervals: Intervals::default(),
+            lives: Lives::default(),
+            json: Extra::default(),
+            private: false,
+            text: TextConfig::default(),
+            admin: Extra::default(),
+            caps: Caps::default(),
+            connections_max: CONNECTIONS_MAX,
+            quotas: QuotaRates::default(),
+            tls: None,
+            proxies: Vec::new(),
+            lists: ListFiles::default(),
+            keep_peers: false,
+            export: None,
+        }
+    }
 }
 
 /// Where a protocol beside UDP and HTTP is spoken.

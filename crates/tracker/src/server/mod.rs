@@ -68,25 +68,28 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Starts a tracker on the current runtime. `routers` makes what answers over HTTP beside
+    /// Starts a tracker on the current runtime. `name` is what it calls itself in its status; the folder
+    /// holds what outlives it, and is made if missing; `routers` makes what answers over HTTP beside
     /// announces.
     ///
     /// # Errors
     /// When an address or the data folder cannot be used.
     pub async fn start(
+        (name, folder): (String, PathBuf),
         config: TrackerConfig,
         routers: impl FnOnce(Arc<Shared>) -> Routers,
     ) -> Result<Self, StartError> {
         let mut left_out = Vec::new();
         let sockets = Sockets::bind(&config, &mut left_out)?;
         let swarms = Arc::new(Swarms::new(config.intervals, config.caps));
-        let (folder, limits) = (config.data_dir.clone(), config.catalogue);
-        let (private, tls, lists) = (config.private, config.tls, config.lists);
+        let (private, limits) = (config.private, config.catalogue);
+        let (tls, lists) = (config.tls, config.lists);
         let latencies = Arc::<Latencies>::default();
+        let home = folder.clone();
         let opened = tokio::task::spawn_blocking(move || {
             let lists = Arc::new(Lists::open(lists)?);
-            let state = open_state(&folder, private, limits)?;
-            Ok::<_, StartError>((state, open_tls(&folder, tls.as_ref())?, lists))
+            let state = open_state(&home, private, limits)?;
+            Ok::<_, StartError>((state, open_tls(&home, tls.as_ref())?, lists))
         });
         let (State { catalogue, registered, access, first_admin }, tls, lists) =
             opened.await.map_err(|_| CatalogueError::Closed)??;
@@ -94,14 +97,14 @@ impl Tracker {
             swarms.register(hashes);
             swarms.restore_completed(hashes, *completed);
         }
-        let kept = config.keep_peers.then_some(config.data_dir);
+        let kept = config.keep_peers.then_some(folder);
         if let Some(folder) = kept.clone() {
             let swarms = Arc::clone(&swarms);
             let loaded = tokio::task::spawn_blocking(move || keep::load(&folder, &swarms));
             loaded.await.map_err(|_| CatalogueError::Closed)?;
         }
         let shared = Arc::new(Shared {
-            name: config.name,
+            name,
             access: Arc::new(access),
             lists: Arc::clone(&lists),
             external: RwLock::default(),

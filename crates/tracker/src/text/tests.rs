@@ -2,12 +2,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use proto::tracker::text::limits::REPLY_LEN_MAX;
-use registry::Intervals;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::{Extra, Routers, Tracker, TrackerConfig};
+use crate::{Routers, Tracker, TrackerConfig};
 
 const LISTENING: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 1));
 const NOW: Secs = Secs(0);
@@ -24,26 +23,12 @@ impl Server {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let external = external.iter().map(|ip| ip.parse().unwrap()).collect();
         let config = TrackerConfig {
-            name: "test".to_owned(),
             listen: vec![any],
-            data_dir: folder.path().to_owned(),
-            catalogue: crate::CatalogueLimits::default(),
-            intervals: Intervals::default(),
-            lives: crate::Lives::default(),
-            json: Extra::default(),
-            private: false,
-            admin: Extra::default(),
-            caps: crate::Caps::default(),
-            connections_max: 100,
-            quotas: crate::QuotaRates::default(),
-            tls: None,
-            proxies: Vec::new(),
             text: TextConfig { listen: vec![any], public, external },
-            lists: crate::ListFiles::default(),
-            keep_peers: false,
-            export: None,
+            ..TrackerConfig::default()
         };
-        let tracker = Tracker::start(config, |_| Routers::default()).await.unwrap();
+        let home = ("test".to_owned(), folder.path().to_owned());
+        let tracker = Tracker::start(home, config, |_| Routers::default()).await.unwrap();
         Self { tracker, _folder: folder }
     }
 
