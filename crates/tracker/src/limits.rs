@@ -224,7 +224,7 @@ pub(crate) const MATCHES_SORTED_MAX: usize = 2_000;
 /// Bytes of paths that one search reads to show which one fits.
 pub(crate) const PATHS_SCANNED_MAX: usize = 4 << 20;
 
-/// Searches and look-ups at the same moment.
+/// Searches and look-ups at the same moment, each on a thread. More wait for their turn.
 pub(crate) const CATALOGUE_READERS: usize = 4;
 
 /// How often counts of downloads go to the disk: a crash loses this much of them.
@@ -248,8 +248,11 @@ pub const TOKENS_MAX: i64 = 100_000;
 /// How often a private tracker looks whether its tokens have changed: a revoked one ends within it.
 pub(crate) const TOKENS_EVERY: Duration = Duration::from_secs(1);
 
-/// Catalogue operations at once; more wait for their turn.
-pub(crate) const CATALOGUE_OPERATIONS_MAX: usize = 32;
+/// Publications at once, each with a torrent file in memory: one is read while another is written.
+pub(crate) const CATALOGUE_WRITERS: usize = 2;
+
+/// Bytes of names, and of what they mean, that are kept beside the database.
+pub(crate) const RECENT_NAMES_LEN_MAX: usize = 8 << 20;
 
 /// Peers looked at in one step of the sweep, under one lock.
 pub(crate) const SWEEP_STEP: usize = 1_024;

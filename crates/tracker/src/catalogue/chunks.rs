@@ -89,7 +89,7 @@ impl Catalogue {
     /// When the database fails.
     pub async fn chunk_hashes(&self, name: String) -> Result<Option<ChunkHashes>, CatalogueError> {
         let lists = Arc::clone(&self.lists);
-        self.run(move |store| {
+        self.read(move |store| {
             let found = store.fetch(&Which::Name(name))?;
             let found = found.filter(|found| lists.admits(&found.entry.hashes));
             let Some(found) = found else { return Ok(None) };

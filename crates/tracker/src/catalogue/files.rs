@@ -40,7 +40,7 @@ impl Entry {
 }
 
 impl Catalogue {
-    /// What is known of each name, in their order. One operation, however many there are; names that
+    /// What is known of each name, in their order. One operation at most, however many there are; names that
     /// are sorted read each folder's torrent file once.
     ///
     /// # Errors
@@ -48,10 +48,18 @@ impl Catalogue {
     pub async fn files(
         &self,
         names: Vec<String>,
-    ) -> Result<Vec<Option<NamedFile>>, CatalogueError> {
-        self.run(move |store| {
+    ) -> Result<Vec<Option<Arc<NamedFile>>>, CatalogueError> {
+        let epoch = match self.recent.find(&names) {
+            Ok(known) => return Ok(known),
+            Err(epoch) => epoch,
+        };
+        let recent = Arc::clone(&self.recent);
+        self.read(move |store| {
             let mut lookup = Lookup::new(store);
-            names.iter().map(|name| lookup.file(name)).collect()
+            let known = names.iter().map(|name| Ok(lookup.file(name)?.map(Arc::new)));
+            let known = known.collect::<Result<Vec<_>, CatalogueError>>()?;
+            recent.note(epoch, names, &known);
+            Ok(known)
         })
         .await
     }
@@ -61,7 +69,7 @@ impl Catalogue {
     /// # Errors
     /// When the database fails.
     pub async fn piece_hashes(&self, name: String) -> Result<Option<PieceHashes>, CatalogueError> {
-        self.run(move |store| Lookup::new(store).hashes(&name)).await
+        self.read(move |store| Lookup::new(store).hashes(&name)).await
     }
 }
 

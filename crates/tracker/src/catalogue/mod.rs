@@ -21,6 +21,7 @@ mod index;
 mod name;
 mod publish;
 mod query;
+mod recent;
 mod schema;
 mod store;
 mod usage;
@@ -45,10 +46,11 @@ pub use usage::{CatalogueLimits, Full};
 
 use crate::access::{Caller, Owner, Scope};
 use crate::latency::Latencies;
-use crate::limits::{CATALOGUE_OPERATIONS_MAX, METAINFO_LEN_MAX};
+use crate::limits::{CATALOGUE_READERS, CATALOGUE_WRITERS, METAINFO_LEN_MAX};
 use crate::lists::Lists;
 use publish::Draft;
 use query::Query;
+use recent::Recent;
 use store::Store;
 pub(crate) use store::{DATABASE_FILE, open_database};
 
@@ -201,7 +203,10 @@ pub enum Which {
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     store: Arc<Store>,
-    permits: Arc<Semaphore>,
+    /// Who waits for the disk to write holds up nobody who reads.
+    readers: Arc<Semaphore>,
+    writers: Arc<Semaphore>,
+    recent: Arc<Recent>,
     latencies: Arc<Latencies>,
     /// What they do not let in is not there, for whoever asks.
     lists: Arc<Lists>,
@@ -214,8 +219,15 @@ impl Catalogue {
     /// When another tracker has the folder, or the database cannot be used.
     pub fn open(folder: &Path, limits: CatalogueLimits) -> Result<Self, CatalogueError> {
         let store = Arc::new(Store::open(folder, limits)?);
-        let permits = Arc::new(Semaphore::new(CATALOGUE_OPERATIONS_MAX));
-        Ok(Self { store, permits, latencies: Arc::default(), lists: Arc::default() })
+        let permits = |count| Arc::new(Semaphore::new(count));
+        Ok(Self {
+            store,
+            readers: permits(CATALOGUE_READERS),
+            writers: permits(CATALOGUE_WRITERS),
+            recent: Arc::default(),
+            latencies: Arc::default(),
+            lists: Arc::default(),
+        })
     }
 
     /// Notes there how long operations take.
@@ -248,8 +260,8 @@ impl Catalogue {
         if metainfo.len() > METAINFO_LEN_MAX {
             return Err(CatalogueError::TooLong);
         }
-        let lists = Arc::clone(&self.lists);
-        self.run(move |store| {
+        let (lists, recent) = (Arc::clone(&self.lists), Arc::clone(&self.recent));
+        self.write(move |store| {
             let decoded = Metainfo::decode(&metainfo)?;
             let info = &decoded.info;
             if !lists.admits(&info.hashes()) {
@@ -271,7 +283,10 @@ impl Catalogue {
             let (paths, about, publisher) = (index::paths(info), &about, &publisher);
             drop(decoded);
             let draft = Draft { entry, metainfo: &metainfo, paths, about, publisher };
-            store.publish(draft, tell)
+            store.publish(draft, |changes| {
+                recent.forget();
+                tell(changes);
+            })
         })
         .await
     }
@@ -287,7 +302,12 @@ impl Catalogue {
         publisher: Publisher,
         tell: impl FnOnce(&Changes) + Send + 'static,
     ) -> Result<Option<Withdrawn>, CatalogueError> {
-        self.run(move |store| store.withdraw(&name, &publisher, tell)).await
+        let recent = Arc::clone(&self.recent);
+        let tell = move |changes: &Changes| {
+            recent.forget();
+            tell(changes);
+        };
+        self.write(move |store| store.withdraw(&name, &publisher, tell)).await
     }
 
     /// The entry of a name or hash.
@@ -295,7 +315,7 @@ impl Catalogue {
     /// # Errors
     /// When the database fails.
     pub async fn find(&self, which: Which) -> Result<Option<Entry>, CatalogueError> {
-        let found = self.run(move |store| store.find(&which)).await?;
+        let found = self.read(move |store| store.find(&which)).await?;
         Ok(found.filter(|entry| self.lists.admits(&entry.hashes)))
     }
 
@@ -304,7 +324,7 @@ impl Catalogue {
     /// # Errors
     /// When the database fails.
     pub async fn fetch(&self, which: Which) -> Result<Option<Found>, CatalogueError> {
-        let found = self.run(move |store| store.fetch(&which)).await?;
+        let found = self.read(move |store| store.fetch(&which)).await?;
         Ok(found.filter(|found| self.lists.admits(&found.entry.hashes)))
     }
 
@@ -313,7 +333,7 @@ impl Catalogue {
     /// # Errors
     /// When the database fails.
     pub async fn versions(&self, name: String) -> Result<Vec<Entry>, CatalogueError> {
-        let mut entries = self.run(move |store| store.versions(&name)).await?;
+        let mut entries = self.read(move |store| store.versions(&name)).await?;
         entries.retain(|entry| self.lists.admits(&entry.hashes));
         Ok(entries)
     }
@@ -357,7 +377,7 @@ impl Catalogue {
     ) -> Result<(Vec<Hit>, bool), CatalogueError> {
         let lists = Arc::clone(&self.lists);
         let after = after.unwrap_or_default();
-        self.run(move |store| admitted::search(store, &lists, &query, (after, limit))).await
+        self.read(move |store| admitted::search(store, &lists, &query, (after, limit))).await
     }
 
     /// How many names there are.
@@ -373,7 +393,7 @@ impl Catalogue {
     /// # Errors
     /// When the database fails.
     pub async fn stored(&self) -> Result<Stored, CatalogueError> {
-        self.run(Store::stored).await
+        self.read(Store::stored).await
     }
 
     /// The info hashes of all versions, and how many downloads of each had ended. Blocks.
@@ -389,15 +409,30 @@ impl Catalogue {
     /// # Errors
     /// When the database fails.
     pub async fn note_completed(&self, counts: Vec<(InfoHash, u32)>) -> Result<(), CatalogueError> {
-        self.run(move |store| store.note_completed(&counts)).await
+        self.write(move |store| store.note_completed(&counts)).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&Store) -> Result<T, CatalogueError> + Send + 'static,
+    ) -> Result<T, CatalogueError> {
+        self.run(&self.readers, operation).await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&Store) -> Result<T, CatalogueError> + Send + 'static,
+    ) -> Result<T, CatalogueError> {
+        self.run(&self.writers, operation).await
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        permits: &Arc<Semaphore>,
         operation: impl FnOnce(&Store) -> Result<T, CatalogueError> + Send + 'static,
     ) -> Result<T, CatalogueError> {
         let start = Instant::now();
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        let permit = Arc::clone(permits).acquire_owned().await;
         let permit = permit.map_err(|_| CatalogueError::Closed)?;
         let store = Arc::clone(&self.store);
         let task = tokio::task::spawn_blocking(move || {

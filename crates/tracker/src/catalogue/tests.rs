@@ -163,6 +163,26 @@ async fn each_version_of_a_folder_has_its_own_files() {
 }
 
 #[tokio::test]
+async fn files_are_known_as_soon_as_they_change() {
+    let (_folder, catalogue) = open();
+    let version = async || {
+        let known = catalogue.files(vec!["big".to_owned()]).await.unwrap();
+        let again = catalogue.files(vec!["big".to_owned()]).await.unwrap();
+        assert_eq!(known, again);
+        known[0].as_ref().map(|file| file.entry.version)
+    };
+    assert_eq!(version().await, None);
+    for (fill, number) in [(1, 1), (2, 2)] {
+        publish(&catalogue, ("big", torrent("a", fill)), who(Some(1))).await.unwrap();
+        assert_eq!(version().await, Some(number));
+    }
+    withdraw(&catalogue, "big@2", who(Some(1))).await.unwrap();
+    assert_eq!(version().await, Some(1));
+    withdraw(&catalogue, "big", who(Some(1))).await.unwrap();
+    assert_eq!(version().await, None);
+}
+
+#[tokio::test]
 async fn what_nobody_owns_only_an_administrator_changes() {
     let (_folder, catalogue) = open();
     publish(&catalogue, ("big", torrent("a", 1)), who(None)).await.unwrap();

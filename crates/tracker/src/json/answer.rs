@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use proto::tracker::SwarmCounts;
@@ -153,10 +154,10 @@ async fn check_files(
             let denied = Denied::Scope;
             return Err(Reply::error(format!("{denied}: {file:?} would be a new name")));
         }
-        if let Some(NamedFile { parts: known, .. }) = known
-            && known != *claimed
+        if let Some(known) = known
+            && known.parts != *claimed
         {
-            let (file, claimed) = (file.clone(), *claimed);
+            let (file, known, claimed) = (file.clone(), known.parts, *claimed);
             return Err(Reply::error(FilesError::Parts { file, known, claimed }));
         }
     }
@@ -167,7 +168,7 @@ async fn check_files(
 async fn peers(json: &JsonShared, file_name: String) -> Reply {
     let found = json.files.lock().find(&file_name, PEERS_MAX, rand::random());
     let known = match known(json, file_name).await {
-        Ok(known) if !admits(json, known.as_ref()) => {
+        Ok(known) if !admits(json, known.as_deref()) => {
             return Reply::Peers { peers: Vec::new(), total_parts: 0 };
         }
         Ok(known) => known,
@@ -199,7 +200,7 @@ async fn peers(json: &JsonShared, file_name: String) -> Reply {
 
 async fn count(json: &JsonShared, file_name: String) -> Reply {
     match known(json, file_name.clone()).await {
-        Ok(known) if !admits(json, known.as_ref()) => unknown(&file_name),
+        Ok(known) if !admits(json, known.as_deref()) => unknown(&file_name),
         Ok(Some(file)) => {
             let (chunk_size, size) = (file.entry.piece_len, file.size);
             Reply::chunk_count(file_name, file.parts, Some(chunk_size), Some(size))
@@ -215,7 +216,7 @@ async fn count(json: &JsonShared, file_name: String) -> Reply {
 async fn hashes(json: &JsonShared, file_name: String, from: u32, count: Option<u32>) -> Reply {
     if json.shared.lists.are_any() {
         match known(json, file_name.clone()).await {
-            Ok(known) if !admits(json, known.as_ref()) => return unknown(&file_name),
+            Ok(known) if !admits(json, known.as_deref()) => return unknown(&file_name),
             Ok(_) => {}
             Err(reply) => return reply,
         }
@@ -298,13 +299,13 @@ async fn retain_admitted(json: &JsonShared, files: &mut Vec<File>) -> Result<(),
     let known = json.shared.catalogue.files(names).await.map_err(|error| sorry(&error))?;
     let mut known = known.iter();
     files.retain(|_| {
-        let hashes = known.next().and_then(Option::as_ref).map(|file| &file.entry.hashes);
+        let hashes = known.next().and_then(Option::as_deref).map(|file| &file.entry.hashes);
         json.shared.lists.admits_named(hashes)
     });
     Ok(())
 }
 
-async fn known(json: &JsonShared, file_name: String) -> Result<Option<NamedFile>, Reply> {
+async fn known(json: &JsonShared, file_name: String) -> Result<Option<Arc<NamedFile>>, Reply> {
     let found = json.shared.catalogue.files(vec![file_name]).await;
     found.map(|mut found| found.pop().flatten()).map_err(|error| sorry(&error))
 }
