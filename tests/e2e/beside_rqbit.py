@@ -10,15 +10,14 @@ import pytest
 
 import catalogue
 from content import MIB, assert_same, random_file
-from peers import PEER_PORT, make_torrent
+from peers import make_torrent
 from proc import Process, wait_for
-from teem import EXIT_DONE
+from teem import EXIT_DONE, PEER_PORT, ROOT
 
 
 def rqbit(teem, torrent, folder, *more):
     """Starts `rqbit download` on an address of its own."""
-    root = Path(__file__).resolve().parents[2]
-    binary = Path(os.environ.get("CARGO_TARGET_DIR", root / "target")) / "peers" / "bin" / "rqbit"
+    binary = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "peers" / "bin" / "rqbit"
     assert binary.exists(), f"{binary} is missing: scripts/beside-ci builds it"
     address = teem.address()
     quiet = ("--disable-dht", "--disable-lsd", "--disable-upnp-port-forward")

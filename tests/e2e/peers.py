@@ -16,8 +16,8 @@ import libtorrent as lt
 from aria2c import ARIA2C
 
 from proc import Process, wait_for
+from teem import PEER_PORT, ROOT
 
-PEER_PORT = 6881
 FORMATS = ("v1", "hybrid", "v2")
 
 _QUIET = {
@@ -282,7 +282,7 @@ class TransmissionPeer:
 @functools.cache
 def transmission(program):
     """The path of one of Transmission's programs: what scripts/transmission.sh unpacked, or else the system's."""
-    unpacked = Path(__file__).resolve().parents[2] / ".peers" / "transmission" / "bin" / f"transmission-{program}"
+    unpacked = ROOT / ".peers" / "transmission" / "bin" / f"transmission-{program}"
     path = unpacked if unpacked.exists() else shutil.which(unpacked.name)
     version = subprocess.run([path, "--version"], stderr=subprocess.PIPE, text=True).stderr if path else ""
     assert re.match(r"\S+ ([4-9]|\d\d+)\.", version), f"{unpacked.name} 4 is missing: run scripts/setup.sh ({version!r})"

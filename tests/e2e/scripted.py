@@ -13,7 +13,8 @@ from urllib.parse import quote, urlsplit
 
 import libtorrent as lt
 
-PEER_PORT = 6881
+from teem import PEER_PORT
+
 CHOKE, UNCHOKE, INTERESTED, HAVE, BITFIELD, REQUEST, PIECE = 0, 1, 2, 4, 5, 6, 7
 HASH_REQUEST, HASH_REJECT = 21, 23
 V2_BIT = 0x10

@@ -6,11 +6,11 @@ import resource
 import socket
 import ssl
 
+from teem import TEXT_PORT
 
 SOCKETS = 10_000
 NETWORKS = 8
 ONE_OF_THE_CROWD = "127.100.0.251"
-JSON_PORT, TEXT_PORT = 9000, 5555
 HASH = "aaaaaaaaaaaaaaaaaaaa"
 ANNOUNCE = f"/announce?info_hash={HASH}&peer_id=-XX0000-bbbbbbbbbbbb&port=7000&left=1&compact=1"
 CHUNKS = b"['slow']"
@@ -40,15 +40,13 @@ class Http:
     beginning = f"GET /announce?info_hash={HASH}".encode()
 
     def __init__(self, tracker):
-        listeners = tracker.latest("ready")["listeners"]
-        host, port = next(each["addr"] for each in listeners if each["protocol"] == self.protocol).rsplit(":", 1)
-        self.address = (host, int(port))
+        self.address = tracker.endpoint(self.protocol)
         self.context = ssl.create_default_context() if self.secure else None
         if self.context:
             self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
-        self.prepare(host)
+        self.prepare()
 
-    def prepare(self, host):
+    def prepare(self):
         """Whatever must be there before good clients can ask."""
 
     def dial(self, source):
@@ -120,10 +118,10 @@ class TextLists(Http):
 
     protocol, beginning = "text-lists", b"sl"
 
-    def prepare(self, host):
+    def prepare(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             udp.bind(("127.0.0.8", 0))
-            udp.sendto(f"register; slow; 127.0.0.8; 7000; {len(CHUNKS)}".encode(), (host, TEXT_PORT))
+            udp.sendto(f"register; slow; 127.0.0.8; 7000; {len(CHUNKS)}".encode(), (self.address[0], TEXT_PORT))
         with self.dial("127.0.0.8") as delivery:
             delivery.sendall(CHUNKS)
             assert delivery.recv(1) == b""

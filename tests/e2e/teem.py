@@ -10,14 +10,18 @@ EXIT_TERMINATED = 143
 
 TRACKER_PORT = 6969
 PEER_PORT = 6881
+JSON_PORT = 9000
+TEXT_PORT = 5555
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The project's folder."""
 
 
 def binary():
     """The binary under test: `TEEM_BIN`, or the newest build of this workspace."""
     if "TEEM_BIN" in os.environ:
         return Path(os.environ["TEEM_BIN"]).resolve()
-    root = Path(__file__).resolve().parents[2]
-    target = Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     return target / "release" / "teem"
 
 
@@ -37,6 +41,21 @@ class Teem(Process):
     def ready(self, timeout=30):
         """Waits until it says that it is ready."""
         return self.event("ready", timeout)
+
+    def listeners(self, protocol):
+        """HOST:PORT of each listener that speaks `protocol`."""
+        return [each["addr"] for each in self.ready()["listeners"] if each["protocol"] == protocol]
+
+    def listener(self, protocol):
+        """HOST:PORT of the first of them."""
+        addrs = self.listeners(protocol)
+        assert addrs, f"{self.name} does not speak {protocol}"
+        return addrs[0]
+
+    def endpoint(self, protocol):
+        """Its host and port, as sockets want them."""
+        host, port = self.listener(protocol).rsplit(":", 1)
+        return host.strip("[]"), int(port)
 
     def latest(self, kind):
         """The newest JSON object of `kind`, if there is one."""
@@ -93,7 +112,7 @@ class Runner:
         process = self(
             "tracker", "--listen", f"{ip}:{TRACKER_PORT}", "--data", data, "--json", *extra, namespace=namespace
         )
-        process.ip = ip
+        process.ip, process.data = ip, Path(data)
         process.host = f"{ip}:{TRACKER_PORT}"
         process.http = f"http://{process.host}/announce"
         process.udp = f"udp://{process.host}/announce"

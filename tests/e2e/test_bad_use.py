@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+import catalogue
 from content import MIB, random_file
 from proc import wait_for
 from teem import EXIT_DISK, EXIT_DONE, EXIT_FAILED, EXIT_NO_PEERS, EXIT_NOT_FOUND, EXIT_TERMINATED, EXIT_USAGE
@@ -137,8 +138,6 @@ def test_signals_end_it_cleanly(teem, folder, who, number, status):
 
 
 def test_a_share_that_ends_is_gone_from_the_tracker_at_once(teem, folder):
-    import catalogue
-
     tracker = teem.tracker()
     share = teem.share(random_file(folder / "file.bin", MIB), tracker)
     assert catalogue.entry(tracker, "file.bin")["seeders"] == 1

@@ -5,16 +5,15 @@ import select
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from content import MIB, random_file
 from netns import Namespace
 from proc import wait_for
-from teem import PEER_PORT
+from teem import PEER_PORT, ROOT
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "json_client.py"
+EXAMPLE = ROOT / "examples" / "json_client.py"
 CHUNK = 512 * 1024
 
 
@@ -55,14 +54,9 @@ def connect(cleanup):
     return make
 
 
-def json_port(tracker):
-    """Where a tracker speaks JSON."""
-    return next(each["addr"] for each in tracker.latest("ready")["listeners"] if each["protocol"] == "json")
-
-
 def example(tracker, *words):
     """Runs the example client to its end; returns what it prints."""
-    run = [sys.executable, EXAMPLE, json_port(tracker), *words]
+    run = [sys.executable, EXAMPLE, tracker.listener("json"), *words]
     return subprocess.run(run, check=True, capture_output=True, timeout=60, text=True).stdout
 
 

@@ -3,13 +3,12 @@
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
 import teem as teem_module
+from teem import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DIST = ROOT / "dist"
 
 

@@ -18,9 +18,7 @@ class Json:
     """A client of the JSON protocol."""
 
     def __init__(self, tracker, peer_id):
-        listeners = tracker.latest("ready")["listeners"]
-        host, port = next(each["addr"] for each in listeners if each["protocol"] == "json").rsplit(":", 1)
-        self.socket = socket.create_connection((host, int(port)), 10)
+        self.socket = socket.create_connection(tracker.endpoint("json"), 10)
         self.file = self.socket.makefile("rwb")
         self.who = {"peer_id": peer_id}
         self.who["token"] = self.ask("AUTH")["token"]

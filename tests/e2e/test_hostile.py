@@ -7,7 +7,7 @@ import pytest
 
 import hostile
 from content import MIB, assert_same, random_file
-from teem import EXIT_DONE, EXIT_FAILED
+from teem import EXIT_DONE, EXIT_FAILED, PEER_PORT, TRACKER_PORT
 
 
 @pytest.mark.parametrize("name", hostile.HOSTILE)
@@ -62,7 +62,7 @@ def test_garbage_at_the_peer_port_does_not_disturb_a_share(teem, folder, name):
     tracker = teem.tracker()
     seeder = teem.share(source, tracker)
     for _ in range(20):
-        with socket.create_connection((seeder.ip, 6881), 5) as connection:
+        with socket.create_connection((seeder.ip, PEER_PORT), 5) as connection:
             try:
                 connection.sendall(GARBAGE[name])
             except OSError:
@@ -78,8 +78,8 @@ def test_garbage_at_the_tracker_does_not_disturb_it(teem, folder):
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     for data in GARBAGE.values():
         for cut in (len(data), 1, 15, 16, 17, 98):
-            udp.sendto(data[:cut][:1400], (tracker.ip, 6969))
-        with socket.create_connection((tracker.ip, 6969), 5) as connection:
+            udp.sendto(data[:cut][:1400], (tracker.ip, TRACKER_PORT))
+        with socket.create_connection((tracker.ip, TRACKER_PORT), 5) as connection:
             try:
                 connection.sendall(data)
             except OSError:
@@ -96,7 +96,7 @@ def test_many_idle_connections_do_not_lock_a_peer_out(teem, folder):
     source = random_file(folder / "source" / "file.bin", 2 * MIB)
     tracker = teem.tracker()
     seeder = teem.share(source, tracker)
-    idle = [socket.create_connection((seeder.ip, 6881), 5) for _ in range(60)]
+    idle = [socket.create_connection((seeder.ip, PEER_PORT), 5) for _ in range(60)]
     get = teem.get("file.bin", folder / "out", tracker)
     assert get.wait(45) == EXIT_DONE, get.tail()
     for connection in idle:

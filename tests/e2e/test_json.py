@@ -5,14 +5,14 @@ import re
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from content import MIB, random_file
 from proc import Process, wait_for
+from teem import JSON_PORT, ROOT
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "json_client.py"
+EXAMPLE = ROOT / "examples" / "json_client.py"
 
 
 class Client:
@@ -46,12 +46,9 @@ class Client:
 
 @pytest.fixture
 def tracker(teem):
-    """A tracker, and where it speaks JSON."""
+    """A tracker that speaks JSON at its usual port."""
     process = teem.tracker()
-    process.json = next(each["addr"] for each in process.latest("ready")["listeners"] if each["protocol"] == "json")
-    host, port = process.json.rsplit(":", 1)
-    process.addr = (host, int(port))
-    assert port == "9000"
+    assert process.endpoint("json")[1] == JSON_PORT
     return process
 
 
@@ -60,7 +57,7 @@ def join(tracker, cleanup):
     """Makes clients with a token."""
 
     def make(peer_id, source="127.0.0.1"):
-        client = Client(tracker.addr, peer_id, source).enter()
+        client = Client(tracker.endpoint("json"), peer_id, source).enter()
         cleanup(client.socket)
         return client
 
@@ -93,7 +90,7 @@ def test_without_a_good_token_everything_is_refused(join, tracker):
         if type == "UNREGISTER":
             reply = stranger.ask(type)
         assert reply == {"status": "ERROR", "error": "Invalid token"}, type
-    nobody = Client(tracker.addr, "anna")
+    nobody = Client(tracker.endpoint("json"), "anna")
     assert nobody.ask("KEEPALIVE") == {"status": "ERROR", "error": "Invalid token"}
     assert "in use" in nobody.ask("AUTH")["error"]
 
@@ -128,7 +125,7 @@ def test_what_is_wrong_gets_an_error_or_the_end(tracker, join):
         assert client.raw(wrong)["status"] == "ERROR", wrong
     assert client.ask("KEEPALIVE") == {"status": "ACK"}, "an error does not end the connection"
     for hostile in (b"hello\n", b'{"a":' * 100_000, b"[" * 100_000, b'{"a":"' + b"x" * (3 * MIB)):
-        other = Client(tracker.addr, "p")
+        other = Client(tracker.endpoint("json"), "p")
         assert other.raw(hostile)["status"] == "ERROR", hostile[:10]
         assert other.file.readline() == b""
         other.socket.close()
@@ -137,10 +134,10 @@ def test_what_is_wrong_gets_an_error_or_the_end(tracker, join):
 
 
 def test_the_example_client_is_all_that_is_needed(folder, tracker):
-    share = Process("share", [sys.executable, EXAMPLE, tracker.json, "share", "document.pdf", "5", "8080"], folder)
+    share = Process("share", [sys.executable, EXAMPLE, tracker.listener("json"), "share", "document.pdf", "5", "8080"], folder)
     try:
         wait_for(lambda: "REGISTERED" in share.lines, 20, "registration", share)
-        find = [sys.executable, EXAMPLE, tracker.json, "find", "document.pdf"]
+        find = [sys.executable, EXAMPLE, tracker.listener("json"), "find", "document.pdf"]
         found = json.loads(subprocess.run(find, check=True, capture_output=True, timeout=20).stdout)
         assert found["total_parts"] == 5 and [each["port"] for each in found["peers"]] == [8080]
     finally:

@@ -11,10 +11,9 @@ from bep15 import Udp
 from content import MIB, random_file
 from peers import make_torrent
 from proc import wait_for
-from teem import EXIT_FAILED
+from teem import EXIT_FAILED, TEXT_PORT
 from test_json import Client
-from test_operations import announce, ask, operator_of
-from test_text import TEXT_PORT
+from test_operations import announce, ask
 from test_text import Client as TextClient
 
 GOOD, BAD = bytes(range(20)), bytes(range(40, 60))
@@ -22,13 +21,12 @@ GOOD, BAD = bytes(range(20)), bytes(range(40, 60))
 
 def json_of(tracker, peer_id):
     """A client of the JSON protocol, with its token."""
-    host, port = next(each["addr"] for each in tracker.ready()["listeners"] if each["protocol"] == "json").rsplit(":", 1)
-    return Client((host, int(port)), peer_id).enter()
+    return Client(tracker.endpoint("json"), peer_id).enter()
 
 
 def counter(tracker, name):
     """One number of the metrics."""
-    lines = ask(operator_of(tracker), "/metrics")[1].splitlines()
+    lines = ask(tracker.listener("admin"), "/metrics")[1].splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 

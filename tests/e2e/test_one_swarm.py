@@ -6,7 +6,6 @@ import json
 import ssl
 import subprocess
 import sys
-from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 import libtorrent as lt
@@ -17,8 +16,9 @@ from bep15 import Udp
 from content import MIB, assert_same, random_file, sha256
 from peers import Aria2Peer, LibtorrentPeer, TransmissionPeer
 from proc import Process, wait_for
+from teem import JSON_PORT, PEER_PORT, ROOT, TEXT_PORT
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 TRACKER, SHARE, GET, JSON_PEER = "10.99.0.1", "10.99.0.2", "10.99.0.3", "10.99.0.4"
 STOCK = [f"10.99.0.{host}" for host in range(5, 10)]
 NAME, CHUNKS = "team/file.bin", 7
@@ -54,8 +54,8 @@ class Everywhere:
     def counts_inside(self):
         host, port = self.tracker.host.split(":")
         entry = catalogue.entry(self.tracker, NAME)
-        [file] = json.loads(self.example("json_client.py", 9000, "list"))["files"]
-        rows = ast.literal_eval(self.example("text_client.py", 5555, "list"))
+        [file] = json.loads(self.example("json_client.py", JSON_PORT, "list"))["files"]
+        rows = ast.literal_eval(self.example("text_client.py", TEXT_PORT, "list"))
         udp = [(each[0], each[2], each[1]) for each in Udp(self.tracker.host).scraped(*self.hashes)]
         return {
             "udp": udp[0],
@@ -89,7 +89,7 @@ def torrent_with(torrent, path, announce):
 @pytest.mark.root
 def test_one_swarm_in_every_protocol(teem, folder, cleanup, namespace, monkeypatch):
     data, where = teem.state("one"), {"namespace": namespace.name}
-    flags = ["--tls", "--text-listen", f"{TRACKER}:5555"]
+    flags = ["--tls", "--text-listen", f"{TRACKER}:{TEXT_PORT}"]
     tracker = teem.tracker(ip=TRACKER, data=data, extra=flags, **where)
     tracker.cafile = data / "tls-cert.pem"
     monkeypatch.setenv("SSL_CERT_FILE", str(tracker.cafile))
@@ -117,22 +117,22 @@ def test_one_swarm_in_every_protocol(teem, folder, cleanup, namespace, monkeypat
     all.agree(7, 6)
 
     # Who has no BitTorrent finds it as well, checks it, and is counted beside the others.
-    all.example("json_client.py", 9000, "get", NAME, folder / "fetched")
+    all.example("json_client.py", JSON_PORT, "get", NAME, folder / "fetched")
     assert_same(folder / "fetched", source)
-    argv = [sys.executable, EXAMPLES / "json_client.py", f"{TRACKER}:9000", "share", NAME, str(CHUNKS), "8080"]
+    argv = [sys.executable, EXAMPLES / "json_client.py", f"{TRACKER}:{JSON_PORT}", "share", NAME, str(CHUNKS), "8080"]
     json_peer = Process("json-peer", argv, teem.folder, namespace=namespace.name)
     cleanup(json_peer)
     wait_for(lambda: "REGISTERED" in json_peer.lines, 20, "registration", json_peer)
-    found = json.loads(all.example("json_client.py", 9000, "find", NAME))
-    assert {(SHARE, 6881), (GET, 6881)} < {(each["ip"], each["port"]) for each in found["peers"]}
+    found = json.loads(all.example("json_client.py", JSON_PORT, "find", NAME))
+    assert {(SHARE, PEER_PORT), (GET, PEER_PORT)} < {(each["ip"], each["port"]) for each in found["peers"]}
     assert len(found["peers"]) == 3 and found["total_parts"] == CHUNKS
-    [file] = json.loads(all.example("json_client.py", 9000, "list"))["files"]
+    [file] = json.loads(all.example("json_client.py", JSON_PORT, "list"))["files"]
     assert (file["simple_peers"], file["seeders"], file["total_parts"]) == (1, 7, CHUNKS)
     entry = namespace.inside(catalogue.entry, tracker, NAME)
     assert (entry["simple_peers"], entry["seeders"]) == (1, 7)
-    rows = ast.literal_eval(all.example("text_client.py", 5555, "list"))
+    rows = ast.literal_eval(all.example("text_client.py", TEXT_PORT, "list"))
     assert {row[1] for row in rows} == {SHARE, GET, *STOCK}
-    assert len(ast.literal_eval(all.example("text_client.py", 5555, "chunks", NAME))) == CHUNKS
+    assert len(ast.literal_eval(all.example("text_client.py", TEXT_PORT, "chunks", NAME))) == CHUNKS
 
     # Who says that it stops is gone at once, everywhere.
     assert get.stop() is not None

@@ -10,7 +10,6 @@ import sqlite3
 import ssl
 import stat
 import threading
-from pathlib import Path
 from urllib.parse import quote
 
 import libtorrent as lt
@@ -19,12 +18,7 @@ import catalogue
 from content import random_file
 from peers import make_torrent
 from proc import wait_for
-from teem import EXIT_FAILED, EXIT_TERMINATED, TRACKER_PORT
-
-
-def operator_of(tracker):
-    """HOST:PORT of the operator's own listener."""
-    return next(each["addr"] for each in tracker.ready()["listeners"] if each["protocol"] == "admin")
+from teem import EXIT_FAILED, EXIT_TERMINATED, JSON_PORT, ROOT, TEXT_PORT
 
 
 def ask(host, path, method="GET", **headers):
@@ -39,14 +33,14 @@ def ask(host, path, method="GET", **headers):
 
 def test_the_operator_has_a_port_of_their_own(teem):
     first, second = teem.tracker(), teem.tracker()
-    ports = [operator_of(each).split(":") for each in (first, second)]
+    ports = [each.listener("admin").split(":") for each in (first, second)]
     assert ports[0][0] == ports[1][0] == "127.0.0.1" and ports[0][1] != ports[1][1], "the next free port"
     assert ask(first.host, "/metrics")[0] == 404, "not where everybody may ask"
-    status, text = ask(operator_of(first), "/metrics")
+    status, text = ask(first.listener("admin"), "/metrics")
     assert status == 200 and "\nteem_torrents 0\n" in text
-    assert ask(operator_of(first), "/metrics", Host="rebound.example")[0] == 403
-    assert ask(operator_of(first), "/announce")[0] == 404
-    assert ask(first.host, "/health") == ask(operator_of(first), "/health") == (200, "ok\n")
+    assert ask(first.listener("admin"), "/metrics", Host="rebound.example")[0] == 403
+    assert ask(first.listener("admin"), "/announce")[0] == 404
+    assert ask(first.host, "/health") == ask(first.listener("admin"), "/health") == (200, "ok\n")
     status, text = ask(first.host, "/api/v1/openapi.json")
     assert status == 200 and "/metrics" in json.loads(text)["paths"]
     public = [each["protocol"] for each in json.loads(ask(first.host, "/api/v1/status")[1])["listeners"]]
@@ -55,22 +49,22 @@ def test_the_operator_has_a_port_of_their_own(teem):
 
 def test_the_operators_port_goes_where_it_is_told(teem):
     none = teem.tracker(extra=["--admin-listen", "off"])
-    assert not any(each["protocol"] == "admin" for each in none.ready()["listeners"])
+    assert none.listeners("admin") == []
     ip = teem.address()
     open_to_all = teem.tracker(extra=["--admin-listen", f"{ip}:0", "--admin-host", "stats.example"])
-    assert operator_of(open_to_all).startswith(f"{ip}:")
-    assert ask(operator_of(open_to_all), "/metrics", Host="stats.example:80")[0] == 200
-    taken = teem("tracker", "--listen", f"{teem.address()}:0", "--admin-listen", operator_of(open_to_all), "--data", teem.state("x"))
-    assert taken.wait(20) == 1 and operator_of(open_to_all) in taken.stderr() and "ss -ltnp" in taken.stderr()
+    assert open_to_all.listener("admin").startswith(f"{ip}:")
+    assert ask(open_to_all.listener("admin"), "/metrics", Host="stats.example:80")[0] == 200
+    taken = teem("tracker", "--listen", f"{teem.address()}:0", "--admin-listen", open_to_all.listener("admin"), "--data", teem.state("x"))
+    assert taken.wait(20) == 1 and open_to_all.listener("admin") in taken.stderr() and "ss -ltnp" in taken.stderr()
 
 
 def test_open_connections_do_not_hold_up_the_end(teem):
     tracker = teem.tracker()
-    idle = [http.client.HTTPConnection(host, timeout=20) for host in (tracker.host, operator_of(tracker)) for _ in range(20)]
+    idle = [http.client.HTTPConnection(host, timeout=20) for host in (tracker.host, tracker.listener("admin")) for _ in range(20)]
     for connection in idle:
         connection.request("GET", "/health")
         connection.getresponse().read()
-    assert "\nteem_http_connections_open 20\n" in ask(operator_of(tracker), "/metrics")[1]
+    assert "\nteem_http_connections_open 20\n" in ask(tracker.listener("admin"), "/metrics")[1]
     assert tracker.stop() == EXIT_TERMINATED
     for connection in idle:
         connection.close()
@@ -88,7 +82,7 @@ def announce(tracker, info_hash, port, left, peer_id="-TR4060-abcdefghijkl", eve
 
 def statistics(tracker):
     """The operator's view of the whole."""
-    return json.loads(ask(operator_of(tracker), "/api/v1/statistics")[1])
+    return json.loads(ask(tracker.listener("admin"), "/api/v1/statistics")[1])
 
 
 HASH = bytes(range(20))
@@ -99,16 +93,15 @@ def test_peers_outlive_a_restart_when_asked(teem):
         tracker = teem.tracker(extra=extra)
         announce(tracker, HASH, 7001, 0)
         announce(tracker, HASH, 7002, 9, peer_id="-qB5000-abcdefghijkl")
-        data = tracker.argv[tracker.argv.index("--data") + 1]
         assert tracker.stop() == EXIT_TERMINATED
-        again = teem.tracker(ip=tracker.ip, data=data, extra=extra)
+        again = teem.tracker(ip=tracker.ip, data=tracker.data, extra=extra)
         assert statistics(again)["peers"] == expected
         if expected:
             assert {each["client"] for each in statistics(again)["clients"]} == {"Transmission", "qBittorrent"}
             again.stop()
-            dump = Path(data) / "peers.dump"
+            dump = tracker.data / "peers.dump"
             dump.write_bytes(dump.read_bytes()[:-9] + b"x" * 9)
-            damaged = teem.tracker(ip=tracker.ip, data=data, extra=extra)
+            damaged = teem.tracker(ip=tracker.ip, data=tracker.data, extra=extra)
             assert "peers of the run before are not used" in damaged.stderr()
             assert statistics(damaged)["peers"] == 0
 
@@ -125,9 +118,9 @@ def test_counts_of_all_torrents_go_to_a_file(teem, folder):
 def test_the_status_page_is_whole_without_scripts(teem):
     tracker = teem.tracker()
     announce(tracker, HASH, 7001, 0)
-    status, page = ask(operator_of(tracker), "/")
+    status, page = ask(tracker.listener("admin"), "/")
     assert status == 200 and HASH.hex() in page and "Transmission" in page and "<script" not in page
-    assert ask(operator_of(tracker), "/style.css")[0] == 200
+    assert ask(tracker.listener("admin"), "/style.css")[0] == 200
 
 
 def publications(folder, count):
@@ -144,7 +137,6 @@ def names(tracker):
 
 def test_a_backup_made_while_names_are_published_is_whole(teem, folder):
     tracker = teem.tracker(extra=["--tls"])
-    data = Path(tracker.argv[tracker.argv.index("--data") + 1])
     todo, acknowledged, stop = list(publications(folder, 60)), [], threading.Event()
 
     def go_on():
@@ -161,14 +153,14 @@ def test_a_backup_made_while_names_are_published_is_whole(teem, folder):
         for number in range(4):
             wait_for(lambda: len(acknowledged) > 5 * number, 30, "publications", tracker)
             before = set(acknowledged)
-            copied = teem.run("tracker", "backup", folder / f"copy{number}", "--data", data, "--json")
+            copied = teem.run("tracker", "backup", folder / f"copy{number}", "--data", tracker.data, "--json")
             assert copied.returncode == 0, copied.tail()
             assert copied.latest("backup")["bytes"] > 10_000
             backups.append((folder / f"copy{number}", before, len(acknowledged)))
     finally:
         stop.set()
         publisher.join()
-    again = teem.run("tracker", "backup", backups[0][0], "--data", data)
+    again = teem.run("tracker", "backup", backups[0][0], "--data", tracker.data)
     assert again.returncode == EXIT_FAILED and "replaces nothing" in again.stderr()
     nowhere = teem.run("tracker", "backup", folder / "none", "--data", folder / "no-tracker-here")
     assert nowhere.returncode == EXIT_FAILED and "--data DIR" in nowhere.stderr() and not (folder / "no-tracker-here").exists()
@@ -195,9 +187,8 @@ def test_ended_downloads_outlive_a_restart(teem, folder):
     announce(tracker, info_hash, 7001, 5)
     announce(tracker, info_hash, 7001, 0, event="completed")
     assert catalogue.entry(tracker, name)["completed"] == 1
-    data = tracker.argv[tracker.argv.index("--data") + 1]
     assert tracker.stop() == EXIT_TERMINATED
-    again = teem.tracker(ip=tracker.ip, data=data)
+    again = teem.tracker(ip=tracker.ip, data=tracker.data)
     assert catalogue.entry(again, name)["completed"] == 1
     assert statistics(again)["completed"] == 1
 
@@ -221,7 +212,7 @@ def test_who_comes_and_goes_over_json_is_told(teem):
     tracker = teem.tracker(extra=["-v"])
 
     def ask(**request):
-        with socket.create_connection((tracker.ip, 9000), 20) as stream:
+        with socket.create_connection((tracker.ip, JSON_PORT), 20) as stream:
             stream.sendall(json.dumps(request).encode())
             return json.loads(stream.makefile().readline())
 
@@ -236,8 +227,7 @@ def test_who_comes_and_goes_over_json_is_told(teem):
 
 def test_there_are_no_more_connections_than_allowed(teem):
     tracker = teem.tracker(extra=["--max-connections", "10"])
-    host, port = tracker.host.rsplit(":", 1)
-    idle = [socket.create_connection((host, int(port))) for _ in range(30)]
+    idle = [socket.create_connection(tracker.endpoint("http")) for _ in range(30)]
     try:
         wait_for(lambda: number(tracker, "teem_http_connections_total") == 30, 20, "connections", tracker)
         assert number(tracker, "teem_http_connections_open") <= 10
@@ -257,7 +247,7 @@ def lively(tracker):
 
 def number(tracker, name):
     """One number of the metrics."""
-    lines = ask(operator_of(tracker), "/metrics")[1].splitlines()
+    lines = ask(tracker.listener("admin"), "/metrics")[1].splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 
@@ -269,34 +259,33 @@ def test_statistics_come_in_pages_and_tell_clients_but_no_addresses(teem):
         announce(tracker, info_hash, 7002, 5, peer_id="-qB5000-abcdefghijkl")
     seen, cursor = [], ""
     while cursor is not None:
-        page = json.loads(ask(operator_of(tracker), f"/api/v1/statistics/torrents?limit=7{cursor}")[1])
+        page = json.loads(ask(tracker.listener("admin"), f"/api/v1/statistics/torrents?limit=7{cursor}")[1])
         assert len(page["torrents"]) <= 7
         seen += [each["info_hash"] for each in page["torrents"]]
         cursor = f"&cursor={page['next']}" if "next" in page else None
     assert sorted(seen) == sorted(info_hash.hex() for info_hash in hashes)
-    one = json.loads(ask(operator_of(tracker), f"/api/v1/statistics/torrents/{seen[0]}")[1])
+    one = json.loads(ask(tracker.listener("admin"), f"/api/v1/statistics/torrents/{seen[0]}")[1])
     assert (one["seeders"], one["leechers"]) == (1, 1)
     by_client = {each["client"]: (each["seeders_v4"], each["leechers_v4"]) for each in one["clients"]}
     assert by_client == {"Transmission": (1, 0), "qBittorrent": (0, 1)}
-    texts = [ask(operator_of(tracker), path)[1] for path in ("/", "/metrics", "/api/v1/statistics", f"/api/v1/statistics/torrents/{seen[0]}")]
-    assert not any("7001" in text or "127.0.0.1:" in text.replace(operator_of(tracker), "") for text in texts)
+    texts = [ask(tracker.listener("admin"), path)[1] for path in ("/", "/metrics", "/api/v1/statistics", f"/api/v1/statistics/torrents/{seen[0]}")]
+    assert not any("7001" in text or "127.0.0.1:" in text.replace(tracker.listener("admin"), "") for text in texts)
 
 
 def test_sighup_takes_in_a_new_certificate_and_keeps_the_old_one_before_a_bad_one(teem):
     tracker, other = teem.tracker(extra=["--tls"]), teem.tracker(extra=["--tls"])
-    data, others = (Path(each.argv[each.argv.index("--data") + 1]) for each in (tracker, other))
 
     def shown():
-        pem = ssl.get_server_certificate((tracker.ip, TRACKER_PORT), timeout=20)
+        pem = ssl.get_server_certificate(tracker.endpoint("http"), timeout=20)
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
 
     assert shown() == tracker.ready()["tls"]["fingerprint"]
     for name in ("tls-key.pem", "tls-cert.pem"):
-        (data / name).write_bytes((others / name).read_bytes())
+        (tracker.data / name).write_bytes((other.data / name).read_bytes())
     tracker.signal(signal.SIGHUP)
     wait_for(lambda: "were read again" in tracker.stderr(), 20, "reload", tracker)
     assert shown() == other.ready()["tls"]["fingerprint"]
-    (data / "tls-cert.pem").write_text("nonsense")
+    (tracker.data / "tls-cert.pem").write_text("nonsense")
     tracker.signal(signal.SIGHUP)
     wait_for(lambda: "the old certificate stays" in tracker.stderr(), 20, "a complaint", tracker)
     assert shown() == other.ready()["tls"]["fingerprint"] and number(tracker, "teem_reloads_failed") == 1
@@ -304,9 +293,8 @@ def test_sighup_takes_in_a_new_certificate_and_keeps_the_old_one_before_a_bad_on
 
 def test_a_private_trackers_pages_and_logs_hold_no_secret(teem, folder):
     tracker = teem.tracker(extra=["--private", "-vvv", "--log-format", "json"])
-    data = tracker.argv[tracker.argv.index("--data") + 1]
     admin = tracker.event("token")["secret"]
-    anna = teem.run("token", "create", "anna", "--scope", "publish", "--data", data, "--json").latest("token")
+    anna = teem.run("token", "create", "anna", "--scope", "publish", "--data", tracker.data, "--json").latest("token")
     tracker.signal(signal.SIGHUP)
     wait_for(lambda: "were read again" in tracker.stderr(), 20, "reload", tracker)
     bearer = {"Authorization": f"Bearer {anna['secret']}"}
@@ -319,30 +307,30 @@ def test_a_private_trackers_pages_and_logs_hold_no_secret(teem, folder):
     announce(tracker, HASH, 7001, 0, passkey=anna["passkey"])
     texts = []
     for path in ("/", "/metrics", "/api/v1/statistics", "/api/v1/tokens", "/api/v1/openapi.json"):
-        assert ask(operator_of(tracker), path)[0] == (200 if path.endswith("openapi.json") else 401)
-        assert ask(operator_of(tracker), path, **bearer)[0] == (200 if path.endswith("openapi.json") else 403)
-        status, text = ask(operator_of(tracker), path, Authorization=f"Bearer {admin}")
+        assert ask(tracker.listener("admin"), path)[0] == (200 if path.endswith("openapi.json") else 401)
+        assert ask(tracker.listener("admin"), path, **bearer)[0] == (200 if path.endswith("openapi.json") else 403)
+        status, text = ask(tracker.listener("admin"), path, Authorization=f"Bearer {admin}")
         assert status == 200
         texts.append(text)
     assert HASH.hex() in texts[0], "the announce was taken"
     for path in (f"/{anna['passkey']}/nowhere", f"/{anna['passkey']}/announce?info_hash=x"):
         texts.append(ask(tracker.host, path, **bearer)[1])
-    copy = teem.run("tracker", "backup", folder / "copy", "--data", data)
+    copy = teem.run("tracker", "backup", folder / "copy", "--data", tracker.data)
     assert copy.returncode == 0
     assert tracker.stop() == EXIT_TERMINATED
     texts += [tracker.stderr(), copy.stderr(), *copy.lines]
-    texts += [path.read_bytes().decode("latin-1") for path in [*Path(data).iterdir(), *(folder / "copy").iterdir()] if path.is_file()]
+    texts += [path.read_bytes().decode("latin-1") for path in [*tracker.data.iterdir(), *(folder / "copy").iterdir()] if path.is_file()]
     for secret in (admin, anna["secret"], anna["passkey"]):
         assert not any(secret in text for text in texts)
 
 
-MANUAL = Path(__file__).resolve().parents[2] / "docs" / "operating-a-tracker.md"
+MANUAL = ROOT / "docs" / "operating-a-tracker.md"
 
 
 def test_the_manual_knows_every_metric_and_every_flag_that_it_names(teem, folder):
     manual = MANUAL.read_text()
-    tracker = teem.tracker(extra=["--tls", "--text-listen", f"{teem.address()}:5555"])
-    page = ask(operator_of(tracker), "/metrics")[1]
+    tracker = teem.tracker(extra=["--tls", "--text-listen", f"{teem.address()}:{TEXT_PORT}"])
+    page = ask(tracker.listener("admin"), "/metrics")[1]
     metrics = {line.split()[2] for line in page.splitlines() if line.startswith("# TYPE ")}
     named = set()
     for word in re.findall(r"`((?:teem|process)_[a-z_{},]+)`", manual):

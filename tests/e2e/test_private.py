@@ -30,16 +30,11 @@ def token(teem, tracker):
     """Makes tokens on the tracker's data folder, as its operator does, while it runs."""
 
     def make(name, *args):
-        made = teem.run("token", "create", name, *args, "--data", data_of(tracker), "--json").latest("token")
+        made = teem.run("token", "create", name, *args, "--data", tracker.data, "--json").latest("token")
         tracker.secrets += [made["secret"], made["passkey"]]
         return made
 
     return make
-
-
-def data_of(tracker):
-    """The tracker's data folder."""
-    return tracker.argv[tracker.argv.index("--data") + 1]
 
 
 def ask(tracker, method, path, secret=None, body=None):
@@ -71,9 +66,7 @@ def announce_by_udp(tracker, token):
 
 def ask_json(tracker, *requests):
     """Sends JSON objects over one connection and returns the answers."""
-    listeners = tracker.latest("ready")["listeners"]
-    host, port = next(each["addr"] for each in listeners if each["protocol"] == "json").rsplit(":", 1)
-    with socket.create_connection((host, int(port)), 10) as stream, stream.makefile("rwb") as file:
+    with socket.create_connection(tracker.endpoint("json"), 10) as stream, stream.makefile("rwb") as file:
         answers = []
         for request in requests:
             file.write(json.dumps(request).encode() + b"\n")
@@ -160,7 +153,7 @@ def test_expired_and_revoked_tokens_end_within_a_second_or_two(teem, tracker, to
     session = {"peer_id": "anna", "token": entered["token"]}
     assert ask_json(tracker, {"type": "KEEPALIVE", **session}) == [{"status": "ACK"}]
     wait_for(lambda: ask(tracker, "GET", "/api/v1/catalogue", short["secret"])[0] == 401, 20, "the end of a token")
-    revoked = teem.run("token", "revoke", str(anna["id"]), "--data", data_of(tracker), "--json")
+    revoked = teem.run("token", "revoke", str(anna["id"]), "--data", tracker.data, "--json")
     assert revoked.returncode == 0 and revoked.latest("token")["revoked"]
     wait_for(lambda: ask(tracker, "GET", "/api/v1/catalogue", anna["secret"])[0] == 401, 20, "the end of a token")
     assert b"failure reason" in ask(tracker, "GET", announce_path(anna["passkey"]))[1]
@@ -169,12 +162,8 @@ def test_expired_and_revoked_tokens_end_within_a_second_or_two(teem, tracker, to
 
 
 def test_an_administrator_makes_and_revokes_tokens_over_http(tracker):
-    host, port = next(
-        each["addr"] for each in tracker.latest("ready")["listeners"] if each["protocol"] == "admin"
-    ).rsplit(":", 1)
-
     def admin(method, path, secret=tracker.admin, **fields):
-        connection = http.client.HTTPConnection(host, int(port), timeout=20)
+        connection = http.client.HTTPConnection(tracker.listener("admin"), timeout=20)
         headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
         connection.request(method, path, json.dumps(fields) if fields else None, headers)
         reply = connection.getresponse()
@@ -230,10 +219,10 @@ def test_secrets_are_told_once_and_never_written_down(teem, tracker, token):
         if anna["secret"] not in path:
             no_secret_in(body.decode(), tracker, path)
     ask_json(tracker, {"type": "AUTH", "peer_id": "anna", "secret": anna["secret"]}, {"type": "NOISE", "secret": anna["secret"]})
-    no_secret_in(teem.run("token", "ls", "--data", data_of(tracker), "--json").tail(), tracker, "the list of tokens")
+    no_secret_in(teem.run("token", "ls", "--data", tracker.data, "--json").tail(), tracker, "the list of tokens")
     tracker.stop()
     no_secret_in(tracker.stderr(), tracker, "the log")
-    again = teem.tracker(ip=tracker.ip, data=data_of(tracker), extra=["--private"])
+    again = teem.tracker(ip=tracker.ip, data=tracker.data, extra=["--private"])
     assert again.latest("token") is None, "the first token is shown at the first start only"
     assert ask(again, "GET", "/api/v1/catalogue", tracker.admin)[0] == 200, "and is still good"
 

@@ -1,16 +1,15 @@
 """README's ten examples, as they stand there, on two machines of one network."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 import netns
 from content import MIB, assert_same, random_file
 from proc import Process, wait_for
-from teem import EXIT_DONE, binary
+from teem import EXIT_DONE, ROOT, binary
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+README = ROOT / "README.md"
 NAS, LAPTOP = "10.99.1.1", "10.99.1.2"
 
 # Where each runs, and what it says on standard error when it is ready and goes on.

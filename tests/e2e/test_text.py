@@ -5,17 +5,15 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
 
 import netns
 from content import MIB, random_file
 from proc import wait_for
-from teem import EXIT_FAILED
+from teem import EXIT_FAILED, ROOT, TEXT_PORT
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "text_client.py"
-TEXT_PORT = 5555
+EXAMPLE = ROOT / "examples" / "text_client.py"
 REPLY_LEN_MAX = 1_200
 CHUNK_LIST_LEN_MAX = 1 << 20
 
@@ -73,9 +71,8 @@ class Client:
 def tracker(teem):
     """A tracker that speaks text."""
     process = teem.tracker(extra=("--text-listen", f"{teem.address()}:{TEXT_PORT}"))
-    listeners = {each["protocol"]: each["addr"] for each in process.latest("ready")["listeners"]}
-    process.text = listeners["text"].rsplit(":", 1)[0]
-    assert listeners["text"] == f"{process.text}:5555" and listeners["text-lists"] == f"{process.text}:5556"
+    process.text, port = process.endpoint("text")
+    assert port == TEXT_PORT and process.endpoint("text-lists") == (process.text, TEXT_PORT + 1)
     return process
 
 
@@ -93,8 +90,7 @@ def at(tracker, cleanup):
 
 def metrics(tracker):
     """The tracker's counters."""
-    admin = next(each["addr"] for each in tracker.latest("ready")["listeners"] if each["protocol"] == "admin")
-    with urllib.request.urlopen(f"http://{admin}/metrics", timeout=10) as reply:
+    with urllib.request.urlopen(f"http://{tracker.listener('admin')}/metrics", timeout=10) as reply:
         lines = [line for line in reply.read().decode().splitlines() if not line.startswith("#")]
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if "{" not in line)}
 
@@ -282,8 +278,7 @@ def test_noise_and_floods_of_datagrams_get_silence_and_take_little_memory(tracke
 
 def test_port_0_takes_two_free_ports_in_a_row(teem):
     tracker = teem.tracker(extra=("--text-listen", f"{teem.address()}:0"))
-    listeners = {each["protocol"]: each["addr"] for each in tracker.latest("ready")["listeners"]}
-    ports = [int(listeners[protocol].rsplit(":", 1)[1]) for protocol in ("text", "text-lists")]
+    ports = [tracker.endpoint(protocol)[1] for protocol in ("text", "text-lists")]
     assert 0 < ports[0] and ports[1] == ports[0] + 1
 
 
@@ -317,7 +312,7 @@ def test_up_speaks_text_too(teem, folder):
 
 def test_text_is_off_unless_asked(teem):
     tracker = teem.tracker()
-    assert not [each for each in tracker.latest("ready")["listeners"] if each["protocol"].startswith("text")]
+    assert not [each for each in tracker.ready()["listeners"] if each["protocol"].startswith("text")]
 
 
 def test_a_private_tracker_does_not_speak_text(teem):

@@ -11,7 +11,6 @@ import stat
 import struct
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote
 
@@ -21,9 +20,9 @@ import pytest
 from content import MIB, assert_same, random_file
 from peers import LibtorrentPeer, make_torrent
 from proc import Process, wait_for
-from teem import EXIT_DONE, EXIT_FAILED, EXIT_NO_PEERS, EXIT_USAGE, TRACKER_PORT
+from teem import EXIT_DONE, EXIT_FAILED, EXIT_NO_PEERS, EXIT_USAGE, ROOT, TRACKER_PORT
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "json_client.py"
+EXAMPLE = ROOT / "examples" / "json_client.py"
 INFO_HASH = b"h" * 20
 
 WRAPPED = """
@@ -43,15 +42,10 @@ def tracker(teem):
     """Starts trackers that speak TLS."""
 
     def start(*extra, data=None, ip=None, tls="--tls"):
-        data = data or teem.state(f"tls-{teem.count}")
         process = teem.tracker(ip=ip, data=data, extra=[tls, *extra])
-        process.data = data
-        process.cafile = data / "tls-cert.pem"
+        process.cafile = process.data / "tls-cert.pem"
         process.fingerprint = process.latest("ready")["tls"]["fingerprint"]
         process.https = SimpleNamespace(host=f"https://{process.host}")
-        listeners = process.latest("ready")["listeners"]
-        host, port = next(each["addr"] for each in listeners if each["protocol"] == "json").rsplit(":", 1)
-        process.json = (host, int(port))
         return process
 
     return start
@@ -66,11 +60,6 @@ def shown(addr):
     """The SHA-256 of the certificate that a server shows."""
     pem = ssl.get_server_certificate(addr, timeout=20)
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
-
-
-def address_of(tracker):
-    """Its HTTP and HTTPS address."""
-    return tracker.ip, TRACKER_PORT
 
 
 def fetch(tracker, path, headers=None, source=None, secure=False, ip=None):
@@ -106,8 +95,7 @@ def announce(tracker, port, **options):
 
 def metric(tracker, name):
     """One counter, from the operator's port."""
-    addr = next(each["addr"] for each in tracker.latest("ready")["listeners"] if each["protocol"] == "admin")
-    connection = http.client.HTTPConnection(addr, timeout=20)
+    connection = http.client.HTTPConnection(tracker.listener("admin"), timeout=20)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
@@ -116,7 +104,7 @@ def metric(tracker, name):
 
 def test_one_port_speaks_http_with_and_without_tls(tracker):
     process = tracker()
-    assert shown(address_of(process)) == shown(process.json) == process.fingerprint
+    assert shown(process.endpoint("http")) == shown(process.endpoint("json")) == process.fingerprint
     assert fetch(process, "/health") == fetch(process, "/health", secure=True) == (200, b"ok\n")
     curl = ["curl", "--silent", "--fail", "--max-time", "20", "--cacert", process.cafile, f"https://{process.host}/health"]
     assert subprocess.run(curl, capture_output=True, check=True).stdout == b"ok\n"
@@ -215,7 +203,7 @@ def test_stock_clients_meet_over_https(tracker, folder, address, cleanup, monkey
 
 def test_json_clients_wrap_their_socket(tracker, folder):
     process = tracker()
-    addr = "{}:{}".format(*process.json)
+    addr = process.listener("json")
     wrapped = [sys.executable, "-c", WRAPPED, process.cafile, EXAMPLE, addr]
     share = Process("share", [*wrapped, "share", "document.pdf", "5", "8080"], folder)
     try:
@@ -231,13 +219,13 @@ def test_plain_words_are_refused_where_only_tls_is_spoken(tracker, teem):
     process = tracker(tls="--tls-only")
     status, body = fetch(process, "/announce?x")
     assert status == 426 and b"https://" in body
-    with socket.create_connection(process.json, 20) as plain:
+    with socket.create_connection(process.endpoint("json"), 20) as plain:
         plain.sendall(b'{"type":"AUTH","peer_id":"anna"}\n')
         answer = json.loads(plain.makefile().read())
     assert answer["status"] == "ERROR" and "TLS" in answer["error"]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.settimeout(20)
-        udp.sendto(struct.pack(">QII", 0x41727101980, 0, 7), address_of(process))
+        udp.sendto(struct.pack(">QII", 0x41727101980, 0, 7), process.endpoint("http"))
         assert udp.recv(100)[:8] == struct.pack(">II", 0, 7), "UDP remains"
     plain = teem.run("ls", "--tracker", process.host)
     assert plain.returncode == EXIT_FAILED and f"--tracker https://{process.host}" in plain.stderr(), plain.tail()
@@ -246,7 +234,7 @@ def test_plain_words_are_refused_where_only_tls_is_spoken(tracker, teem):
 def test_a_certificate_is_replaced_while_connections_are_open(tracker):
     process, other = tracker(), tracker()
     context = verified(process)
-    with context.wrap_socket(socket.create_connection(process.json, 20), server_hostname=process.ip) as open_one:
+    with context.wrap_socket(socket.create_connection(process.endpoint("json"), 20), server_hostname=process.ip) as open_one:
         stream = open_one.makefile("rw")
 
         def ask():
@@ -260,17 +248,17 @@ def test_a_certificate_is_replaced_while_connections_are_open(tracker):
             draft.write_bytes((other.data / name).read_bytes())
             os.replace(draft, process.data / name)
             assert ask() == "OK"
-        wait_for(lambda: shown(address_of(process)) == other.fingerprint, 60, "the new certificate", process)
+        wait_for(lambda: shown(process.endpoint("http")) == other.fingerprint, 60, "the new certificate", process)
         assert ask() == "OK"
         (process.data / "tls-cert.pem").write_text("nonsense")
         wait_for(lambda: "cannot be used" in process.stderr(), 60, "a complaint", process)
-        assert shown(address_of(process)) == other.fingerprint, "a bad one leaves the one before"
+        assert shown(process.endpoint("http")) == other.fingerprint, "a bad one leaves the one before"
         assert ask() == "OK"
 
 
 def test_slow_handshakes_end_and_hold_up_nobody(tracker):
     process = tracker()
-    slow = [socket.create_connection(address_of(process), 20) for _ in range(200)]
+    slow = [socket.create_connection(process.endpoint("http"), 20) for _ in range(200)]
     for number, each in enumerate(slow):
         each.sendall(b"\x16\x03\x01\x02\x00"[: 1 + number % 5])
     for _ in range(20):
@@ -292,7 +280,7 @@ def test_a_session_is_taken_up_again(tracker):
     context = verified(process)
     session = None
     for _ in range(2):
-        plain = socket.create_connection(address_of(process), 20)
+        plain = socket.create_connection(process.endpoint("http"), 20)
         with context.wrap_socket(plain, server_hostname=process.ip, session=session) as secure:
             secure.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             while secure.recv(1000):

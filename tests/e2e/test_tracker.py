@@ -26,15 +26,14 @@ def tracker(teem):
 
 def json_answer(tracker, source, request):
     """What one JSON request from an address gets."""
-    with socket.create_connection((tracker.ip, 9000), 20, (source, 0)) as stream:
+    with socket.create_connection(tracker.endpoint("json"), 20, (source, 0)) as stream:
         stream.sendall(json.dumps(request).encode())
         return json.loads(stream.makefile().readline())
 
 
 def counter(tracker, name):
     """The value of a counter."""
-    addr = next(each["addr"] for each in tracker.latest("ready")["listeners"] if each["protocol"] == "admin")
-    connection = http.client.HTTPConnection(addr, timeout=20)
+    connection = http.client.HTTPConnection(tracker.listener("admin"), timeout=20)
     connection.request("GET", "/metrics")
     for line in connection.getresponse().read().decode().splitlines():
         if line.startswith((name + " ", name + "{")):
@@ -90,8 +89,7 @@ def test_a_client_says_how_many_peers_and_in_which_form(tracker):
 def test_ipv4_and_ipv6_are_one_swarm_with_a_socket_each(teem):
     data = teem.state("both")
     process = teem("tracker", "--listen", "127.0.0.1:0,[::1]:0", "--json-listen", "off", "--data", data, "--json")
-    hosts = {each["addr"] for each in process.ready()["listeners"] if each["protocol"] == "udp"}
-    v4, v6 = sorted(hosts, key=lambda host: "[" in host)
+    v4, v6 = sorted(process.listeners("udp"), key=lambda host: "[" in host)
     assert v4.rsplit(":", 1)[1] == v6.rsplit(":", 1)[1], "one port"
     Udp(v4).announced(HASH, port=1, left=0)
     heard = Udp(v6).announced(HASH, port=2, left=1)
@@ -103,10 +101,9 @@ def test_ipv4_and_ipv6_are_one_swarm_with_a_socket_each(teem):
 
 
 def test_http_keeps_connections_and_answers_pipelined_requests_in_order(tracker):
-    host, port = tracker.host.rsplit(":", 1)
     request = "GET {} HTTP/1.1\r\nHost: x\r\n\r\n"
     paths = [announce_path(port=number, left=1) for number in (1, 2, 3)] + ["/health", "/announce"]
-    with socket.create_connection((host, int(port)), 10) as stream, stream.makefile("rb") as file:
+    with socket.create_connection(tracker.endpoint("http"), 10) as stream, stream.makefile("rb") as file:
         for _ in range(3):
             stream.sendall("".join(request.format(path) for path in paths).encode())
             bodies = []
@@ -235,9 +232,7 @@ def test_a_shared_name_is_one_swarm_for_every_client(teem, tracker, folder, addr
     wait_for(lambda: listed()["seeders"] == 4, 60, "all four seeders in the catalogue")
     counts = {udp.scraped(info.v1.to_bytes())[0], udp.scraped(info.v2.to_bytes()[:20])[0]}
     assert {(seeders, leechers) for seeders, _, leechers in counts} == {(4, 0)}
-    listeners = tracker.latest("ready")["listeners"]
-    host, port = next(each["addr"] for each in listeners if each["protocol"] == "json").rsplit(":", 1)
-    with socket.create_connection((host, int(port)), 10) as stream, stream.makefile("rwb") as file:
+    with socket.create_connection(tracker.endpoint("json"), 10) as stream, stream.makefile("rwb") as file:
         def ask(**fields):
             file.write(json.dumps({"peer_id": "anna"} | fields).encode() + b"\n")
             file.flush()
