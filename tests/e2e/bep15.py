@@ -3,9 +3,10 @@
 import socket
 import struct
 
+from bep3 import PEER_ID, compact
+
 CONNECT, ANNOUNCE, SCRAPE, ERROR = range(4)
 NONE, COMPLETED, STARTED, STOPPED = range(4)
-PEER_ID = b"-XX0001-aaaaaaaaaaaa"
 
 
 class Udp:
@@ -54,11 +55,8 @@ class Udp:
         action, rest = self.reply(self.announce(*args, **fields))
         assert action == ANNOUNCE, rest
         interval, leechers, seeders = struct.unpack(">III", rest[:12])
-        size = 18 if self.socket.family == socket.AF_INET6 else 6
-        family = self.socket.family
-        peers = [rest[at:at + size] for at in range(12, len(rest), size)]
-        shown = {(socket.inet_ntop(family, peer[:-2]), struct.unpack(">H", peer[-2:])[0]) for peer in peers}
-        return {"interval": interval, "leechers": leechers, "seeders": seeders, "peers": shown}
+        peers = compact(rest[12:], self.socket.family)
+        return {"interval": interval, "leechers": leechers, "seeders": seeders, "peers": peers}
 
     def scraped(self, *info_hashes):
         """Seeders, completed and leechers of each swarm."""

@@ -5,14 +5,13 @@ announces itself to an HTTP tracker as a seeder.
 """
 
 import asyncio
-import http.client
 import os
 import struct
 import threading
-from urllib.parse import quote, urlsplit
 
 import libtorrent as lt
 
+import bep3
 from teem import PEER_PORT
 
 CHOKE, UNCHOKE, INTERESTED, HAVE, BITFIELD, REQUEST, PIECE = 0, 1, 2, 4, 5, 6, 7
@@ -66,18 +65,12 @@ class ScriptedSeeder:
         self._server = await asyncio.start_server(self._serve, self.address, PEER_PORT, limit=1 << 20)
         ready.set()
 
-    def announce(self, tracker_url, event="started"):
+    def announce(self, tracker):
         """Announces itself under each of the torrent's hashes."""
-        parts = urlsplit(tracker_url)
         for info_hash in self.hashes:
-            connection = http.client.HTTPConnection(parts.netloc, timeout=10, source_address=(self.address, 0))
-            query = f"info_hash={quote(info_hash, safe='')}&peer_id={quote(self.peer_id, safe='')}&port={PEER_PORT}"
-            query += f"&uploaded=0&downloaded=0&left=0&compact=1&event={event}"
-            connection.request("GET", f"{parts.path}?{query}")
-            reply = connection.getresponse()
-            body = reply.read()
-            connection.close()
-            assert reply.status == 200 and b"failure reason" not in body, body
+            path = bep3.announce_path(info_hash, PEER_PORT, peer_id=self.peer_id, event="started")
+            reply = bep3.answer(tracker.host, path, source=self.address)
+            assert b"failure reason" not in reply, reply
 
     def release(self):
         """Lets the rest go."""

@@ -40,7 +40,7 @@ def held(teem, folder, cleanup):
         teem.address(), catalogue.torrent(tracker, "file.bin"), source.read_bytes(), hold_after=HOLD_AFTER
     )
     cleanup(seeder)
-    seeder.announce(tracker.http)
+    seeder.announce(tracker)
     return source, tracker, seeder
 
 

@@ -1,12 +1,9 @@
 """Peers that stop without a word are gone after their time, from the answers of every protocol."""
 
-import http.client
 import json
 import socket
-from urllib.parse import quote
 
-import libtorrent as lt
-
+import bep3
 from bep15 import STOPPED, Udp
 from catalogue import entry, publish
 from content import MIB, random_file
@@ -35,14 +32,6 @@ class Json:
         return (listed[name]["seeders"], listed[name]["simple_peers"]) if name in listed else None
 
 
-def over_http(tracker, info_hash):
-    """Seeders, over HTTP."""
-    connection = http.client.HTTPConnection(tracker.host, timeout=20)
-    connection.request("GET", f"/scrape?info_hash={quote(info_hash)}")
-    files = lt.bdecode(connection.getresponse().read())[b"files"]
-    return files[info_hash][b"complete"] if info_hash in files else 0
-
-
 def test_who_falls_silent_is_gone_from_every_protocol(teem, folder):
     tracker = teem.tracker(extra=["--interval", "2s", "--peer-timeout", "2s"])
     info = make_torrent(random_file(folder / "x.bin", MIB), folder / "x.torrent", format="v1")
@@ -55,7 +44,8 @@ def test_who_falls_silent_is_gone_from_every_protocol(teem, folder):
     assert watcher.counts("x.bin") == (1, 0) and watcher.counts("notes.txt") == (0, 1)
     wait_for(lambda: watcher.counts("x.bin") == (0, 0), 60, "the end of the seeder", alive=tracker)
     assert udp.scraped(info_hash) == [(0, 0, 0)]
-    assert over_http(tracker, info_hash) == 0
+    files = bep3.scraped(tracker.host, info_hash)
+    assert info_hash not in files or files[info_hash][b"complete"] == 0
     assert entry(tracker, "x.bin")["seeders"] == 0 and entry(tracker, "x.bin")["peers"] == []
     wait_for(lambda: watcher.counts("notes.txt") is None, 60, "the end of the JSON peer", alive=tracker)
     assert watcher.ask("PEER_LIST", file_name="notes.txt")["peers"] == []

@@ -23,7 +23,7 @@ def test_a_liar_beside_honest_seeders_is_banned_and_nobody_else(teem, folder, cl
     # Slow enough for honest seeders to send some of the blocks of its pieces.
     liar = ScriptedSeeder(teem.address(), torrent, source.read_bytes(), corrupt, pause=0.005)
     cleanup(liar)
-    liar.announce(tracker.http)
+    liar.announce(tracker)
 
     # Honest seeders would be done before the liar is asked at all: they stand still until it has lied.
     for seeder in honest:
@@ -58,7 +58,7 @@ def test_a_liar_alone_never_gets_its_bytes_into_the_file(teem, folder, cleanup):
     seeder.kill()
     liar = ScriptedSeeder(teem.address(), torrent, source.read_bytes(), flip_one_block)
     cleanup(liar)
-    liar.announce(tracker.http)
+    liar.announce(tracker)
     get = teem.get("file.bin", folder / "out", tracker, extra=["--timeout", "30"])
     wait_for(lambda: liar.corrupted, 20, "wrong block", get)
     status = get.wait(90)
@@ -73,7 +73,7 @@ def test_a_slow_seeder_does_not_hold_up_the_end(teem, folder, cleanup):
     torrent = catalogue.torrent(tracker, "file.bin")
     slow = ScriptedSeeder(teem.address(), torrent, source.read_bytes(), hold_after=MIB)
     cleanup(slow)
-    slow.announce(tracker.http)
+    slow.announce(tracker)
     get = teem.get("file.bin", folder / "out", tracker)
     assert get.wait(40) == EXIT_DONE, get.tail()
     assert_same(folder / "out" / "file.bin", source)

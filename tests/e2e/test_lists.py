@@ -7,13 +7,14 @@ import libtorrent as lt
 import pytest
 
 import catalogue
+import metrics
+from bep3 import announced, scraped
 from bep15 import Udp
 from content import MIB, random_file
 from peers import make_torrent
 from proc import wait_for
 from teem import EXIT_FAILED, TEXT_PORT
 from test_json import Client
-from test_operations import announce, ask
 from test_text import Client as TextClient
 
 GOOD, BAD = bytes(range(20)), bytes(range(40, 60))
@@ -22,12 +23,6 @@ GOOD, BAD = bytes(range(20)), bytes(range(40, 60))
 def json_of(tracker, peer_id):
     """A client of the JSON protocol, with its token."""
     return Client(tracker.endpoint("json"), peer_id).enter()
-
-
-def counter(tracker, name):
-    """One number of the metrics."""
-    lines = ask(tracker.listener("admin"), "/metrics")[1].splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 
 def hashes_of(torrent):
@@ -41,18 +36,17 @@ def test_a_denied_torrent_has_no_peers_in_any_protocol_and_no_error(teem, folder
     deny.write_text(f"# by order of somebody\n{BAD.hex().upper()}  # the one\n")
     tracker = teem.tracker(extra=["--deny-list", deny])
     for info_hash, expected in [(GOOD, 1), (BAD, 0)]:
-        announce(tracker, info_hash, 7001, 0)
-        reply = lt.bdecode(announce(tracker, info_hash, 7002, 9))
+        announced(tracker, info_hash, 7001, 0)
+        reply = announced(tracker, info_hash, 7002, 9)
         assert b"failure reason" not in reply and len(reply[b"peers"]) == 6 * expected
         udp = Udp(tracker.host)
         udp.announced(info_hash, port=7003, left=0)
         told = udp.announced(info_hash, port=7004, left=9)
         assert (len(told["peers"]), told["seeders"]) == (3 * expected, 2 * expected), told
         assert udp.scraped(info_hash) == [(2 * expected, 0, 2 * expected)]
-        scrape = ask(tracker.host, "/scrape?info_hash=" + "".join(f"%{byte:02x}" for byte in info_hash))[1]
-        assert ("complete" in scrape) == bool(expected)
-    assert counter(tracker, "teem_peers") == 4 and counter(tracker, "teem_listed_hashes") == 1
-    assert counter(tracker, "teem_udp_denied_total") == 3 and counter(tracker, "teem_http_denied_total") == 3
+        assert (info_hash in scraped(tracker.host, info_hash)) == bool(expected)
+    assert metrics.number(tracker, "teem_peers") == 4 and metrics.number(tracker, "teem_listed_hashes") == 1
+    assert metrics.number(tracker, "teem_udp_denied_total") == 3 and metrics.number(tracker, "teem_http_denied_total") == 3
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -71,7 +65,7 @@ def test_a_denied_name_is_nowhere_whichever_of_its_hashes_is_listed(teem, folder
     assert json_client.ask("REGISTER", port=7001, files=files)["status"] == "REGISTERED"
     assert all(json_client.ask("PEER_LIST", file_name=name)["peers"] for name in files)
     for name in files:
-        announce(tracker, bytes.fromhex(hashes_of(folder / f"{name}.torrent")[0]), 7000, 0)
+        announced(tracker, bytes.fromhex(hashes_of(folder / f"{name}.torrent")[0]), 7000, 0)
         text_client.waits(name)
         assert text_client.exchange(name.encode() + b"\n").startswith(b"['")
     hashes = hashes_of(folder / "bad.torrent")
@@ -79,13 +73,10 @@ def test_a_denied_name_is_nowhere_whichever_of_its_hashes_is_listed(teem, folder
     tracker.signal(signal.SIGHUP)
     wait_for(lambda: "were read again" in tracker.stderr(), 20, "reload", tracker)
 
-    def names():
-        return [each["name"] for each in json.loads(ask(tracker.host, "/api/v1/catalogue")[1])["entries"]]
-
-    assert names() == ["good"]
-    for path in ("bad", "bad/torrent", "bad/magnet", "bad@1", hashes[0]):
-        assert ask(tracker.host, f"/api/v1/catalogue/{path}")[0] == 404, path
-    assert ask(tracker.host, "/api/v1/catalogue/good/magnet")[0] == 200
+    assert catalogue.names(tracker) == ["good"]
+    for path in ("/bad", "/bad/torrent", "/bad/magnet", "/bad@1", f"/{hashes[0]}"):
+        assert catalogue.request(tracker, "GET", path)[0] == 404, path
+    assert catalogue.magnet(tracker, "good")
     assert json_client.ask("PEER_LIST", file_name="bad") == {"peers": [], "total_parts": 0}
     assert json_client.ask("PEER_LIST", file_name="good")["peers"]
     assert [each["file_name"] for each in json_client.ask("FILE_LIST")["files"]] == ["good"]
@@ -93,14 +84,14 @@ def test_a_denied_name_is_nowhere_whichever_of_its_hashes_is_listed(teem, folder
         assert "nobody has" in json_client.ask(request, file_name="bad")["error"]
     text_client.waits("bad", listed=False)
     assert "good" in text_client.listed() and text_client.exchange(b"bad\n") == b""
-    status, reply = catalogue.request(tracker, "PUT", "/api/v1/catalogue/other", (folder / "bad.torrent").read_bytes())
+    status, reply = catalogue.request(tracker, "PUT", "/other", body=(folder / "bad.torrent").read_bytes())
     assert status == 403 and "does not take this torrent" in json.loads(reply)["error"]
     info_hash = bytes.fromhex(hashes[0])
-    announce(tracker, info_hash, 7001, 0)
-    assert not lt.bdecode(announce(tracker, info_hash, 7002, 9))[b"peers"]
+    announced(tracker, info_hash, 7001, 0)
+    assert not announced(tracker, info_hash, 7002, 9)[b"peers"]
     deny.write_text("")
     tracker.signal(signal.SIGHUP)
-    wait_for(lambda: names() == ["bad", "good"], 20, "the name back", tracker)
+    wait_for(lambda: catalogue.names(tracker) == ["bad", "good"], 20, "the name back", tracker)
 
 
 def test_an_allow_list_lets_in_nothing_else(teem, folder):
@@ -110,12 +101,12 @@ def test_an_allow_list_lets_in_nothing_else(teem, folder):
     allow.write_text(hashes_of(folder / "good.torrent")[1])
     tracker = teem.tracker(extra=["--allow-list", allow])
     catalogue.publish(tracker, "good", (folder / "good.torrent").read_bytes())
-    status, _ = catalogue.request(tracker, "PUT", "/api/v1/catalogue/bad", (folder / "bad.torrent").read_bytes())
+    status, _ = catalogue.request(tracker, "PUT", "/bad", body=(folder / "bad.torrent").read_bytes())
     assert status == 403
     for name, expected in [("good", 1), ("bad", 0)]:
         info_hash = bytes.fromhex(hashes_of(folder / f"{name}.torrent")[0])
-        announce(tracker, info_hash, 7001, 0)
-        assert len(lt.bdecode(announce(tracker, info_hash, 7002, 9))[b"peers"]) == 6 * expected
+        announced(tracker, info_hash, 7001, 0)
+        assert len(announced(tracker, info_hash, 7002, 9)[b"peers"]) == 6 * expected
     json_client = json_of(tracker, "anna")
     assert json_client.ask("REGISTER", port=7001, files={"good": 1, "no torrent": 3})["error"], "not its parts"
     parts = json_client.ask("GET_COUNT", file_name="good")["count"]
@@ -130,9 +121,9 @@ def test_clients_are_let_in_by_the_beginning_of_their_peer_ids(teem, folder):
     deny.write_text("-TR30 # too old\n")
     tracker = teem.tracker(extra=["--allow-clients", allow, "--deny-clients", deny])
     for number, (client, admitted) in enumerate([("-TR4060-", 1), ("-TR3000-", 0), ("-qB5000-", 1), ("-UT3550-", 0)]):
-        reply = lt.bdecode(announce(tracker, GOOD, 7001 + number, 0, peer_id=f"{client}abcdefghijkl"))
+        reply = announced(tracker, GOOD, 7001 + number, 0, peer_id=f"{client}abcdefghijkl")
         assert reply[b"complete"] == (number // 2 + 1) * admitted and b"failure reason" not in reply, client
-    assert counter(tracker, "teem_peers") == 2 and counter(tracker, "teem_listed_clients") == 3
+    assert metrics.number(tracker, "teem_peers") == 2 and metrics.number(tracker, "teem_listed_clients") == 3
 
 
 def test_a_bad_list_is_named_with_its_line_and_the_old_one_stays(teem, folder):
@@ -146,8 +137,8 @@ def test_a_bad_list_is_named_with_its_line_and_the_old_one_stays(teem, folder):
     deny.write_text(f"{GOOD.hex()}\nhello\n")
     tracker.signal(signal.SIGHUP)
     wait_for(lambda: "the old lists stay" in tracker.stderr(), 20, "the error", tracker)
-    assert f"{deny}:2:" in tracker.stderr() and counter(tracker, "teem_reloads_failed") == 1
-    announce(tracker, GOOD, 7001, 0)
-    assert lt.bdecode(announce(tracker, GOOD, 7002, 9))[b"peers"], "it is not denied"
-    announce(tracker, BAD, 7001, 0)
-    assert not lt.bdecode(announce(tracker, BAD, 7002, 9))[b"peers"], "it still is"
+    assert f"{deny}:2:" in tracker.stderr() and metrics.number(tracker, "teem_reloads_failed") == 1
+    announced(tracker, GOOD, 7001, 0)
+    assert announced(tracker, GOOD, 7002, 9)[b"peers"], "it is not denied"
+    announced(tracker, BAD, 7001, 0)
+    assert not announced(tracker, BAD, 7002, 9)[b"peers"], "it still is"

@@ -1,16 +1,15 @@
 """One file, shared once: everybody finds it, whatever they speak, and all of them are told the same."""
 
 import ast
-import http.client
 import json
 import ssl
 import subprocess
 import sys
-from urllib.parse import quote_from_bytes
 
 import libtorrent as lt
 import pytest
 
+import bep3
 import catalogue
 from bep15 import Udp
 from content import MIB, assert_same, random_file, sha256
@@ -38,12 +37,9 @@ class Everywhere:
         argv = [sys.executable, EXAMPLES / client, f"{TRACKER}:{port}", *map(str, words)]
         return self.namespace.run(*argv, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
 
-    def scrape(self, make):
-        """A scrape of both hashes over HTTP."""
-        connection = make()
-        connection.request("GET", "/scrape?" + "&".join(f"info_hash={quote_from_bytes(each)}" for each in self.hashes))
-        files = lt.bdecode(connection.getresponse().read())[b"files"]
-        connection.close()
+    def scrape(self, context=None):
+        """A scrape of both hashes over HTTP, or HTTPS."""
+        files = bep3.scraped(self.tracker.host, *self.hashes, context=context)
         words = (b"complete", b"incomplete", b"downloaded")
         return [tuple(files[each][word] for word in words) for each in self.hashes]
 
@@ -52,7 +48,6 @@ class Everywhere:
         return self.namespace.inside(self.counts_inside)
 
     def counts_inside(self):
-        host, port = self.tracker.host.split(":")
         entry = catalogue.entry(self.tracker, NAME)
         [file] = json.loads(self.example("json_client.py", JSON_PORT, "list"))["files"]
         rows = ast.literal_eval(self.example("text_client.py", TEXT_PORT, "list"))
@@ -60,8 +55,8 @@ class Everywhere:
         return {
             "udp": udp[0],
             "udp, v2": udp[1],
-            "http": self.scrape(lambda: http.client.HTTPConnection(host, port, timeout=20))[0],
-            "https, v2": self.scrape(lambda: http.client.HTTPSConnection(host, port, timeout=20, context=self.context))[1],
+            "http": self.scrape()[0],
+            "https, v2": self.scrape(self.context)[1],
             "catalogue": (entry["seeders"], entry["leechers"], entry["completed"]),
             "json": (file["seeders"], file["leechers"], entry["completed"]),
             # This protocol names seeders only.

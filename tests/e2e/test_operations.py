@@ -1,34 +1,30 @@
 """What an operator does with a tracker: look at it, reload it, back it up, stop and start it."""
 
-import hashlib
 import http.client
 import json
 import re
 import signal
 import socket
 import sqlite3
-import ssl
 import stat
 import threading
-from urllib.parse import quote
 
 import libtorrent as lt
 
 import catalogue
+import metrics
+import web
+from bep3 import announced
 from content import random_file
 from peers import make_torrent
 from proc import wait_for
 from teem import EXIT_FAILED, EXIT_TERMINATED, JSON_PORT, ROOT, TEXT_PORT
 
 
-def ask(host, path, method="GET", **headers):
+def ask(host, path, secret=None, **headers):
     """One request; returns the status and the body as text."""
-    connection = http.client.HTTPConnection(host, timeout=20)
-    connection.request(method, path, headers=headers)
-    reply = connection.getresponse()
-    text = reply.read().decode()
-    connection.close()
-    return reply.status, text
+    status, body = web.request(host, "GET", path, secret, headers=headers)
+    return status, body.decode()
 
 
 def test_the_operator_has_a_port_of_their_own(teem):
@@ -64,20 +60,10 @@ def test_open_connections_do_not_hold_up_the_end(teem):
     for connection in idle:
         connection.request("GET", "/health")
         connection.getresponse().read()
-    assert "\nteem_http_connections_open 20\n" in ask(tracker.listener("admin"), "/metrics")[1]
+    assert metrics.number(tracker, "teem_http_connections_open") == 20
     assert tracker.stop() == EXIT_TERMINATED
     for connection in idle:
         connection.close()
-
-
-def announce(tracker, info_hash, port, left, peer_id="-TR4060-abcdefghijkl", event="started", passkey=None):
-    """An announce over HTTP; returns the reply's bytes."""
-    query = f"info_hash={quote(info_hash)}&peer_id={peer_id}&port={port}&uploaded=0&downloaded=0&left={left}&compact=1&event={event}"
-    connection = http.client.HTTPConnection(tracker.host, timeout=20)
-    connection.request("GET", f"{'/' + passkey if passkey else ''}/announce?{query}")
-    body = connection.getresponse().read()
-    connection.close()
-    return body
 
 
 def statistics(tracker):
@@ -86,13 +72,14 @@ def statistics(tracker):
 
 
 HASH = bytes(range(20))
+TRANSMISSION, QBITTORRENT = "-TR4060-abcdefghijkl", "-qB5000-abcdefghijkl"
 
 
 def test_peers_outlive_a_restart_when_asked(teem):
     for extra, expected in [(["--keep-peers"], 2), ([], 0)]:
         tracker = teem.tracker(extra=extra)
-        announce(tracker, HASH, 7001, 0)
-        announce(tracker, HASH, 7002, 9, peer_id="-qB5000-abcdefghijkl")
+        announced(tracker, HASH, 7001, 0, peer_id=TRANSMISSION)
+        announced(tracker, HASH, 7002, 9, peer_id=QBITTORRENT)
         assert tracker.stop() == EXIT_TERMINATED
         again = teem.tracker(ip=tracker.ip, data=tracker.data, extra=extra)
         assert statistics(again)["peers"] == expected
@@ -109,7 +96,7 @@ def test_peers_outlive_a_restart_when_asked(teem):
 def test_counts_of_all_torrents_go_to_a_file(teem, folder):
     file = folder / "counts"
     tracker = teem.tracker(extra=["--scrape-export", file, "--scrape-export-every", "1s"])
-    announce(tracker, HASH, 7001, 0)
+    announced(tracker, HASH, 7001, 0)
     expected = b"d5:filesd20:" + HASH + b"d8:completei1e10:downloadedi0e10:incompletei0eeee"
     wait_for(lambda: file.exists() and file.read_bytes() == expected, 20, "counts", tracker)
     assert [path.name for path in folder.iterdir() if "tmp" in path.name] == []
@@ -117,7 +104,7 @@ def test_counts_of_all_torrents_go_to_a_file(teem, folder):
 
 def test_the_status_page_is_whole_without_scripts(teem):
     tracker = teem.tracker()
-    announce(tracker, HASH, 7001, 0)
+    announced(tracker, HASH, 7001, 0, peer_id=TRANSMISSION)
     status, page = ask(tracker.listener("admin"), "/")
     assert status == 200 and HASH.hex() in page and "Transmission" in page and "<script" not in page
     assert ask(tracker.listener("admin"), "/style.css")[0] == 200
@@ -128,11 +115,6 @@ def publications(folder, count):
     for number in range(count):
         make_torrent(random_file(folder / f"name{number}", 40_000, seed=number), folder / f"{number}.torrent")
         yield f"name{number}", (folder / f"{number}.torrent").read_bytes()
-
-
-def names(tracker):
-    """All names of the catalogue."""
-    return {each["name"] for each in json.loads(ask(tracker.host, "/api/v1/catalogue?limit=1000")[1])["entries"]}
 
 
 def test_a_backup_made_while_names_are_published_is_whole(teem, folder):
@@ -170,7 +152,7 @@ def test_a_backup_made_while_names_are_published_is_whole(teem, folder):
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         database.close()
         restored = teem.tracker(data=copy, extra=["--tls"])
-        kept = names(restored)
+        kept = set(catalogue.names(restored))
         assert before <= kept and len(kept) <= after + 1, "what was acknowledged before is in it"
         assert restored.ready()["name"] == tracker.ready()["name"]
         assert restored.ready()["tls"] == tracker.ready()["tls"], "clients know it again"
@@ -184,8 +166,8 @@ def test_ended_downloads_outlive_a_restart(teem, folder):
     tracker = teem.tracker()
     catalogue.publish(tracker, name, torrent)
     info_hash = lt.torrent_info(lt.bdecode(torrent)).info_hashes().v1.to_bytes()
-    announce(tracker, info_hash, 7001, 5)
-    announce(tracker, info_hash, 7001, 0, event="completed")
+    announced(tracker, info_hash, 7001, 5)
+    announced(tracker, info_hash, 7001, 0, event="completed")
     assert catalogue.entry(tracker, name)["completed"] == 1
     assert tracker.stop() == EXIT_TERMINATED
     again = teem.tracker(ip=tracker.ip, data=tracker.data)
@@ -229,8 +211,8 @@ def test_there_are_no_more_connections_than_allowed(teem):
     tracker = teem.tracker(extra=["--max-connections", "10"])
     idle = [socket.create_connection(tracker.endpoint("http")) for _ in range(30)]
     try:
-        wait_for(lambda: number(tracker, "teem_http_connections_total") == 30, 20, "connections", tracker)
-        assert number(tracker, "teem_http_connections_open") <= 10
+        wait_for(lambda: metrics.number(tracker, "teem_http_connections_total") == 30, 20, "connections", tracker)
+        assert metrics.number(tracker, "teem_http_connections_open") <= 10
     finally:
         for each in idle:
             each.close()
@@ -245,18 +227,12 @@ def lively(tracker):
         return False
 
 
-def number(tracker, name):
-    """One number of the metrics."""
-    lines = ask(tracker.listener("admin"), "/metrics")[1].splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name} "))
-
-
 def test_statistics_come_in_pages_and_tell_clients_but_no_addresses(teem):
     tracker = teem.tracker()
     hashes = {bytes([value]) * 20 for value in range(65, 90)}
     for info_hash in hashes:
-        announce(tracker, info_hash, 7001, 0)
-        announce(tracker, info_hash, 7002, 5, peer_id="-qB5000-abcdefghijkl")
+        announced(tracker, info_hash, 7001, 0, peer_id=TRANSMISSION)
+        announced(tracker, info_hash, 7002, 5, peer_id=QBITTORRENT)
     seen, cursor = [], ""
     while cursor is not None:
         page = json.loads(ask(tracker.listener("admin"), f"/api/v1/statistics/torrents?limit=7{cursor}")[1])
@@ -274,21 +250,17 @@ def test_statistics_come_in_pages_and_tell_clients_but_no_addresses(teem):
 
 def test_sighup_takes_in_a_new_certificate_and_keeps_the_old_one_before_a_bad_one(teem):
     tracker, other = teem.tracker(extra=["--tls"]), teem.tracker(extra=["--tls"])
-
-    def shown():
-        pem = ssl.get_server_certificate(tracker.endpoint("http"), timeout=20)
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
-
-    assert shown() == tracker.ready()["tls"]["fingerprint"]
+    address = tracker.endpoint("http")
+    assert web.fingerprint(address) == tracker.ready()["tls"]["fingerprint"]
     for name in ("tls-key.pem", "tls-cert.pem"):
         (tracker.data / name).write_bytes((other.data / name).read_bytes())
     tracker.signal(signal.SIGHUP)
     wait_for(lambda: "were read again" in tracker.stderr(), 20, "reload", tracker)
-    assert shown() == other.ready()["tls"]["fingerprint"]
+    assert web.fingerprint(address) == other.ready()["tls"]["fingerprint"]
     (tracker.data / "tls-cert.pem").write_text("nonsense")
     tracker.signal(signal.SIGHUP)
     wait_for(lambda: "the old certificate stays" in tracker.stderr(), 20, "a complaint", tracker)
-    assert shown() == other.ready()["tls"]["fingerprint"] and number(tracker, "teem_reloads_failed") == 1
+    assert web.fingerprint(address) == other.ready()["tls"]["fingerprint"] and metrics.number(tracker, "teem_reloads_failed") == 1
 
 
 def test_a_private_trackers_pages_and_logs_hold_no_secret(teem, folder):
@@ -297,24 +269,20 @@ def test_a_private_trackers_pages_and_logs_hold_no_secret(teem, folder):
     anna = teem.run("token", "create", "anna", "--scope", "publish", "--data", tracker.data, "--json").latest("token")
     tracker.signal(signal.SIGHUP)
     wait_for(lambda: "were read again" in tracker.stderr(), 20, "reload", tracker)
-    bearer = {"Authorization": f"Bearer {anna['secret']}"}
-    assert ask(tracker.host, "/api/v1/catalogue", **bearer)[0] == 200, "SIGHUP took the token in"
+    assert ask(tracker.host, "/api/v1/catalogue", anna["secret"])[0] == 200, "SIGHUP took the token in"
     (name, torrent), = publications(folder, 1)
-    connection = http.client.HTTPConnection(tracker.host, timeout=20)
-    connection.request("PUT", f"/api/v1/catalogue/{name}", torrent, bearer)
-    assert connection.getresponse().status == 201
-    connection.close()
-    announce(tracker, HASH, 7001, 0, passkey=anna["passkey"])
+    assert catalogue.request(tracker, "PUT", f"/{name}", secret=anna["secret"], body=torrent)[0] == 201
+    announced(tracker, HASH, 7001, 0, passkey=anna["passkey"])
     texts = []
     for path in ("/", "/metrics", "/api/v1/statistics", "/api/v1/tokens", "/api/v1/openapi.json"):
         assert ask(tracker.listener("admin"), path)[0] == (200 if path.endswith("openapi.json") else 401)
-        assert ask(tracker.listener("admin"), path, **bearer)[0] == (200 if path.endswith("openapi.json") else 403)
-        status, text = ask(tracker.listener("admin"), path, Authorization=f"Bearer {admin}")
+        assert ask(tracker.listener("admin"), path, anna["secret"])[0] == (200 if path.endswith("openapi.json") else 403)
+        status, text = ask(tracker.listener("admin"), path, admin)
         assert status == 200
         texts.append(text)
     assert HASH.hex() in texts[0], "the announce was taken"
     for path in (f"/{anna['passkey']}/nowhere", f"/{anna['passkey']}/announce?info_hash=x"):
-        texts.append(ask(tracker.host, path, **bearer)[1])
+        texts.append(ask(tracker.host, path, anna["secret"])[1])
     copy = teem.run("tracker", "backup", folder / "copy", "--data", tracker.data)
     assert copy.returncode == 0
     assert tracker.stop() == EXIT_TERMINATED
@@ -330,14 +298,13 @@ MANUAL = ROOT / "docs" / "operating-a-tracker.md"
 def test_the_manual_knows_every_metric_and_every_flag_that_it_names(teem, folder):
     manual = MANUAL.read_text()
     tracker = teem.tracker(extra=["--tls", "--text-listen", f"{teem.address()}:{TEXT_PORT}"])
-    page = ask(tracker.listener("admin"), "/metrics")[1]
-    metrics = {line.split()[2] for line in page.splitlines() if line.startswith("# TYPE ")}
+    known = {line.split()[2] for line in metrics.page(tracker).splitlines() if line.startswith("# TYPE ")}
     named = set()
     for word in re.findall(r"`((?:teem|process)_[a-z_{},]+)`", manual):
         before, braces, after = re.fullmatch(r"([a-z_]+)(?:\{([a-z,]+)\})?([a-z_]*)", word).groups()
         named |= {f"{before}{each}{after}" for each in (braces or "").split(",")}
-    assert named - {"teem_"} >= metrics, f"the manual does not explain {sorted(metrics - named)}"
-    assert named <= metrics, f"the manual explains {sorted(named - metrics)}, which is gone"
-    known = {flag for words in (["tracker"], ["token", "create"]) for flag in re.findall(r"--[a-z][a-z-]+", "\n".join(teem.run(*words, "--help").lines))}
+    assert named - {"teem_"} >= known, f"the manual does not explain {sorted(known - named)}"
+    assert named <= known, f"the manual explains {sorted(named - known)}, which is gone"
+    flags = {flag for words in (["tracker"], ["token", "create"]) for flag in re.findall(r"--[a-z][a-z-]+", "\n".join(teem.run(*words, "--help").lines))}
     used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", manual)) - {"--now"}
-    assert used <= known, used - known
+    assert used <= flags, used - flags

@@ -1,13 +1,14 @@
 """A private tracker: who has no token, or not the right one, gets nothing, in the words of each protocol."""
 
-import http.client
 import json
 import socket
 
 import libtorrent as lt
 import pytest
 
-from bep15 import ANNOUNCE, ERROR, PEER_ID, Udp
+import bep3
+import web
+from bep15 import ANNOUNCE, ERROR, Udp
 from content import MIB, random_file
 from peers import LibtorrentPeer, make_torrent
 from proc import wait_for
@@ -37,14 +38,9 @@ def token(teem, tracker):
     return make
 
 
-def ask(tracker, method, path, secret=None, body=None):
-    """One HTTP request; returns the status and the body."""
-    connection = http.client.HTTPConnection(tracker.host, timeout=20)
-    connection.request(method, path, body, {} if secret is None else {"Authorization": f"Bearer {secret}"})
-    reply = connection.getresponse()
-    data = reply.read()
-    connection.close()
-    return reply.status, data
+def ask(tracker, method, path, *more):
+    """One HTTP request, with a secret or without; returns the status and the body."""
+    return web.request(tracker.host, method, path, *more)
 
 
 def known(tracker, secret):
@@ -54,8 +50,7 @@ def known(tracker, secret):
 
 def announce_path(passkey=None):
     """Path and query of an HTTP announce."""
-    prefix = f"/{passkey}" if passkey else ""
-    return f"{prefix}/announce?info_hash={INFO_HASH.decode()}&peer_id={PEER_ID.decode()}&port=7&left=0&compact=1"
+    return bep3.announce_path(INFO_HASH, passkey=passkey)
 
 
 def announce_by_udp(tracker, token):
@@ -163,11 +158,9 @@ def test_expired_and_revoked_tokens_end_within_a_second_or_two(teem, tracker, to
 
 def test_an_administrator_makes_and_revokes_tokens_over_http(tracker):
     def admin(method, path, secret=tracker.admin, **fields):
-        connection = http.client.HTTPConnection(tracker.listener("admin"), timeout=20)
-        headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
-        connection.request(method, path, json.dumps(fields) if fields else None, headers)
-        reply = connection.getresponse()
-        return reply.status, json.loads(reply.read())
+        body, headers = json.dumps(fields) if fields else None, {"Content-Type": "application/json"}
+        status, reply = web.request(tracker.listener("admin"), method, path, secret, body, headers)
+        return status, json.loads(reply)
 
     status, made = admin("POST", "/api/v1/tokens", name="anna", scope="publish", life=3600)
     assert status == 201 and made["expires"] == made["created"] + 3600

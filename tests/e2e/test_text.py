@@ -4,10 +4,10 @@ import ast
 import socket
 import subprocess
 import sys
-import urllib.request
 
 import pytest
 
+import metrics
 import netns
 from content import MIB, random_file
 from proc import wait_for
@@ -88,16 +88,9 @@ def at(tracker, cleanup):
     return make
 
 
-def metrics(tracker):
-    """The tracker's counters."""
-    with urllib.request.urlopen(f"http://{tracker.listener('admin')}/metrics", timeout=10) as reply:
-        lines = [line for line in reply.read().decode().splitlines() if not line.startswith("#")]
-    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if "{" not in line)}
-
-
 def counted(tracker, name, count):
     """Waits until a counter of the text protocol has that value."""
-    wait_for(lambda: metrics(tracker)[f"teem_text_{name}_total"] == count, 20, f"{count} {name}", tracker)
+    wait_for(lambda: metrics.number(tracker, f"teem_text_{name}_total") == count, 20, f"{count} {name}", tracker)
 
 
 def test_the_example_client_is_all_that_is_needed(folder, tracker, at):
@@ -265,14 +258,14 @@ def test_noise_and_floods_of_datagrams_get_silence_and_take_little_memory(tracke
     for datagram in noise:
         leecher.send(datagram)
     assert leecher.listed() == {}, "what comes back first is the answer to what was good"
-    assert metrics(tracker)["teem_text_malformed_total"] == len(noise)
+    assert metrics.number(tracker, "teem_text_malformed_total") == len(noise)
     for number in range(20_000):
         flooder.register(f"flood {number} {'x' * 200}", size=9)
         if number % 500 == 0:
             leecher.listed()
     seeder = at("127.0.0.10")
     wait_for(lambda: seeder.register("alice", size=9) or "alice" in seeder.listed(), 20, "alice beside the flood")
-    assert metrics(tracker)["teem_text_seeders"] <= 65, "an address has its share"
+    assert metrics.number(tracker, "teem_text_seeders") <= 65, "an address has its share"
     assert tracker.memory_peak_kib() < 60 * 1024
 
 

@@ -1,7 +1,5 @@
 """TLS on the tracker's ports, certificates known by sight, and reverse proxies."""
 
-import hashlib
-import http.client
 import json
 import os
 import re
@@ -17,13 +15,15 @@ from urllib.parse import quote
 import libtorrent as lt
 import pytest
 
+import bep3
+import metrics
+import web
 from content import MIB, assert_same, random_file
 from peers import LibtorrentPeer, make_torrent
 from proc import Process, wait_for
 from teem import EXIT_DONE, EXIT_FAILED, EXIT_NO_PEERS, EXIT_USAGE, ROOT, TRACKER_PORT
 
 EXAMPLE = ROOT / "examples" / "json_client.py"
-INFO_HASH = b"h" * 20
 
 WRAPPED = """
 import runpy, socket, ssl, sys
@@ -56,55 +56,21 @@ def verified(tracker):
     return ssl.create_default_context(cafile=tracker.cafile)
 
 
-def shown(addr):
-    """The SHA-256 of the certificate that a server shows."""
-    pem = ssl.get_server_certificate(addr, timeout=20)
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
-
-
-def fetch(tracker, path, headers=None, source=None, secure=False, ip=None):
+def fetch(tracker, path, secure=False, **options):
     """One GET request; returns status and body."""
-    source = source and (source, 0)
-    ip = ip or tracker.ip
-    if secure:
-        connection = http.client.HTTPSConnection(
-            ip, TRACKER_PORT, timeout=20, source_address=source, context=verified(tracker)
-        )
-    else:
-        connection = http.client.HTTPConnection(ip, TRACKER_PORT, timeout=20, source_address=source)
-    connection.request("GET", path, headers=headers or {})
-    reply = connection.getresponse()
-    body = reply.read()
-    connection.close()
-    return reply.status, body
+    return web.request(tracker.host, "GET", path, context=verified(tracker) if secure else None, **options)
 
 
-def announce(tracker, port, **options):
+def announce(tracker, port, secure=False, host=None, **options):
     """Announces a leecher; returns all peers that the tracker tells it of."""
-    query = f"info_hash={INFO_HASH.decode()}&peer_id=-XX0001-{port:012}&port={port}&left=1&compact=1&uploaded=0&downloaded=0"
-    status, body = fetch(tracker, f"/announce?{query}", **options)
-    assert status == 200, body
-    reply = lt.bdecode(body)
-    peers = {
-        (socket.inet_ntop(family, part[:-2]), struct.unpack(">H", part[-2:])[0])
-        for key, family, size in ((b"peers", socket.AF_INET, 6), (b"peers6", socket.AF_INET6, 18))
-        for part in (reply.get(key, b"")[at : at + size] for at in range(0, len(reply.get(key, b"")), size))
-    }
-    return peers
-
-
-def metric(tracker, name):
-    """One counter, from the operator's port."""
-    connection = http.client.HTTPConnection(tracker.listener("admin"), timeout=20)
-    connection.request("GET", "/metrics")
-    text = connection.getresponse().read().decode()
-    connection.close()
-    return int(re.search(rf"^{name} (\d+)$", text, re.M)[1])
+    path = bep3.announce_path(b"h" * 20, port, left=1, peer_id=f"-XX0001-{port:012}")
+    context = verified(tracker) if secure else None
+    return bep3.peers(bep3.answer(host or tracker.host, path, context=context, **options))
 
 
 def test_one_port_speaks_http_with_and_without_tls(tracker):
     process = tracker()
-    assert shown(process.endpoint("http")) == shown(process.endpoint("json")) == process.fingerprint
+    assert web.fingerprint(process.endpoint("http")) == web.fingerprint(process.endpoint("json")) == process.fingerprint
     assert fetch(process, "/health") == fetch(process, "/health", secure=True) == (200, b"ok\n")
     curl = ["curl", "--silent", "--fail", "--max-time", "20", "--cacert", process.cafile, f"https://{process.host}/health"]
     assert subprocess.run(curl, capture_output=True, check=True).stdout == b"ok\n"
@@ -171,7 +137,7 @@ def test_a_node_announces_only_to_the_certificate_that_it_knows(tracker, teem, f
     source = random_file(folder / "source" / "file.bin", MIB)
     seeder = teem.share(source, process.https, data=teem.state("seeder"))
     assert seeder.ready()
-    wait_for(lambda: metric(process, "teem_http_announces_total") >= 1, 30, "an announce over HTTPS")
+    wait_for(lambda: metrics.number(process, "teem_http_announces_total") >= 1, 30, "an announce over HTTPS")
     url = f"https://{process.host}/announce"
     magnet = f"{seeder.latest('ready')['magnet'].split('&tr=')[0]}&tr={quote(url, safe='')}"
     stranger = teem.get(magnet, folder / "out", extra=["--timeout", "3"])
@@ -196,7 +162,7 @@ def test_stock_clients_meet_over_https(tracker, folder, address, cleanup, monkey
     cleanup(seeder)
     cleanup(leecher)
     seeder.seed(torrent, source.parent)
-    wait_for(lambda: metric(process, "teem_http_announces_total") >= 1, 60, "an announce")
+    wait_for(lambda: metrics.number(process, "teem_http_announces_total") >= 1, 60, "an announce")
     leecher.leech(torrent, folder / "out").wait_done()
     assert_same(folder / "out" / "file.bin", source)
 
@@ -248,11 +214,11 @@ def test_a_certificate_is_replaced_while_connections_are_open(tracker):
             draft.write_bytes((other.data / name).read_bytes())
             os.replace(draft, process.data / name)
             assert ask() == "OK"
-        wait_for(lambda: shown(process.endpoint("http")) == other.fingerprint, 60, "the new certificate", process)
+        wait_for(lambda: web.fingerprint(process.endpoint("http")) == other.fingerprint, 60, "the new certificate", process)
         assert ask() == "OK"
         (process.data / "tls-cert.pem").write_text("nonsense")
         wait_for(lambda: "cannot be used" in process.stderr(), 60, "a complaint", process)
-        assert shown(process.endpoint("http")) == other.fingerprint, "a bad one leaves the one before"
+        assert web.fingerprint(process.endpoint("http")) == other.fingerprint, "a bad one leaves the one before"
         assert ask() == "OK"
 
 
@@ -271,8 +237,8 @@ def test_slow_handshakes_end_and_hold_up_nobody(tracker):
         except ConnectionResetError:
             pass
         each.close()
-    assert metric(process, "teem_tls_failures_total") >= 200
-    assert metric(process, "teem_tls_handshakes_total") >= 20
+    assert metrics.number(process, "teem_tls_failures_total") >= 200
+    assert metrics.number(process, "teem_tls_handshakes_total") >= 20
 
 
 def test_a_session_is_taken_up_again(tracker):
@@ -286,7 +252,7 @@ def test_a_session_is_taken_up_again(tracker):
             while secure.recv(1000):
                 pass
             taken_up, session = secure.session_reused, secure.session
-    assert taken_up and metric(process, "teem_tls_resumed_total") == 1
+    assert taken_up and metrics.number(process, "teem_tls_resumed_total") == 1
 
 
 @pytest.mark.parametrize("wrong", ["missing", "mixed", "alone"])
@@ -328,7 +294,7 @@ def test_a_proxy_is_believed_at_its_own_listener(teem, address):
     process = teem.tracker(ip=one, extra=listen)
     headers = {"X-Forwarded-For": "192.0.2.1"}
     announce(process, 1, source=proxy, headers=headers)
-    announce(process, 2, source=proxy, headers=headers, ip=two)
+    announce(process, 2, source=proxy, headers=headers, host=f"{two}:{TRACKER_PORT}")
     assert announce(process, 3) == {(proxy, 1), ("192.0.2.1", 2)}
     nowhere = teem.run(
         "tracker", "--listen", f"{address()}:0", "--data", teem.state("bad"), "--trusted-proxy", f"{one}:1={proxy}"

@@ -1,16 +1,16 @@
 """What BitTorrent clients get from the tracker, packet by packet and byte by byte: BEP 3, 7, 15, 23, 24, 48, 52."""
 
-import http.client
 import json
 import socket
 import struct
-from urllib.parse import quote_from_bytes
 
 import libtorrent as lt
 import pytest
 
-from bep15 import COMPLETED, CONNECT, NONE, PEER_ID, STOPPED, Udp
-from catalogue import publish
+import bep3
+import catalogue
+import metrics
+from bep15 import COMPLETED, CONNECT, NONE, STOPPED, Udp
 from content import MIB, random_file
 from peers import LibtorrentPeer, make_torrent
 from proc import wait_for
@@ -31,28 +31,9 @@ def json_answer(tracker, source, request):
         return json.loads(stream.makefile().readline())
 
 
-def counter(tracker, name):
-    """The value of a counter."""
-    connection = http.client.HTTPConnection(tracker.listener("admin"), timeout=20)
-    connection.request("GET", "/metrics")
-    for line in connection.getresponse().read().decode().splitlines():
-        if line.startswith((name + " ", name + "{")):
-            return float(line.rsplit(" ", 1)[1])
-    raise AssertionError(f"no {name} among the metrics")
-
-
-def announce_path(info_hash=HASH, port=7, left=0, **more):
-    """Path and query of an announce over HTTP."""
-    fields = {"port": port, "left": left, "uploaded": 0, "downloaded": 0, "compact": 1} | more
-    query = "&".join(f"{name}={value}" for name, value in fields.items())
-    return f"/announce?info_hash={quote_from_bytes(info_hash)}&peer_id={PEER_ID.decode()}&{query}"
-
-
-def get(tracker, path, host=None):
-    """A bencoded answer."""
-    connection = http.client.HTTPConnection(host or tracker.host, timeout=20)
-    connection.request("GET", path)
-    return lt.bdecode(connection.getresponse().read())
+def over_http(host, **fields):
+    """The answer to an announce over HTTP."""
+    return bep3.answer(host, bep3.announce_path(HASH, **fields))
 
 
 def test_udp_and_http_are_one_swarm(tracker):
@@ -60,12 +41,11 @@ def test_udp_and_http_are_one_swarm(tracker):
     assert seeder.announced(HASH, port=1, left=0)["peers"] == set()
     heard = leecher.announced(HASH, port=2, left=5)
     assert (heard["seeders"], heard["leechers"], heard["peers"]) == (1, 1, {("127.7.0.1", 1)})
-    reply = get(tracker, announce_path(port=3, left=1))
+    reply = over_http(tracker.host, port=3, left=1)
     assert (reply[b"complete"], reply[b"incomplete"]) == (1, 2)
     assert len(reply[b"peers"]) == 12 and reply[b"external ip"] == socket.inet_aton("127.0.0.1")
     leecher.announced(HASH, port=2, left=0, event=COMPLETED)
-    scrape = get(tracker, f"/scrape?info_hash={quote_from_bytes(HASH)}&info_hash={quote_from_bytes(OTHER)}")
-    assert scrape[b"files"] == {HASH: {b"complete": 2, b"downloaded": 1, b"incomplete": 1}}
+    assert bep3.scraped(tracker.host, HASH, OTHER) == {HASH: {b"complete": 2, b"downloaded": 1, b"incomplete": 1}}
     assert seeder.scraped(HASH, OTHER) == [(2, 1, 1), (0, 0, 0)]
     seeder.announced(HASH, port=1, event=STOPPED)
     assert leecher.scraped(HASH) == [(1, 1, 1)], "gone at once"
@@ -79,10 +59,10 @@ def test_a_client_says_how_many_peers_and_in_which_form(tracker):
     assert len(udp.announced(HASH, port=99, left=1, want=3)["peers"]) == 3
     assert udp.announced(HASH, port=99, left=1, want=0)["peers"] == set()
     assert len(udp.announced(HASH, port=99, left=1, want=10_000)["peers"]) == 80
-    assert len(get(tracker, announce_path(port=99, left=1, numwant=4))[b"peers"]) == 24
-    long = get(tracker, announce_path(port=99, left=1, numwant=2, compact=0))[b"peers"]
+    assert len(over_http(tracker.host, port=99, left=1, numwant=4)[b"peers"]) == 24
+    long = over_http(tracker.host, port=99, left=1, numwant=2, compact=0)[b"peers"]
     assert len(long) == 2 and all(peer[b"ip"] == b"127.0.0.1" and 1 <= peer[b"port"] <= 80 for peer in long)
-    bare = get(tracker, announce_path(port=99, left=1, numwant=2, compact=0, no_peer_id=1))[b"peers"]
+    bare = over_http(tracker.host, port=99, left=1, numwant=2, compact=0, no_peer_id=1)[b"peers"]
     assert all(set(peer) == {b"ip", b"port"} for peer in bare)
 
 
@@ -96,13 +76,13 @@ def test_ipv4_and_ipv6_are_one_swarm_with_a_socket_each(teem):
     assert (heard["seeders"], heard["leechers"], heard["peers"]) == (1, 1, set()), "only IPv6 addresses fit its packet"
     assert Udp(v6).announced(HASH, port=3, left=1)["peers"] == {("::1", 2)}
     for host in (v4, v6):
-        reply = get(None, announce_path(port=9, left=1), host)
+        reply = over_http(host, port=9, left=1)
         assert b"\x7f\x00\x00\x01\x00\x01" in reply[b"peers"] and len(reply[b"peers6"]) >= 36, "both over HTTP"
 
 
 def test_http_keeps_connections_and_answers_pipelined_requests_in_order(tracker):
     request = "GET {} HTTP/1.1\r\nHost: x\r\n\r\n"
-    paths = [announce_path(port=number, left=1) for number in (1, 2, 3)] + ["/health", "/announce"]
+    paths = [bep3.announce_path(HASH, port, left=1) for port in (1, 2, 3)] + ["/health", "/announce"]
     with socket.create_connection(tracker.endpoint("http"), 10) as stream, stream.makefile("rb") as file:
         for _ in range(3):
             stream.sendall("".join(request.format(path) for path in paths).encode())
@@ -119,7 +99,7 @@ def test_http_keeps_connections_and_answers_pipelined_requests_in_order(tracker)
 def test_both_hashes_of_a_hybrid_share_counts_and_not_addresses(tracker, folder):
     info = make_torrent(random_file(folder / "x.bin", MIB), folder / "x.torrent")
     v1, v2 = info.info_hashes().v1.to_bytes(), info.info_hashes().v2.to_bytes()[:20]
-    publish(tracker, "x", (folder / "x.torrent").read_bytes())
+    catalogue.publish(tracker, "x", (folder / "x.torrent").read_bytes())
     old, new, both = (Udp(tracker.host, f"127.7.0.{number}") for number in (1, 2, 3))
     old.announced(v1, port=1, left=0)
     new.announced(v2, port=1, left=0)
@@ -141,7 +121,7 @@ def test_an_unproven_source_gets_no_more_than_it_sent(tracker):
     connect = struct.pack(">QII", 0x41727101980, CONNECT, 1)
     assert len(good.ask(connect)) <= len(connect)
     assert len(good.ask(connect + bytes(200))) <= len(connect)
-    before = counter(tracker, "teem_udp_bad_ids_total")
+    before = metrics.number(tracker, "teem_udp_bad_ids_total")
     silent = [
         elsewhere.announce(HASH, id=good.id),
         elsewhere.scrape(*[HASH] * 74, id=good.id),
@@ -157,8 +137,8 @@ def test_an_unproven_source_gets_no_more_than_it_sent(tracker):
         # Whatever comes first is the answer to this.
         assert elsewhere.connect(), packet
     # Some of the noise has no id at all.
-    assert counter(tracker, "teem_udp_bad_ids_total") >= before + len(silent)
-    assert counter(tracker, "teem_peers") == 0
+    assert metrics.number(tracker, "teem_udp_bad_ids_total") >= before + len(silent)
+    assert metrics.number(tracker, "teem_peers") == 0
 
 
 def test_the_address_that_counts_is_the_one_it_came_from(tracker):
@@ -166,7 +146,7 @@ def test_the_address_that_counts_is_the_one_it_came_from(tracker):
     packet = bytearray(forged.announce(HASH, port=5, left=0))
     packet[84:88] = socket.inet_aton("203.0.113.9")
     forged.ask(bytes(packet))
-    get(tracker, announce_path(port=6, left=0, ip="203.0.113.10", ipv4="203.0.113.11:5", ipv6="2001:db8::5"))
+    over_http(tracker.host, port=6, left=0, ip="203.0.113.10", ipv4="203.0.113.11:5", ipv6="2001:db8::5")
     heard = Udp(tracker.host).announced(HASH, port=7, left=1)
     assert heard["peers"] == {("127.7.0.1", 5), ("127.0.0.1", 6)}
 
@@ -184,14 +164,14 @@ def test_a_network_over_its_quota_gets_empty_lists_and_others_theirs(teem):
     neighbour = Udp(tracker.host, "127.7.7.2")
     wait_for(lambda: neighbour.announced(HASH, port=3, left=1) == empty, 20, "an empty list for the same /24")
     assert Udp(tracker.host, "127.9.9.1").announced(HASH, port=3, left=1)["peers"], "of another"
-    assert counter(tracker, "teem_udp_limited_total") > 0
+    assert metrics.number(tracker, "teem_udp_limited_total") > 0
     for request, reply in (
         ({"type": "PEER_LIST", "peer_id": "x", "token": "x", "file_name": "x"}, {"peers": [], "total_parts": 0}),
         ({"type": "AUTH", "peer_id": "x"}, {"status": "ERROR", "error": "your network asks too often; try again in a few seconds"}),
     ):
         wait_for(lambda: json_answer(tracker, "127.7.7.3", request) == reply, 20, "the same over JSON")
     assert json_answer(tracker, "127.6.6.1", {"type": "AUTH", "peer_id": "x"})["status"] == "OK", "of another"
-    assert counter(tracker, "teem_json_limited_total") > 0
+    assert metrics.number(tracker, "teem_json_limited_total") > 0
 
 
 def test_made_up_hashes_do_not_lock_real_swarms_out(teem):
@@ -205,17 +185,15 @@ def test_made_up_hashes_do_not_lock_real_swarms_out(teem):
         udp.socket.recv(100)
     assert udp.scraped(HASH) == [(5, 0, 0)]
     assert udp.announced(OTHER, port=9, left=0)["seeders"] == 1, "a new swarm finds room"
-    assert counter(tracker, "teem_swarms") <= 640
-    assert counter(tracker, "teem_evicted_total") > sent - 1_000
+    assert metrics.number(tracker, "teem_swarms") <= 640
+    assert metrics.number(tracker, "teem_evicted_total") > sent - 1_000
 
 
 def test_a_shared_name_is_one_swarm_for_every_client(teem, tracker, folder, address, cleanup):
     content = random_file(folder / "data" / "x.bin", 2 * MIB)
     teem.share(content, tracker)
     torrent = folder / "x.torrent"
-    connection = http.client.HTTPConnection(tracker.host, timeout=20)
-    connection.request("GET", "/api/v1/catalogue/x.bin/torrent")
-    torrent.write_bytes(connection.getresponse().read())
+    torrent.write_bytes(catalogue.torrent(tracker, "x.bin"))
     for protocol in ("udp", "http"):
         peer = LibtorrentPeer(address())
         cleanup(peer)
@@ -228,8 +206,8 @@ def test_a_shared_name_is_one_swarm_for_every_client(teem, tracker, folder, addr
     got = teem.get("x.bin", folder / "teem", tracker, exit=False)
     got.done()
     info = lt.torrent_info(str(torrent)).info_hashes()
-    udp, listed = Udp(tracker.host), lambda: json.loads(entry(tracker))
-    wait_for(lambda: listed()["seeders"] == 4, 60, "all four seeders in the catalogue")
+    udp = Udp(tracker.host)
+    wait_for(lambda: catalogue.entry(tracker, "x.bin")["seeders"] == 4, 60, "all four seeders in the catalogue")
     counts = {udp.scraped(info.v1.to_bytes())[0], udp.scraped(info.v2.to_bytes()[:20])[0]}
     assert {(seeders, leechers) for seeders, _, leechers in counts} == {(4, 0)}
     with socket.create_connection(tracker.endpoint("json"), 10) as stream, stream.makefile("rwb") as file:
@@ -241,10 +219,3 @@ def test_a_shared_name_is_one_swarm_for_every_client(teem, tracker, folder, addr
         token = ask(type="AUTH")["token"]
         (listing,) = ask(type="FILE_LIST", token=token)["files"]
     assert (listing["file_name"], listing["seeders"], listing["leechers"]) == ("x.bin", 4, 0)
-
-
-def entry(tracker):
-    """The catalogue's entry of x.bin."""
-    connection = http.client.HTTPConnection(tracker.host, timeout=20)
-    connection.request("GET", "/api/v1/catalogue/x.bin")
-    return connection.getresponse().read()
