@@ -1,11 +1,11 @@
 """A crowd of slow sockets, and good clients of each TCP listener of a tracker."""
 
 import http.client
-import json
 import resource
 import socket
 import ssl
 
+import json_protocol
 from teem import TEXT_PORT
 
 SOCKETS = 10_000
@@ -98,13 +98,11 @@ class Json(Http):
     protocol, beginning = "json", b'{"type":"AUTH","peer_id":'
 
     def connect(self, source):
-        return self.dial(source).makefile("rwb")
+        return json_protocol.Connection(self.dial(source))
 
     def ask(self, connection):
-        connection.write(json.dumps({"type": "AUTH", "peer_id": "good"}).encode() + b"\n")
-        connection.flush()
-        line = connection.readline()
-        return bool(line) and json.loads(line)["status"] in ("OK", "ERROR")
+        reply = connection.ask(type="AUTH", peer_id="good")
+        return reply is not None and reply["status"] in ("OK", "ERROR")
 
 
 class JsonTls(Json):

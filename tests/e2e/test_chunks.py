@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from content import MIB, random_file
+from json_protocol import Connection
 from netns import Namespace
 from proc import wait_for
 from teem import PEER_PORT, ROOT
@@ -17,23 +18,8 @@ EXAMPLE = ROOT / "examples" / "json_client.py"
 CHUNK = 512 * 1024
 
 
-class Peer:
-    """A connection to a peer that speaks JSON."""
-
-    def __init__(self, host, connection=None):
-        self.socket = connection or socket.create_connection((host, PEER_PORT), 40)
-        self.file = self.socket.makefile("rwb")
-
-    def raw(self, request):
-        """Sends bytes and returns the line that answers them, none at the end of the connection."""
-        self.file.write(request)
-        self.file.flush()
-        line = self.file.readline()
-        return json.loads(line) if line else None
-
-    def ask(self, **request):
-        """Sends a request that others follow; returns the answer."""
-        return self.raw(json.dumps(request).encode() + b"\n")
+class Peer(Connection):
+    """A peer that speaks JSON."""
 
     def chunk(self, file_name, index):
         """The bytes of a chunk."""
@@ -47,8 +33,8 @@ def connect(cleanup):
     """Connects to peers."""
 
     def make(host, connection=None):
-        peer = Peer(host, connection)
-        cleanup(peer.socket)
+        peer = Peer(connection or socket.create_connection((host, PEER_PORT), 40))
+        cleanup(peer)
         return peer
 
     return make
@@ -189,8 +175,7 @@ def test_without_a_slot_requests_wait_in_turn_and_then_hear_so(teem, folder, far
     assert slow.ask(type="GET", file_name="file.bin", index=0)["type"] == "CHUNK_DATA"
     assert client(first).ask(type="STATE")["state"] == "CONNECTED"
     assert other.ask(type="STATE") == {"type": "STATE", "state": "UNAVAILABLE", "queue": 0}
-    waiting.file.write(b'{"type":"GET","file_name":"file.bin","index":1}\n')
-    waiting.file.flush()
+    waiting.send(b'{"type":"GET","file_name":"file.bin","index":1}\n')
     wait_for(lambda: other.ask(type="STATE")["queue"] == 1, 10, "a request in the queue")
     # The slow one reads as much as keeps its slot.
     taken = 0
@@ -198,11 +183,9 @@ def test_without_a_slot_requests_wait_in_turn_and_then_hear_so(teem, folder, far
         taken += len(slow.socket.recv(192 * 1024))
         assert taken < 16 * MIB
     assert json.loads(waiting.file.readline()) == {"type": "STATE", "state": "UNAVAILABLE", "queue": 0}
-    waiting.file.write(b'{"type":"GET","file_name":"file.bin","index":1}\n')
-    waiting.file.flush()
+    waiting.send(b'{"type":"GET","file_name":"file.bin","index":1}\n')
     wait_for(lambda: other.ask(type="STATE")["queue"] == 1, 10, "a request in the queue")
-    slow.file.close()
-    slow.socket.close()
+    slow.close()
     reply = json.loads(waiting.file.readline())
     assert reply == {"type": "CHUNK_DATA", "index": 1, "length": 32 * MIB}, "who leaves makes room"
     assert waiting.file.read(32 * MIB) == source.read_bytes()[32 * MIB :]
@@ -220,15 +203,13 @@ def test_what_is_hostile_gets_an_error_or_the_end(teem, folder, connect):
     assert peer.chunk("file.bin", 1) == source.read_bytes()[CHUNK:], "an error does not end the connection"
     for hostile in (b'{"type":' * 2_000, b'{"type":"GET","a":"' + b"x" * MIB, b'{"type":"STATE"}x'):
         other = connect(share.ip)
-        other.file.write(hostile)
-        other.file.flush()
+        other.send(hostile)
         lines = other.file.read().splitlines()
         assert 1 <= len(lines) <= 2 and json.loads(lines[-1])["status"] == "ERROR", lines
     # One address gets a share of the connections, and others still get in.
     crowd = [connect(share.ip) for _ in range(200)]
     for one in crowd:
-        one.file.write(b'{"type":')
-        one.file.flush()
+        one.send(b'{"type":')
     far = socket.create_connection((share.ip, PEER_PORT), 10, source_address=("127.0.0.77", 0))
     assert connect(share.ip, far).chunk("file.bin", 0) == source.read_bytes()[:CHUNK]
     assert share.memory_peak_kib() < 150 * 1024

@@ -2,46 +2,18 @@
 
 import json
 import re
-import socket
 import subprocess
 import sys
 
 import pytest
 
+import json_protocol
 from content import MIB, random_file
+from json_protocol import Client, Connection, dial
 from proc import Process, wait_for
 from teem import JSON_PORT, ROOT
 
 EXAMPLE = ROOT / "examples" / "json_client.py"
-
-
-class Client:
-    """A client that keeps its connection."""
-
-    def __init__(self, addr, peer_id, source="127.0.0.1"):
-        self.peer_id = peer_id
-        self.socket = socket.create_connection(addr, 10, source_address=(source, 0))
-        self.file = self.socket.makefile("rwb")
-        self.token = None
-
-    def raw(self, text):
-        """Sends bytes and returns the answer, none when there is none."""
-        self.file.write(text)
-        self.file.flush()
-        line = self.file.readline()
-        return json.loads(line) if line else None
-
-    def ask(self, type, **fields):
-        """Sends a request and returns the answer."""
-        fields = {"type": type, "peer_id": self.peer_id, **({"token": self.token} if self.token else {}), **fields}
-        return self.raw(json.dumps(fields).encode() + b"\n")
-
-    def enter(self):
-        """Gets a token."""
-        reply = self.ask("AUTH")
-        assert reply["status"] == "OK" and re.fullmatch(r"token_[0-9a-f]{32}", reply["token"]), reply
-        self.token = reply["token"]
-        return self
 
 
 @pytest.fixture
@@ -57,8 +29,8 @@ def join(tracker, cleanup):
     """Makes clients with a token."""
 
     def make(peer_id, source="127.0.0.1"):
-        client = Client(tracker.endpoint("json"), peer_id, source).enter()
-        cleanup(client.socket)
+        client = json_protocol.join(tracker, peer_id, source)
+        cleanup(client)
         return client
 
     return make
@@ -90,7 +62,7 @@ def test_without_a_good_token_everything_is_refused(join, tracker):
         if type == "UNREGISTER":
             reply = stranger.ask(type)
         assert reply == {"status": "ERROR", "error": "Invalid token"}, type
-    nobody = Client(tracker.endpoint("json"), "anna")
+    nobody = Client(dial(tracker), "anna")
     assert nobody.ask("KEEPALIVE") == {"status": "ERROR", "error": "Invalid token"}
     assert "in use" in nobody.ask("AUTH")["error"]
 
@@ -125,10 +97,10 @@ def test_what_is_wrong_gets_an_error_or_the_end(tracker, join):
         assert client.raw(wrong)["status"] == "ERROR", wrong
     assert client.ask("KEEPALIVE") == {"status": "ACK"}, "an error does not end the connection"
     for hostile in (b"hello\n", b'{"a":' * 100_000, b"[" * 100_000, b'{"a":"' + b"x" * (3 * MIB)):
-        other = Client(tracker.endpoint("json"), "p")
+        other = Connection(dial(tracker))
         assert other.raw(hostile)["status"] == "ERROR", hostile[:10]
         assert other.file.readline() == b""
-        other.socket.close()
+        other.close()
     assert client.ask("KEEPALIVE") == {"status": "ACK"}
     assert tracker.memory_peak_kib() < 60 * 1024
 

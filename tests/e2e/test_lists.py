@@ -11,18 +11,13 @@ import metrics
 from bep3 import announced, scraped
 from bep15 import Udp
 from content import MIB, random_file
+from json_protocol import join
 from peers import make_torrent
 from proc import wait_for
 from teem import EXIT_FAILED, TEXT_PORT
-from test_json import Client
 from test_text import Client as TextClient
 
 GOOD, BAD = bytes(range(20)), bytes(range(40, 60))
-
-
-def json_of(tracker, peer_id):
-    """A client of the JSON protocol, with its token."""
-    return Client(tracker.endpoint("json"), peer_id).enter()
 
 
 def hashes_of(torrent):
@@ -57,7 +52,7 @@ def test_a_denied_name_is_nowhere_whichever_of_its_hashes_is_listed(teem, folder
     deny.write_text("")
     ip = teem.address()
     tracker = teem.tracker(extra=["--deny-list", deny, "--text-listen", f"{ip}:{TEXT_PORT}"])
-    json_client, text_client = json_of(tracker, "anna"), TextClient(ip)
+    json_client, text_client = join(tracker, "anna"), TextClient(ip)
     cleanup(text_client)
     for name in ("good", "bad"):
         catalogue.publish(tracker, name, (folder / f"{name}.torrent").read_bytes())
@@ -107,7 +102,7 @@ def test_an_allow_list_lets_in_nothing_else(teem, folder):
         info_hash = bytes.fromhex(hashes_of(folder / f"{name}.torrent")[0])
         announced(tracker, info_hash, 7001, 0)
         assert len(announced(tracker, info_hash, 7002, 9)[b"peers"]) == 6 * expected
-    json_client = json_of(tracker, "anna")
+    json_client = join(tracker, "anna")
     assert json_client.ask("REGISTER", port=7001, files={"good": 1, "no torrent": 3})["error"], "not its parts"
     parts = json_client.ask("GET_COUNT", file_name="good")["count"]
     assert json_client.ask("REGISTER", port=7001, files={"good": parts, "no torrent": 3})["status"] == "REGISTERED"

@@ -16,9 +16,10 @@ import metrics
 import web
 from bep3 import announced
 from content import random_file
+from json_protocol import ask_once
 from peers import make_torrent
 from proc import wait_for
-from teem import EXIT_FAILED, EXIT_TERMINATED, JSON_PORT, ROOT, TEXT_PORT
+from teem import EXIT_FAILED, EXIT_TERMINATED, ROOT, TEXT_PORT
 
 
 def ask(host, path, secret=None, **headers):
@@ -192,15 +193,9 @@ def test_logs_are_objects_when_asked(teem):
 
 def test_who_comes_and_goes_over_json_is_told(teem):
     tracker = teem.tracker(extra=["-v"])
-
-    def ask(**request):
-        with socket.create_connection((tracker.ip, JSON_PORT), 20) as stream:
-            stream.sendall(json.dumps(request).encode())
-            return json.loads(stream.makefile().readline())
-
-    session = {"peer_id": "anna", "token": ask(type="AUTH", peer_id="anna")["token"]}
-    assert ask(type="REGISTER", **session, port=8080, files={"a.bin": 3})["status"] == "REGISTERED"
-    assert ask(type="UNREGISTER", **session)["status"] == "ACK"
+    session = {"peer_id": "anna", "token": ask_once(tracker, type="AUTH", peer_id="anna")["token"]}
+    assert ask_once(tracker, type="REGISTER", **session, port=8080, files={"a.bin": 3})["status"] == "REGISTERED"
+    assert ask_once(tracker, type="UNREGISTER", **session)["status"] == "ACK"
     assert tracker.stop() == EXIT_TERMINATED
     registered, left = (line for line in tracker.stderr().splitlines() if 'peer_id="anna"' in line)
     assert "registered over JSON" in registered and "left over JSON" in left

@@ -1,7 +1,6 @@
 """A private tracker: who has no token, or not the right one, gets nothing, in the words of each protocol."""
 
 import json
-import socket
 
 import libtorrent as lt
 import pytest
@@ -10,6 +9,7 @@ import bep3
 import web
 from bep15 import ANNOUNCE, ERROR, Udp
 from content import MIB, random_file
+from json_protocol import Client, ask_once, dial
 from peers import LibtorrentPeer, make_torrent
 from proc import wait_for
 from teem import EXIT_AUTH, EXIT_NOT_FOUND, EXIT_USAGE
@@ -59,17 +59,6 @@ def announce_by_udp(tracker, token):
     return udp.reply(udp.announce(INFO_HASH, url_data=f"/{token['passkey']}/announce".encode()))[0]
 
 
-def ask_json(tracker, *requests):
-    """Sends JSON objects over one connection and returns the answers."""
-    with socket.create_connection(tracker.endpoint("json"), 10) as stream, stream.makefile("rwb") as file:
-        answers = []
-        for request in requests:
-            file.write(json.dumps(request).encode() + b"\n")
-            file.flush()
-            answers.append(json.loads(file.readline()))
-        return answers
-
-
 def no_secret_in(text, tracker, where):
     """None of the secrets stands in a text."""
     found = [secret for secret in tracker.secrets if secret in text]
@@ -99,9 +88,8 @@ def test_without_a_token_every_protocol_refuses_in_its_own_words(tracker, folder
     for packet in (udp.announce(INFO_HASH), wrong, udp.scrape(INFO_HASH)):
         action, reason = udp.reply(packet)
         assert action == ERROR and (b"passkey" in reason or b"PASSKEY" in reason), reason
-    auth = {"type": "AUTH", "peer_id": "anna"}
     for secret in ({}, {"secret": "teem_" + "0" * 64}, {"secret": "x"}):
-        (reply,) = ask_json(tracker, auth | secret)
+        reply = ask_once(tracker, type="AUTH", peer_id="anna", **secret)
         assert reply["status"] == "ERROR" and "token" in reply["error"], reply
     assert ask(tracker, "GET", "/health")[0] == 200
 
@@ -129,14 +117,10 @@ def test_a_token_for_reading_publishes_nothing(tracker, token, folder):
     assert status == 200
     urls = [url for tier in lt.bdecode(handed_out)[b"announce-list"] for url in tier]
     assert len(urls) == 2 and all(f"/{reader['passkey']}/announce".encode() in url for url in urls), "its own passkey only"
-    session = {"peer_id": "rita", "token": None}
-    (entered,) = ask_json(tracker, {"type": "AUTH", "peer_id": "rita", "secret": reader["secret"]})
-    session["token"] = entered["token"]
-    known_name, new_name = ask_json(
-        tracker,
-        {"type": "BECOME_SEEDER", **session, "file_name": "x", "parts": json.loads(ask(tracker, "GET", "/api/v1/catalogue/x", reader["secret"])[1])["size"] // (16 << 10)},
-        {"type": "BECOME_SEEDER", **session, "file_name": "new", "parts": 1},
-    )
+    rita = Client(dial(tracker), "rita").enter(secret=reader["secret"])
+    size = json.loads(ask(tracker, "GET", "/api/v1/catalogue/x", reader["secret"])[1])["size"]
+    known_name = rita.ask("BECOME_SEEDER", file_name="x", parts=size // (16 << 10))
+    new_name = rita.ask("BECOME_SEEDER", file_name="new", parts=1)
     assert known_name.get("status") == "ACK" or "parts" in known_name["error"], known_name
     assert new_name["status"] == "ERROR" and "new name" in new_name["error"], new_name
 
@@ -144,16 +128,16 @@ def test_a_token_for_reading_publishes_nothing(tracker, token, folder):
 def test_expired_and_revoked_tokens_end_within_a_second_or_two(teem, tracker, token):
     short, anna = token("short", "--expires", "2s"), token("anna")
     known(tracker, anna["secret"])
-    (entered,) = ask_json(tracker, {"type": "AUTH", "peer_id": "anna", "secret": anna["secret"]})
+    entered = ask_once(tracker, type="AUTH", peer_id="anna", secret=anna["secret"])
     session = {"peer_id": "anna", "token": entered["token"]}
-    assert ask_json(tracker, {"type": "KEEPALIVE", **session}) == [{"status": "ACK"}]
+    assert ask_once(tracker, type="KEEPALIVE", **session) == {"status": "ACK"}
     wait_for(lambda: ask(tracker, "GET", "/api/v1/catalogue", short["secret"])[0] == 401, 20, "the end of a token")
     revoked = teem.run("token", "revoke", str(anna["id"]), "--data", tracker.data, "--json")
     assert revoked.returncode == 0 and revoked.latest("token")["revoked"]
     wait_for(lambda: ask(tracker, "GET", "/api/v1/catalogue", anna["secret"])[0] == 401, 20, "the end of a token")
     assert b"failure reason" in ask(tracker, "GET", announce_path(anna["passkey"]))[1]
     assert announce_by_udp(tracker, anna) == ERROR
-    assert ask_json(tracker, {"type": "KEEPALIVE", **session}) == [{"status": "ERROR", "error": "Invalid token"}]
+    assert ask_once(tracker, type="KEEPALIVE", **session) == {"status": "ERROR", "error": "Invalid token"}
 
 
 def test_an_administrator_makes_and_revokes_tokens_over_http(tracker):
@@ -211,7 +195,7 @@ def test_secrets_are_told_once_and_never_written_down(teem, tracker, token):
         status, body = ask(tracker, "GET", path, anna["secret"])
         if anna["secret"] not in path:
             no_secret_in(body.decode(), tracker, path)
-    ask_json(tracker, {"type": "AUTH", "peer_id": "anna", "secret": anna["secret"]}, {"type": "NOISE", "secret": anna["secret"]})
+    Client(dial(tracker), "anna").enter(secret=anna["secret"]).ask("NOISE", secret=anna["secret"])
     no_secret_in(teem.run("token", "ls", "--data", tracker.data, "--json").tail(), tracker, "the list of tokens")
     tracker.stop()
     no_secret_in(tracker.stderr(), tracker, "the log")
@@ -257,10 +241,8 @@ def test_share_ls_and_get_show_a_token_and_the_content_stays_private(teem, track
     listed = teem.run("ls", "--tracker", tracker.host, "--token-file", files["rita"], "--json")
     assert listed.latest("entry")["name"] == "plan.bin"
     # Its parts are not for clients that are no peers: nobody is sent there for them.
-    (entered,) = ask_json(tracker, {"type": "AUTH", "peer_id": "rita", "secret": reader["secret"]})
-    session = {"peer_id": "rita", "token": entered["token"], "file_name": "plan.bin"}
-    (found,) = ask_json(tracker, {"type": "PEER_LIST", **session})
-    assert found == {"peers": [], "total_parts": 6}
+    rita = Client(dial(tracker), "rita").enter(secret=reader["secret"])
+    assert rita.ask("PEER_LIST", file_name="plan.bin") == {"peers": [], "total_parts": 6}
     no_secret_in(json.dumps(listed.objects()) + listed.stderr(), tracker, "a listing")
     assert teem.run("ls", "--tracker", tracker.host).returncode == EXIT_AUTH
     teem.get("plan.bin", folder / "got", tracker, extra=["--token-file", files["rita"]]).done()

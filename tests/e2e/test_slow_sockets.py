@@ -1,12 +1,12 @@
 """Sockets that are held open and say next to nothing: others must not notice."""
 
-import json
 import socket
 
 import pytest
 
 import slow
 from content import random_file
+from json_protocol import Client
 from teem import PEER_PORT
 
 
@@ -33,16 +33,10 @@ def test_requests_that_stop_in_the_middle_keep_no_long_one_out(teem, cleanup):
     cleanup(crowd)
     # More than there may be at once of this length.
     crowd.open(200, b'{"type":"REGISTER","files":{"' + b"x" * 20_000)
-    with good.dial("127.0.0.9") as stream:
-        lines = stream.makefile("rb")
-
-        def ask(**request):
-            stream.sendall(json.dumps({"peer_id": "anna", **request}).encode() + b"\n")
-            return json.loads(lines.readline())
-
-        token = ask(type="AUTH")["token"]
-        files = {f"a file with a long name {number:06}": 7 for number in range(10_000)}
-        assert ask(type="REGISTER", token=token, port=8080, files=files) == {"status": "REGISTERED"}
+    anna = Client(good.dial("127.0.0.9"), "anna").enter()
+    cleanup(anna)
+    files = {f"a file with a long name {number:06}": 7 for number in range(10_000)}
+    assert anna.ask("REGISTER", port=8080, files=files) == {"status": "REGISTERED"}
 
 
 ENDLESS = {

@@ -19,6 +19,7 @@ import bep3
 import metrics
 import web
 from content import MIB, assert_same, random_file
+from json_protocol import Client, dial
 from peers import LibtorrentPeer, make_torrent
 from proc import Process, wait_for
 from teem import EXIT_DONE, EXIT_FAILED, EXIT_NO_PEERS, EXIT_USAGE, ROOT, TRACKER_PORT
@@ -185,7 +186,7 @@ def test_plain_words_are_refused_where_only_tls_is_spoken(tracker, teem):
     process = tracker(tls="--tls-only")
     status, body = fetch(process, "/announce?x")
     assert status == 426 and b"https://" in body
-    with socket.create_connection(process.endpoint("json"), 20) as plain:
+    with dial(process) as plain:
         plain.sendall(b'{"type":"AUTH","peer_id":"anna"}\n')
         answer = json.loads(plain.makefile().read())
     assert answer["status"] == "ERROR" and "TLS" in answer["error"]
@@ -200,26 +201,20 @@ def test_plain_words_are_refused_where_only_tls_is_spoken(tracker, teem):
 def test_a_certificate_is_replaced_while_connections_are_open(tracker):
     process, other = tracker(), tracker()
     context = verified(process)
-    with context.wrap_socket(socket.create_connection(process.endpoint("json"), 20), server_hostname=process.ip) as open_one:
-        stream = open_one.makefile("rw")
-
-        def ask():
-            stream.write('{"type":"AUTH","peer_id":"anna"}\n')
-            stream.flush()
-            return json.loads(stream.readline())["status"]
-
-        assert ask() == "OK"
+    with context.wrap_socket(dial(process), server_hostname=process.ip) as stream:
+        anna = Client(stream, "anna")
+        assert anna.ask("AUTH")["status"] == "OK"
         for name in ("tls-key.pem", "tls-cert.pem"):
             draft = process.data / "draft"
             draft.write_bytes((other.data / name).read_bytes())
             os.replace(draft, process.data / name)
-            assert ask() == "OK"
+            assert anna.ask("AUTH")["status"] == "OK"
         wait_for(lambda: web.fingerprint(process.endpoint("http")) == other.fingerprint, 60, "the new certificate", process)
-        assert ask() == "OK"
+        assert anna.ask("AUTH")["status"] == "OK"
         (process.data / "tls-cert.pem").write_text("nonsense")
         wait_for(lambda: "cannot be used" in process.stderr(), 60, "a complaint", process)
         assert web.fingerprint(process.endpoint("http")) == other.fingerprint, "a bad one leaves the one before"
-        assert ask() == "OK"
+        assert anna.ask("AUTH")["status"] == "OK"
 
 
 def test_slow_handshakes_end_and_hold_up_nobody(tracker):

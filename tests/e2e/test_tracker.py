@@ -1,6 +1,5 @@
 """What BitTorrent clients get from the tracker, packet by packet and byte by byte: BEP 3, 7, 15, 23, 24, 48, 52."""
 
-import json
 import socket
 import struct
 
@@ -12,6 +11,7 @@ import catalogue
 import metrics
 from bep15 import COMPLETED, CONNECT, NONE, STOPPED, Udp
 from content import MIB, random_file
+from json_protocol import ask_once, join
 from peers import LibtorrentPeer, make_torrent
 from proc import wait_for
 
@@ -22,13 +22,6 @@ HASH, OTHER = b"h" * 20, b"i" * 20
 def tracker(teem):
     """A tracker whose counters can be read."""
     return teem.tracker()
-
-
-def json_answer(tracker, source, request):
-    """What one JSON request from an address gets."""
-    with socket.create_connection(tracker.endpoint("json"), 20, (source, 0)) as stream:
-        stream.sendall(json.dumps(request).encode())
-        return json.loads(stream.makefile().readline())
 
 
 def over_http(host, **fields):
@@ -169,8 +162,8 @@ def test_a_network_over_its_quota_gets_empty_lists_and_others_theirs(teem):
         ({"type": "PEER_LIST", "peer_id": "x", "token": "x", "file_name": "x"}, {"peers": [], "total_parts": 0}),
         ({"type": "AUTH", "peer_id": "x"}, {"status": "ERROR", "error": "your network asks too often; try again in a few seconds"}),
     ):
-        wait_for(lambda: json_answer(tracker, "127.7.7.3", request) == reply, 20, "the same over JSON")
-    assert json_answer(tracker, "127.6.6.1", {"type": "AUTH", "peer_id": "x"})["status"] == "OK", "of another"
+        wait_for(lambda: ask_once(tracker, "127.7.7.3", **request) == reply, 20, "the same over JSON")
+    assert ask_once(tracker, "127.6.6.1", type="AUTH", peer_id="x")["status"] == "OK", "of another"
     assert metrics.number(tracker, "teem_json_limited_total") > 0
 
 
@@ -210,12 +203,5 @@ def test_a_shared_name_is_one_swarm_for_every_client(teem, tracker, folder, addr
     wait_for(lambda: catalogue.entry(tracker, "x.bin")["seeders"] == 4, 60, "all four seeders in the catalogue")
     counts = {udp.scraped(info.v1.to_bytes())[0], udp.scraped(info.v2.to_bytes()[:20])[0]}
     assert {(seeders, leechers) for seeders, _, leechers in counts} == {(4, 0)}
-    with socket.create_connection(tracker.endpoint("json"), 10) as stream, stream.makefile("rwb") as file:
-        def ask(**fields):
-            file.write(json.dumps({"peer_id": "anna"} | fields).encode() + b"\n")
-            file.flush()
-            return json.loads(file.readline())
-
-        token = ask(type="AUTH")["token"]
-        (listing,) = ask(type="FILE_LIST", token=token)["files"]
+    (listing,) = join(tracker, "anna").ask("FILE_LIST")["files"]
     assert (listing["file_name"], listing["seeders"], listing["leechers"]) == ("x.bin", 4, 0)
