@@ -1,6 +1,7 @@
 """Network namespaces made by a test: nothing in them leaves the machine."""
 
 import concurrent.futures
+import contextlib
 import ctypes
 import itertools
 import os
@@ -22,6 +23,7 @@ class Namespace:
 
     def __init__(self, addresses=()):
         self.name = f"teem-{os.getpid()}-{next(_numbers)}"
+        self.prefix = ("ip", "netns", "exec", self.name)
         ip("netns", "add", self.name)
         self.command("link", "set", "lo", "up")
         for address in addresses:
@@ -33,7 +35,7 @@ class Namespace:
 
     def run(self, *argv, **options):
         """Runs a command inside, to its end."""
-        return subprocess.run(["ip", "netns", "exec", self.name, *argv], **options)
+        return subprocess.run([*self.prefix, *argv], **options)
 
     def inside(self, function, *args, **options):
         """Calls a function inside. Sockets and threads that it makes stay there."""
@@ -55,6 +57,14 @@ class Namespace:
     def close(self):
         """Removes it."""
         ip("netns", "del", self.name)
+
+
+@contextlib.contextmanager
+def machines(left_address, right_address):
+    """Two namespaces on one network: as good as two machines on a LAN."""
+    with contextlib.closing(Namespace()) as left, contextlib.closing(Namespace()) as right:
+        connect(left, right, left_address, right_address)
+        yield left, right
 
 
 def connect(left, right, left_address, right_address):

@@ -18,7 +18,6 @@ from aria2c import ARIA2C
 from proc import Process, wait_for
 from teem import PEER_PORT, ROOT
 
-FORMATS = ("v1", "hybrid", "v2")
 
 _QUIET = {
     "enable_dht": False,
@@ -49,6 +48,15 @@ def make_torrent(path, out, format="hybrid", piece_length=0, trackers=()):
     lt.set_piece_hashes(torrent, str(path.parent))
     Path(out).write_bytes(lt.bencode(torrent.generate()))
     return lt.torrent_info(str(out))
+
+
+def with_tracker(torrent, out, announce):
+    """Writes the same torrent with one tracker only, and returns the path; the info dictionary's bytes stay."""
+    value = lt.bdecode(torrent)
+    value.pop(b"announce-list", None)
+    value[b"announce"] = announce.encode()
+    out.write_bytes(lt.bencode(value))
+    return out
 
 
 class LibtorrentPeer:

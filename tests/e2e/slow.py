@@ -6,6 +6,7 @@ import socket
 import ssl
 
 import json_protocol
+import text_protocol
 from teem import TEXT_PORT
 
 SOCKETS = 10_000
@@ -36,7 +37,7 @@ def tracker_flags(listener, address):
 class Http:
     """Announces over HTTP."""
 
-    protocol, secure, path = "http", False, ANNOUNCE
+    protocol, secure, path, expected = "http", False, ANNOUNCE, b"interval"
     beginning = f"GET /announce?info_hash={HASH}".encode()
 
     def __init__(self, tracker):
@@ -64,7 +65,7 @@ class Http:
         """One request; true if it was answered well."""
         connection.request("GET", self.path)
         reply = connection.getresponse()
-        return reply.status == 200 and b"interval" in reply.read()
+        return reply.status == 200 and self.expected in reply.read()
 
     def ask_anew(self, source):
         """One request on a new connection."""
@@ -84,12 +85,8 @@ class Https(Http):
 class Admin(Http):
     """Scrapes the metrics."""
 
-    protocol, path, beginning = "admin", "/metrics", b"GET /metrics HT"
-
-    def ask(self, connection):
-        connection.request("GET", self.path)
-        reply = connection.getresponse()
-        return reply.status == 200 and b"teem_peers" in reply.read()
+    protocol, path, expected = "admin", "/metrics", b"teem_peers"
+    beginning = b"GET /metrics HT"
 
 
 class Json(Http):
@@ -117,12 +114,10 @@ class TextLists(Http):
     protocol, beginning = "text-lists", b"sl"
 
     def prepare(self):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            udp.bind(("127.0.0.8", 0))
-            udp.sendto(f"register; slow; 127.0.0.8; 7000; {len(CHUNKS)}".encode(), (self.address[0], TEXT_PORT))
-        with self.dial("127.0.0.8") as delivery:
-            delivery.sendall(CHUNKS)
-            assert delivery.recv(1) == b""
+        seeder = text_protocol.Client(self.address[0], "127.0.0.8")
+        seeder.register("slow", CHUNKS)
+        assert seeder.exchange(CHUNKS) == b""
+        seeder.close()
 
     def connect(self, source):
         return source

@@ -1,6 +1,7 @@
 """The `teem` binary as tests see it: arguments, JSON objects, exit statuses."""
 
 import os
+import signal
 from pathlib import Path
 
 from proc import Process, wait_for
@@ -12,6 +13,8 @@ TRACKER_PORT = 6969
 PEER_PORT = 6881
 JSON_PORT = 9000
 TEXT_PORT = 5555
+
+FORMATS = ("v1", "v2", "hybrid")
 
 ROOT = Path(__file__).resolve().parents[2]
 """The project's folder."""
@@ -60,6 +63,12 @@ class Teem(Process):
     def latest(self, kind):
         """The newest JSON object of `kind`, if there is one."""
         return next((value for value in reversed(self.objects()) if value.get("kind") == kind), None)
+
+    def reload(self, says="were read again"):
+        """Sends SIGHUP and waits until it says what came of that."""
+        before = self.stderr().count(says)
+        self.signal(signal.SIGHUP)
+        wait_for(lambda: self.stderr().count(says) > before, 20, f"{says!r} from {self.name}", alive=self)
 
     def done(self, timeout=120):
         """Waits until a get says that it is done, and returns the object."""

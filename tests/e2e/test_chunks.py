@@ -3,18 +3,16 @@
 import json
 import select
 import socket
-import subprocess
-import sys
 
 import pytest
 
+import examples
 from content import MIB, random_file
 from json_protocol import Connection
 from netns import Namespace
 from proc import wait_for
-from teem import PEER_PORT, ROOT
+from teem import FORMATS, PEER_PORT
 
-EXAMPLE = ROOT / "examples" / "json_client.py"
 CHUNK = 512 * 1024
 
 
@@ -42,8 +40,7 @@ def connect(cleanup):
 
 def example(tracker, *words):
     """Runs the example client to its end; returns what it prints."""
-    run = [sys.executable, EXAMPLE, tracker.listener("json"), *words]
-    return subprocess.run(run, check=True, capture_output=True, timeout=60, text=True).stdout
+    return examples.run(examples.JSON, tracker.listener("json"), *words)
 
 
 def test_a_json_client_fetches_a_file_and_checks_every_chunk(teem, folder, connect):
@@ -68,7 +65,7 @@ def test_a_json_client_fetches_a_file_and_checks_every_chunk(teem, folder, conne
     assert (folder / "small").read_bytes() == small.read_bytes()
 
 
-@pytest.mark.parametrize("format", ["hybrid", "v1", "v2"])
+@pytest.mark.parametrize("format", FORMATS)
 def test_files_inside_a_folder_are_cut_from_their_own_first_byte(teem, folder, connect, format):
     tracker = teem.tracker()
     tree = random_file(folder / "source" / "tree" / "a" / "b.bin", MIB + 7).parents[1]

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from content import FULL, MIB, assert_same, random_file, sized
-from teem import EXIT_DONE
+from teem import EXIT_DONE, FORMATS
 
 PIECE_BUDGET = 96 * MIB
 CHECKPOINT = 64 * MIB
@@ -26,7 +26,7 @@ def wait_written(process, bytes_written, timeout=120):
     raise AssertionError(f"{bytes_written} bytes were never written\n{process.tail()}")
 
 
-@pytest.mark.parametrize("format", ["v1", "v2", "hybrid"] if FULL else ["hybrid"])
+@pytest.mark.parametrize("format", FORMATS if FULL else ["hybrid"])
 def test_a_killed_leecher_goes_on_from_its_record(teem, folder, format):
     size = sized(2048 * MIB, 640 * MIB)
     source = random_file(folder / "source" / "big.bin", size)

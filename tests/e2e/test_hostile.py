@@ -56,17 +56,22 @@ GARBAGE = {
 }
 
 
+def throw(data, host, port):
+    """Sends bytes over a connection that may end meanwhile."""
+    with socket.create_connection((host, port), 5) as connection:
+        try:
+            connection.sendall(data)
+        except OSError:
+            pass
+
+
 @pytest.mark.parametrize("name", GARBAGE)
 def test_garbage_at_the_peer_port_does_not_disturb_a_share(teem, folder, name):
     source = random_file(folder / "source" / "file.bin", 2 * MIB)
     tracker = teem.tracker()
     seeder = teem.share(source, tracker)
     for _ in range(20):
-        with socket.create_connection((seeder.ip, PEER_PORT), 5) as connection:
-            try:
-                connection.sendall(GARBAGE[name])
-            except OSError:
-                pass
+        throw(GARBAGE[name], seeder.ip, PEER_PORT)
     get = teem.get("file.bin", folder / "out", tracker)
     assert get.wait(30) == EXIT_DONE, get.tail()
     assert_same(folder / "out" / "file.bin", source)
@@ -79,11 +84,7 @@ def test_garbage_at_the_tracker_does_not_disturb_it(teem, folder):
     for data in GARBAGE.values():
         for cut in (len(data), 1, 15, 16, 17, 98):
             udp.sendto(data[:cut][:1400], (tracker.ip, TRACKER_PORT))
-        with socket.create_connection((tracker.ip, TRACKER_PORT), 5) as connection:
-            try:
-                connection.sendall(data)
-            except OSError:
-                pass
+        throw(data, tracker.ip, TRACKER_PORT)
     udp.close()
     source = random_file(folder / "source" / "file.bin", MIB)
     teem.share(source, tracker)

@@ -4,10 +4,9 @@ import pytest
 
 import catalogue
 from content import MIB, assert_same, random_file, tree
-from peers import Aria2Peer, LibtorrentPeer, TransmissionPeer, lt, make_torrent
-from teem import EXIT_DONE, EXIT_VERIFY
+from peers import Aria2Peer, LibtorrentPeer, TransmissionPeer, lt, make_torrent, with_tracker
+from teem import EXIT_DONE, EXIT_VERIFY, FORMATS
 
-FORMATS = ("v1", "hybrid", "v2")
 V1_FORMATS = ("v1", "hybrid")
 PROTOCOLS = ("http", "udp")
 PIECE_LENGTH = 64 * 1024
@@ -176,8 +175,7 @@ def test_torrents_made_by_libtorrent_load_and_verify(teem, folder, format):
 def test_aria2_fetches_from_teem(teem, folder, cleanup, small_tree, format, protocol):
     tracker = teem.tracker()
     _, torrent = share(teem, small_tree, tracker, format)
-    only = folder / "only.torrent"
-    only.write_bytes(with_tracker(torrent.read_bytes(), url(tracker, protocol)))
+    only = with_tracker(torrent.read_bytes(), folder / "only.torrent", url(tracker, protocol))
     peer = Aria2Peer(teem.address(), teem.folder)
     cleanup(peer)
     peer.leech(only, folder / "out").wait_done(60)
@@ -203,8 +201,7 @@ def test_teem_fetches_from_aria2(teem, folder, cleanup, format, protocol):
 def test_aria2_serves_a_hybrid_tree_that_it_has_fetched(teem, folder, cleanup, small_tree):
     tracker = teem.tracker()
     seeder, torrent = share(teem, small_tree, tracker, "hybrid")
-    only = folder / "only.torrent"
-    only.write_bytes(with_tracker(torrent.read_bytes(), tracker.http))
+    only = with_tracker(torrent.read_bytes(), folder / "only.torrent", tracker.http)
     peer = Aria2Peer(teem.address(), teem.folder)
     cleanup(peer)
     peer.leech(only, folder / "theirs").wait_done(60)
@@ -267,14 +264,6 @@ def test_transmission_serves_a_hybrid_tree_that_it_has_fetched(teem, folder, cle
     get = teem.get(torrent, folder / "ours", ip="10.99.0.4", namespace=namespace.name)
     assert get.wait(120) == EXIT_DONE, get.tail() + peer.info()
     assert_same(folder / "ours" / "tree", small_tree)
-
-
-def with_tracker(torrent, announce):
-    """The same torrent with one tracker only; the info dictionary's bytes stay."""
-    value = lt.bdecode(torrent)
-    value.pop(b"announce-list", None)
-    value[b"announce"] = announce.encode()
-    return lt.bencode(value)
 
 
 def remove_pads(root):

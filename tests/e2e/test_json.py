@@ -2,18 +2,14 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
+import examples
 import json_protocol
 from content import MIB, random_file
 from json_protocol import Client, Connection, dial
-from proc import Process, wait_for
-from teem import JSON_PORT, ROOT
-
-EXAMPLE = ROOT / "examples" / "json_client.py"
+from teem import JSON_PORT
 
 
 @pytest.fixture
@@ -105,13 +101,9 @@ def test_what_is_wrong_gets_an_error_or_the_end(tracker, join):
     assert tracker.memory_peak_kib() < 60 * 1024
 
 
-def test_the_example_client_is_all_that_is_needed(folder, tracker):
-    share = Process("share", [sys.executable, EXAMPLE, tracker.listener("json"), "share", "document.pdf", "5", "8080"], folder)
-    try:
-        wait_for(lambda: "REGISTERED" in share.lines, 20, "registration", share)
-        find = [sys.executable, EXAMPLE, tracker.listener("json"), "find", "document.pdf"]
-        found = json.loads(subprocess.run(find, check=True, capture_output=True, timeout=20).stdout)
-        assert found["total_parts"] == 5 and [each["port"] for each in found["peers"]] == [8080]
-    finally:
-        share.kill()
-    assert len(EXAMPLE.read_text().splitlines()) < 60
+def test_the_example_client_is_all_that_is_needed(folder, tracker, cleanup):
+    addr = tracker.listener("json")
+    examples.share(cleanup, folder, addr, "document.pdf", 5, 8080)
+    found = json.loads(examples.run(examples.JSON, addr, "find", "document.pdf"))
+    assert found["total_parts"] == 5 and [each["port"] for each in found["peers"]] == [8080]
+    assert len(examples.JSON.read_text().splitlines()) < 60

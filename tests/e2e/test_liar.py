@@ -9,11 +9,11 @@ import catalogue
 from content import MIB, assert_same, random_file, sized
 from proc import wait_for
 from scripted import ScriptedSeeder, flip_first_byte, flip_one_block
-from teem import EXIT_DONE
+from teem import EXIT_DONE, FORMATS
 
 
 @pytest.mark.parametrize("corrupt", [flip_first_byte, flip_one_block], ids=["every block", "one block a piece"])
-@pytest.mark.parametrize("format", ["v1", "v2", "hybrid"])
+@pytest.mark.parametrize("format", FORMATS)
 def test_a_liar_beside_honest_seeders_is_banned_and_nobody_else(teem, folder, cleanup, format, corrupt):
     size = sized(512 * MIB, 96 * MIB)
     source = random_file(folder / "source" / "file.bin", size)

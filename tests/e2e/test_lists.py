@@ -1,21 +1,19 @@
 """Which torrents and clients the operator lets in: the same in each protocol, and without any error."""
 
 import json
-import signal
 
 import libtorrent as lt
 import pytest
 
 import catalogue
 import metrics
+import text_protocol
 from bep3 import announced, scraped
 from bep15 import Udp
 from content import MIB, random_file
 from json_protocol import join
 from peers import make_torrent
-from proc import wait_for
 from teem import EXIT_FAILED, TEXT_PORT
-from test_text import Client as TextClient
 
 GOOD, BAD = bytes(range(20)), bytes(range(40, 60))
 
@@ -52,7 +50,7 @@ def test_a_denied_name_is_nowhere_whichever_of_its_hashes_is_listed(teem, folder
     deny.write_text("")
     ip = teem.address()
     tracker = teem.tracker(extra=["--deny-list", deny, "--text-listen", f"{ip}:{TEXT_PORT}"])
-    json_client, text_client = join(tracker, "anna"), TextClient(ip)
+    json_client, text_client = join(tracker, "anna"), text_protocol.Client(ip)
     cleanup(text_client)
     for name in ("good", "bad"):
         catalogue.publish(tracker, name, (folder / f"{name}.torrent").read_bytes())
@@ -65,8 +63,7 @@ def test_a_denied_name_is_nowhere_whichever_of_its_hashes_is_listed(teem, folder
         assert text_client.exchange(name.encode() + b"\n").startswith(b"['")
     hashes = hashes_of(folder / "bad.torrent")
     deny.write_text(f"{hashes[which]}\n")
-    tracker.signal(signal.SIGHUP)
-    wait_for(lambda: "were read again" in tracker.stderr(), 20, "reload", tracker)
+    tracker.reload()
 
     assert catalogue.names(tracker) == ["good"]
     for path in ("/bad", "/bad/torrent", "/bad/magnet", "/bad@1", f"/{hashes[0]}"):
@@ -85,8 +82,8 @@ def test_a_denied_name_is_nowhere_whichever_of_its_hashes_is_listed(teem, folder
     announced(tracker, info_hash, 7001, 0)
     assert not announced(tracker, info_hash, 7002, 9)[b"peers"]
     deny.write_text("")
-    tracker.signal(signal.SIGHUP)
-    wait_for(lambda: catalogue.names(tracker) == ["bad", "good"], 20, "the name back", tracker)
+    tracker.reload()
+    assert catalogue.names(tracker) == ["bad", "good"]
 
 
 def test_an_allow_list_lets_in_nothing_else(teem, folder):
@@ -130,8 +127,7 @@ def test_a_bad_list_is_named_with_its_line_and_the_old_one_stays(teem, folder):
     deny.write_text(f"{BAD.hex()}\n")
     tracker = teem.tracker(extra=["--deny-list", deny])
     deny.write_text(f"{GOOD.hex()}\nhello\n")
-    tracker.signal(signal.SIGHUP)
-    wait_for(lambda: "the old lists stay" in tracker.stderr(), 20, "the error", tracker)
+    tracker.reload("the old lists stay")
     assert f"{deny}:2:" in tracker.stderr() and metrics.number(tracker, "teem_reloads_failed") == 1
     announced(tracker, GOOD, 7001, 0)
     assert announced(tracker, GOOD, 7002, 9)[b"peers"], "it is not denied"

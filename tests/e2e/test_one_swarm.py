@@ -3,21 +3,18 @@
 import ast
 import json
 import ssl
-import subprocess
-import sys
 
-import libtorrent as lt
 import pytest
 
 import bep3
 import catalogue
+import examples
 from bep15 import Udp
 from content import MIB, assert_same, random_file, sha256
-from peers import Aria2Peer, LibtorrentPeer, TransmissionPeer
-from proc import Process, wait_for
-from teem import JSON_PORT, PEER_PORT, ROOT, TEXT_PORT
+from peers import Aria2Peer, LibtorrentPeer, TransmissionPeer, with_tracker
+from proc import wait_for
+from teem import PEER_PORT, TEXT_PORT
 
-EXAMPLES = ROOT / "examples"
 TRACKER, SHARE, GET, JSON_PEER = "10.99.0.1", "10.99.0.2", "10.99.0.3", "10.99.0.4"
 STOCK = [f"10.99.0.{host}" for host in range(5, 10)]
 NAME, CHUNKS = "team/file.bin", 7
@@ -32,10 +29,14 @@ class Everywhere:
         entry = namespace.inside(catalogue.entry, tracker, NAME)
         self.hashes = bytes.fromhex(entry["info_hash_v1"]), bytes.fromhex(entry["info_hash_v2"])[:20]
 
-    def example(self, client, port, *words):
-        """Runs one of the example clients."""
-        argv = [sys.executable, EXAMPLES / client, f"{TRACKER}:{port}", *map(str, words)]
-        return self.namespace.run(*argv, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
+    def json(self, *words):
+        """What the example client of the JSON protocol prints."""
+        return examples.run(examples.JSON, self.tracker.listener("json"), *words, prefix=self.namespace.prefix)
+
+    def text(self, *words):
+        """What that of the text protocol prints, as the value that it is."""
+        addr = self.tracker.listener("text")
+        return ast.literal_eval(examples.run(examples.TEXT, addr, *words, prefix=self.namespace.prefix))
 
     def scrape(self, context=None):
         """A scrape of both hashes over HTTP, or HTTPS."""
@@ -49,8 +50,8 @@ class Everywhere:
 
     def counts_inside(self):
         entry = catalogue.entry(self.tracker, NAME)
-        [file] = json.loads(self.example("json_client.py", JSON_PORT, "list"))["files"]
-        rows = ast.literal_eval(self.example("text_client.py", TEXT_PORT, "list"))
+        [file] = json.loads(self.json("list"))["files"]
+        rows = self.text("list")
         udp = [(each[0], each[2], each[1]) for each in Udp(self.tracker.host).scraped(*self.hashes)]
         return {
             "udp": udp[0],
@@ -72,15 +73,6 @@ class Everywhere:
             raise AssertionError(f"{error}\n{self.counts()}") from None
 
 
-def torrent_with(torrent, path, announce):
-    """The same torrent with one tracker only."""
-    value = lt.bdecode(torrent)
-    value.pop(b"announce-list", None)
-    value[b"announce"] = announce.encode()
-    path.write_bytes(lt.bencode(value))
-    return path
-
-
 @pytest.mark.root
 def test_one_swarm_in_every_protocol(teem, folder, cleanup, namespace, monkeypatch):
     data, where = teem.state("one"), {"namespace": namespace.name}
@@ -98,12 +90,12 @@ def test_one_swarm_in_every_protocol(teem, folder, cleanup, namespace, monkeypat
     for address, announce in zip(STOCK, urls.values()):
         peer = namespace.inside(LibtorrentPeer, address)
         cleanup(peer)
-        peer.leech(torrent_with(torrent, folder / f"{address}.torrent", announce), folder / address).wait_done(60)
+        peer.leech(with_tracker(torrent, folder / f"{address}.torrent", announce), folder / address).wait_done(60)
         assert_same(folder / address / "file.bin", source)
     aria2, transmission = Aria2Peer(STOCK[3], teem.folder, namespace), TransmissionPeer(STOCK[4], teem.folder, namespace)
     for peer, announce in ((aria2, urls["udp"]), (transmission, urls["http"])):
         cleanup(peer)
-        only = torrent_with(torrent, folder / f"{peer.address}.torrent", announce)
+        only = with_tracker(torrent, folder / f"{peer.address}.torrent", announce)
         peer.leech(only, folder / peer.address, **({"stay": True} if peer is aria2 else {}))
         fetched = folder / peer.address / "file.bin"
         wait_for(lambda: fetched.exists() and sha256(fetched) == sha256(source), 60, f"the file at {peer.address}")
@@ -112,22 +104,19 @@ def test_one_swarm_in_every_protocol(teem, folder, cleanup, namespace, monkeypat
     all.agree(7, 6)
 
     # Who has no BitTorrent finds it as well, checks it, and is counted beside the others.
-    all.example("json_client.py", JSON_PORT, "get", NAME, folder / "fetched")
+    all.json("get", NAME, folder / "fetched")
     assert_same(folder / "fetched", source)
-    argv = [sys.executable, EXAMPLES / "json_client.py", f"{TRACKER}:{JSON_PORT}", "share", NAME, str(CHUNKS), "8080"]
-    json_peer = Process("json-peer", argv, teem.folder, namespace=namespace.name)
-    cleanup(json_peer)
-    wait_for(lambda: "REGISTERED" in json_peer.lines, 20, "registration", json_peer)
-    found = json.loads(all.example("json_client.py", JSON_PORT, "find", NAME))
+    examples.share(cleanup, teem.folder, tracker.listener("json"), NAME, CHUNKS, 8080, namespace=namespace.name)
+    found = json.loads(all.json("find", NAME))
     assert {(SHARE, PEER_PORT), (GET, PEER_PORT)} < {(each["ip"], each["port"]) for each in found["peers"]}
     assert len(found["peers"]) == 3 and found["total_parts"] == CHUNKS
-    [file] = json.loads(all.example("json_client.py", JSON_PORT, "list"))["files"]
+    [file] = json.loads(all.json("list"))["files"]
     assert (file["simple_peers"], file["seeders"], file["total_parts"]) == (1, 7, CHUNKS)
     entry = namespace.inside(catalogue.entry, tracker, NAME)
     assert (entry["simple_peers"], entry["seeders"]) == (1, 7)
-    rows = ast.literal_eval(all.example("text_client.py", TEXT_PORT, "list"))
+    rows = all.text("list")
     assert {row[1] for row in rows} == {SHARE, GET, *STOCK}
-    assert len(ast.literal_eval(all.example("text_client.py", TEXT_PORT, "chunks", NAME))) == CHUNKS
+    assert len(all.text("chunks", NAME)) == CHUNKS
 
     # Who says that it stops is gone at once, everywhere.
     assert get.stop() is not None

@@ -3,7 +3,6 @@
 import http.client
 import json
 import re
-import signal
 import socket
 import sqlite3
 import stat
@@ -249,12 +248,10 @@ def test_sighup_takes_in_a_new_certificate_and_keeps_the_old_one_before_a_bad_on
     assert web.fingerprint(address) == tracker.ready()["tls"]["fingerprint"]
     for name in ("tls-key.pem", "tls-cert.pem"):
         (tracker.data / name).write_bytes((other.data / name).read_bytes())
-    tracker.signal(signal.SIGHUP)
-    wait_for(lambda: "were read again" in tracker.stderr(), 20, "reload", tracker)
+    tracker.reload()
     assert web.fingerprint(address) == other.ready()["tls"]["fingerprint"]
     (tracker.data / "tls-cert.pem").write_text("nonsense")
-    tracker.signal(signal.SIGHUP)
-    wait_for(lambda: "the old certificate stays" in tracker.stderr(), 20, "a complaint", tracker)
+    tracker.reload("the old certificate stays")
     assert web.fingerprint(address) == other.ready()["tls"]["fingerprint"] and metrics.number(tracker, "teem_reloads_failed") == 1
 
 
@@ -262,8 +259,7 @@ def test_a_private_trackers_pages_and_logs_hold_no_secret(teem, folder):
     tracker = teem.tracker(extra=["--private", "-vvv", "--log-format", "json"])
     admin = tracker.event("token")["secret"]
     anna = teem.run("token", "create", "anna", "--scope", "publish", "--data", tracker.data, "--json").latest("token")
-    tracker.signal(signal.SIGHUP)
-    wait_for(lambda: "were read again" in tracker.stderr(), 20, "reload", tracker)
+    tracker.reload()
     assert ask(tracker.host, "/api/v1/catalogue", anna["secret"])[0] == 200, "SIGHUP took the token in"
     (name, torrent), = publications(folder, 1)
     assert catalogue.request(tracker, "PUT", f"/{name}", secret=anna["secret"], body=torrent)[0] == 201

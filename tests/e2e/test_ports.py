@@ -15,12 +15,9 @@ HERE, THERE = "10.97.0.2", "10.97.0.1"
 @pytest.fixture
 def behind_a_router():
     """Two namespaces: a machine, and the router of its default route."""
-    machine, router = netns.Namespace(), netns.Namespace()
-    netns.connect(machine, router, HERE, THERE)
-    machine.command("route", "replace", "default", "via", THERE)
-    yield machine.name, router.name
-    machine.close()
-    router.close()
+    with netns.machines(HERE, THERE) as (machine, router):
+        machine.command("route", "replace", "default", "via", THERE)
+        yield machine.name, router.name
 
 
 @pytest.mark.root

@@ -40,8 +40,6 @@ def examples():
 @pytest.fixture
 def machines(folder):
     """Two network namespaces joined by a cable, each with a folder and a home."""
-    spaces = {NAS: netns.Namespace(), LAPTOP: netns.Namespace()}
-    netns.connect(spaces[NAS], spaces[LAPTOP], NAS, LAPTOP)
     started = []
 
     def run(number, command, machine):
@@ -53,11 +51,11 @@ def machines(folder):
         started.append(process)
         return process
 
-    yield run
-    for process in reversed(started):
-        process.kill()
-    for space in spaces.values():
-        space.close()
+    with netns.machines(NAS, LAPTOP) as (nas, laptop):
+        spaces = {NAS: nas, LAPTOP: laptop}
+        yield run
+        for process in reversed(started):
+            process.kill()
 
 
 def test_the_ten_examples_of_the_readme_work(folder, machines):

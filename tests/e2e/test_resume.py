@@ -18,15 +18,21 @@ def shared(teem, folder):
     return source, tracker, teem.share(source, tracker)
 
 
+@pytest.fixture
+def target(folder):
+    """Where the file goes, in a folder that is there."""
+    path = folder / "out" / "file.bin"
+    path.parent.mkdir()
+    return path
+
+
 def served(seeder, before):
     """Bytes that a seeder has read since."""
     return seeder.io()["rchar"] - before
 
 
-def test_a_complete_file_is_adopted_without_a_transfer(teem, folder, shared):
+def test_a_complete_file_is_adopted_without_a_transfer(teem, target, shared):
     source, tracker, seeder = shared
-    target = folder / "out" / "file.bin"
-    target.parent.mkdir()
     target.write_bytes(source.read_bytes())
     inode = target.stat().st_ino
     before = seeder.io()["rchar"]
@@ -36,20 +42,16 @@ def test_a_complete_file_is_adopted_without_a_transfer(teem, folder, shared):
     assert target.stat().st_ino == inode
 
 
-def test_a_complete_file_needs_no_seeder(teem, folder, shared):
+def test_a_complete_file_needs_no_seeder(teem, target, shared):
     source, tracker, seeder = shared
     seeder.stop()
-    target = folder / "out" / "file.bin"
-    target.parent.mkdir()
     target.write_bytes(source.read_bytes())
     get = teem.get("file.bin", target.parent, tracker)
     assert get.wait(30) == EXIT_DONE, get.tail()
 
 
-def test_an_older_version_of_the_file_is_a_conflict_and_stays(teem, folder, shared):
+def test_an_older_version_of_the_file_is_a_conflict_and_stays(teem, target, shared):
     source, tracker, _ = shared
-    target = folder / "out" / "file.bin"
-    target.parent.mkdir()
     target.write_bytes(b"something that the person wrote")
     get = teem.get("file.bin", target.parent, tracker)
     assert get.wait(30) == EXIT_FAILED, get.tail()
@@ -57,10 +59,8 @@ def test_an_older_version_of_the_file_is_a_conflict_and_stays(teem, folder, shar
     assert "file.bin" in get.stderr() and "hint:" in get.stderr(), get.stderr()
 
 
-def test_a_truncated_file_is_not_written_over(teem, folder, shared):
+def test_a_truncated_file_is_not_written_over(teem, target, shared):
     source, tracker, seeder = shared
-    target = folder / "out" / "file.bin"
-    target.parent.mkdir()
     half = source.read_bytes()[: SIZE // 2]
     target.write_bytes(half)
     before = seeder.io()["rchar"]

@@ -8,9 +8,7 @@ import pytest
 import catalogue
 from content import MIB, assert_same, random_file, sized, tree
 from proc import wait_for
-from teem import EXIT_AUTH, EXIT_DONE
-
-FORMATS = ("v1", "v2", "hybrid")
+from teem import EXIT_AUTH, EXIT_DONE, FORMATS
 
 
 def test_three_seeders_are_all_used_and_the_first_leecher_serves_the_second(teem, folder):

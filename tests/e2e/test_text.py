@@ -2,69 +2,19 @@
 
 import ast
 import socket
-import subprocess
 import sys
 
 import pytest
 
+import examples
 import metrics
 import netns
 from content import MIB, random_file
 from proc import wait_for
-from teem import EXIT_FAILED, ROOT, TEXT_PORT
+from teem import EXIT_FAILED, TEXT_PORT
+from text_protocol import Client
 
-EXAMPLE = ROOT / "examples" / "text_client.py"
-REPLY_LEN_MAX = 1_200
 CHUNK_LIST_LEN_MAX = 1 << 20
-
-
-class Client:
-    """A seeder or leecher at an address of its own."""
-
-    def __init__(self, tracker, source="127.0.0.1"):
-        self.tracker, self.source = tracker, source
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind((source, 0))
-        self.udp.settimeout(10)
-
-    def send(self, text):
-        """Sends a datagram."""
-        self.udp.sendto(text if isinstance(text, bytes) else text.encode(), (self.tracker, TEXT_PORT))
-
-    def register(self, name, chunks=b"", port=7000, ip="127.0.0.1", size=None):
-        """Registers a seeder with that chunk list."""
-        self.send(f"register; {name}; {ip}; {port}; {len(chunks) if size is None else size}")
-
-    def listed(self):
-        """All seeders by name."""
-        self.send("list_seeder")
-        reply = self.udp.recv(4096)
-        assert len(reply) <= REPLY_LEN_MAX and reply.isascii(), reply
-        return {row[0]: row[1:] for row in ast.literal_eval(reply.decode())}
-
-    def waits(self, name, listed=True):
-        """Waits until a seeder is listed, or is not, and returns its row."""
-        wait_for(lambda: (name in self.listed()) == listed, 20, f"{name} listed: {listed}")
-        return self.listed().get(name)
-
-    def connect(self):
-        """A connection to the port of chunk lists."""
-        connection = socket.create_connection((self.tracker, TEXT_PORT + 1), 10, source_address=(self.source, 0))
-        connection.settimeout(40)
-        return connection
-
-    def exchange(self, text):
-        """What comes back for `text`, until the tracker ends the connection."""
-        with self.connect() as connection:
-            try:
-                connection.sendall(text)
-                return b"".join(iter(lambda: connection.recv(65536), b""))
-            except ConnectionError:
-                return b""  # It was ended while we were still sending.
-
-    def close(self):
-        """Ends it."""
-        self.udp.close()
 
 
 @pytest.fixture
@@ -97,8 +47,7 @@ def test_the_example_client_is_all_that_is_needed(folder, tracker, at):
     source = random_file(folder / "source" / "file.bin", 2 * MIB + 5)
 
     def example(*words):
-        argv = [sys.executable, EXAMPLE, f"{tracker.text}:{TEXT_PORT}", *map(str, words)]
-        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
+        return examples.run(examples.TEXT, tracker.listener("text"), *words)
 
     assert "registered alice" in example("seed", "alice", 7000, source)
     counted(tracker, "delivered", 1)
@@ -107,7 +56,7 @@ def test_the_example_client_is_all_that_is_needed(folder, tracker, at):
     assert (name, ip, port, lists_port) == ("alice", "127.0.0.1", 7000, 5556)
     chunks = ast.literal_eval(example("chunks", "alice"))
     assert len(chunks) == 5 and all(len(each) == 64 for each in chunks) and len(str(chunks)) == size
-    assert len(EXAMPLE.read_text().splitlines()) < 60
+    assert len(examples.TEXT.read_text().splitlines()) < 60
 
 
 def test_a_seeder_is_listed_at_once_and_a_register_gets_no_reply(at):
@@ -318,11 +267,8 @@ def test_a_private_tracker_does_not_speak_text(teem):
 @pytest.fixture
 def public():
     """Two machines on a network with public addresses."""
-    here, there = netns.Namespace(), netns.Namespace()
-    netns.connect(here, there, "203.0.113.1", "203.0.113.2")
-    yield here, there
-    here.close()
-    there.close()
+    with netns.machines("203.0.113.1", "203.0.113.2") as both:
+        yield both
 
 
 ASK = """

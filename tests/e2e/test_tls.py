@@ -8,7 +8,6 @@ import ssl
 import stat
 import struct
 import subprocess
-import sys
 from types import SimpleNamespace
 from urllib.parse import quote
 
@@ -16,15 +15,14 @@ import libtorrent as lt
 import pytest
 
 import bep3
+import examples
 import metrics
 import web
 from content import MIB, assert_same, random_file
 from json_protocol import Client, dial
 from peers import LibtorrentPeer, make_torrent
-from proc import Process, wait_for
-from teem import EXIT_DONE, EXIT_FAILED, EXIT_NO_PEERS, EXIT_USAGE, ROOT, TRACKER_PORT
-
-EXAMPLE = ROOT / "examples" / "json_client.py"
+from proc import wait_for
+from teem import EXIT_DONE, EXIT_FAILED, EXIT_NO_PEERS, EXIT_USAGE, TRACKER_PORT
 
 WRAPPED = """
 import runpy, socket, ssl, sys
@@ -168,18 +166,13 @@ def test_stock_clients_meet_over_https(tracker, folder, address, cleanup, monkey
     assert_same(folder / "out" / "file.bin", source)
 
 
-def test_json_clients_wrap_their_socket(tracker, folder):
+def test_json_clients_wrap_their_socket(tracker, folder, cleanup):
     process = tracker()
-    addr = process.listener("json")
-    wrapped = [sys.executable, "-c", WRAPPED, process.cafile, EXAMPLE, addr]
-    share = Process("share", [*wrapped, "share", "document.pdf", "5", "8080"], folder)
-    try:
-        wait_for(lambda: "REGISTERED" in share.lines, 20, "registration", share)
-        for client in (wrapped, [sys.executable, EXAMPLE, addr]):
-            find = subprocess.run([*client, "find", "document.pdf"], check=True, capture_output=True, timeout=20)
-            assert [each["port"] for each in json.loads(find.stdout)["peers"]] == [8080]
-    finally:
-        share.kill()
+    addr, wrapped = process.listener("json"), ("-c", WRAPPED, process.cafile)
+    examples.share(cleanup, folder, addr, "document.pdf", 5, 8080, wrapper=wrapped)
+    for wrapper in (wrapped, ()):
+        found = json.loads(examples.run(examples.JSON, addr, "find", "document.pdf", wrapper=wrapper))
+        assert [each["port"] for each in found["peers"]] == [8080]
 
 
 def test_plain_words_are_refused_where_only_tls_is_spoken(tracker, teem):
