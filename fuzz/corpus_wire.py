@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the corpora of peer, extension, tracker and text. Same output every time.
+"""Writes the seeds of the corpora of peer, extension, tracker, dht and text. Same output every time.
 
     fuzz/corpus_wire.py
 """
@@ -111,6 +111,31 @@ def json_requests():
     write("tracker", "json-get-odd", b'{ "type" : "GET", "file_name" : "\\u00e4/..//x", "index" : -1 }')
 
 
+def dht():
+    def packet(kind, **entries):
+        return bencode({"t": b"aa", "y": kind, **entries})
+
+    def ask(method, **arguments):
+        return packet("q", q=method, a={"id": PEER_ID, **arguments})
+
+    node = HASH + b"\x01\x02\x03\x04\x1a\xe1"
+    node6 = HASH + bytes(15) + b"\x01\x1a\xe1"
+    write("dht", "ping", ask("ping"))
+    write("dht", "find-node", ask("find_node", target=HASH, want=["n4", "n6", "n8"]))
+    write("dht", "get-peers", packet("q", q="get_peers", a={"id": PEER_ID, "info_hash": HASH}, ro=1, v="TE01"))
+    write("dht", "announce", ask("announce_peer", info_hash=HASH, port=6881, token="tok"))
+    write("dht", "announce-implied", ask("announce_peer", info_hash=HASH, implied_port=1, token="tok"))
+    write("dht", "unknown-method", ask("vote"))
+    write("dht", "malformed", ask("find_node"))
+    write("dht", "nodes", packet("r", r={"id": HASH, "nodes": node * 8, "nodes6": node6 * 8}, ip=node[20:]))
+    write("dht", "peers", packet("r", r={"id": HASH, "token": "tok", "values": [node[20:], node6[20:], "x"]}))
+    write("dht", "many-peers", packet("r", r={"id": HASH, "values": [node[20:]] * 200}))
+    write("dht", "cut-nodes", packet("r", r={"id": HASH, "nodes": node[:-1]}))
+    write("dht", "error", packet("e", e=[203, "no\x1b"]))
+    write("dht", "error-odd", packet("e", e="no"))
+    write("dht", "deep", b"d1:t2:aa1:x" + b"l" * 99 + b"e" * 100)
+
+
 def text():
     write("text", "register", b"register; alice; 1.2.3.4; 7000; 1340\n")
     write("text", "register-odd", "register;größe 🐟;::1;1;0".encode())
@@ -139,4 +164,5 @@ if __name__ == "__main__":
     udp()
     http()
     json_requests()
+    dht()
     text()

@@ -73,6 +73,10 @@ bytes_newtype! {
     PeerId, 20
 }
 bytes_newtype! {
+    /// A DHT node's name for itself, in the same space as info hashes (BEP 5).
+    NodeId, 20
+}
+bytes_newtype! {
     /// SHA-1 of one piece (BEP 3).
     PieceHash, 20
 }

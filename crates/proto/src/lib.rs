@@ -12,11 +12,13 @@
 //! | BEP 9, 52 magnet links | [`magnet`] |
 //! | BEP 3, 6, 9, 10, 21, 52, 54 peer messages | [`peer`] |
 //! | BEP 3, 7, 15, 23, 24, 31, 48 trackers | [`tracker`] |
+//! | BEP 5, 32, 42, 43 the distributed hash table | [`dht`] |
 #![forbid(unsafe_code)]
 
 pub mod address;
 pub mod bencode;
 pub mod bitfield;
+pub mod dht;
 mod error;
 pub mod id;
 pub mod magnet;
@@ -30,6 +32,7 @@ pub mod tracker;
 pub use bitfield::Bitfield;
 pub use error::DecodeError;
 pub use id::{
-    Fingerprint, InfoHash, InfoHashV1, InfoHashV2, InfoHashes, MerkleHash, PeerId, PieceHash,
+    Fingerprint, InfoHash, InfoHashV1, InfoHashV2, InfoHashes, MerkleHash, NodeId, PeerId,
+    PieceHash,
 };
 pub use piece::{BLOCK_LEN, Block, FileIndex, Geometry, PieceIndex, Span};

@@ -1,6 +1,7 @@
 //! What each fuzz target does with its input: decode, then check what must hold of anything accepted.
 
 pub mod bencode;
+pub mod dht;
 pub mod extension;
 pub mod magnet;
 pub mod merkle;
@@ -15,6 +16,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target.
 pub const ALL: &[Target] = &[
     ("bencode", bencode::run),
+    ("dht", dht::run),
     ("extension", extension::run),
     ("magnet", magnet::run),
     ("merkle", merkle::run),
