@@ -42,6 +42,21 @@ pub(super) fn nodes(bytes: &[u8], len: usize) -> Result<Vec<Contact>, DecodeErro
     bytes.chunks_exact(len).take(NODES_MAX).map(contact).collect()
 }
 
+impl Contact {
+    /// Its bytes as they travel: 26 with an IPv4 address, 38 with an IPv6 one.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        pack_nodes(std::slice::from_ref(self))
+    }
+
+    /// Reads what [`Contact::encode`] wrote.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (id, addr) = bytes.split_first_chunk()?;
+        Some(Self { id: NodeId(*id), addr: address(addr)? })
+    }
+}
+
 /// Nodes, packed.
 pub(super) fn pack_nodes(nodes: &[Contact]) -> Vec<u8> {
     let mut out = Vec::with_capacity(nodes.len() * NODE_LEN_V6);

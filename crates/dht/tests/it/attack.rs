@@ -1,0 +1,85 @@
+//! Somebody puts nodes around an info hash, to hide its peers.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use proto::InfoHash;
+use proto::dht::{Contact, NodeId};
+
+use crate::world::{Host, Town, World};
+
+/// Nodes with ids that share their first 48 bits with the hash, at addresses that `place` chooses.
+fn surround(
+    world: &mut World,
+    hash: InfoHash,
+    count: usize,
+    place: impl Fn(&mut World, usize) -> SocketAddr,
+) -> Vec<SocketAddr> {
+    let mut friends = Vec::new();
+    for number in 0..count {
+        let mut id = world.random_id();
+        id[..6].copy_from_slice(&hash.0[..6]);
+        let addr = place(world, number);
+        friends.push(Contact { id: NodeId(id), addr });
+    }
+    for number in 0..count {
+        // Each names others of them, in turn.
+        let mut named = friends.clone();
+        named.rotate_left(number);
+        let Contact { id, addr } = friends[number];
+        world.hosts.insert(addr, Host::Liar { id, friends: named });
+    }
+    friends.into_iter().map(|contact| contact.addr).collect()
+}
+
+/// They make themselves known: everybody is told of them, and they answer.
+fn advertise(town: &mut Town, liars: &[SocketAddr]) {
+    let now = town.world.now;
+    for addr in town.open.clone() {
+        for _ in 0..6 {
+            let liar = liars[town.world.random() as usize % liars.len()];
+            town.world.node(addr).add_node(now, liar);
+        }
+        town.world.drain(addr);
+    }
+    town.world.run(Duration::from_secs(10));
+}
+
+#[test]
+fn nodes_with_ids_of_their_choice_do_not_hide_the_peers() {
+    let mut town = Town::grow(11, 300);
+    let (hash, expected) = town.publish(3);
+    let liars = surround(&mut town.world, hash, 64, |world, _| world.free_addr());
+    advertise(&mut town, &liars);
+    // Peers that were announced before, and such that announce in the midst of the liars.
+    for _ in 0..10 {
+        let from = town.any_open();
+        assert_eq!(town.seek(from, hash), expected);
+    }
+    let newcomer = town.any_open();
+    town.world.search(newcomer, hash, Some(9000));
+    town.world.run(Duration::from_secs(15));
+    let mut found = 0;
+    for _ in 0..10 {
+        let from = town.any_open();
+        let peer = SocketAddr::new(newcomer.ip(), 9000);
+        found += usize::from(town.seek(from, hash).contains(&peer));
+    }
+    assert_eq!(found, 10);
+}
+
+#[test]
+fn one_network_full_of_nodes_is_one_node() {
+    let mut town = Town::grow(12, 200);
+    let (hash, expected) = town.publish(3);
+    let liars = surround(&mut town.world, hash, 200, |_, number| {
+        SocketAddr::new(IpAddr::from([99, 9, 9, number as u8]), 6881)
+    });
+    advertise(&mut town, &liars);
+    for _ in 0..10 {
+        let from = town.any_open();
+        let before = town.world.sent;
+        assert_eq!(town.seek(from, hash), expected);
+        assert!(town.world.sent - before < 4_000, "nobody is led about");
+    }
+}
