@@ -28,14 +28,19 @@ pub struct AnnounceQuery {
 
 /// Reads the query of an announce (what follows the `?`).
 pub fn decode_announce(query: &str) -> Result<AnnounceQuery, DecodeError> {
+    let fields = Fields::of(query);
     let what = "announce";
-    let info_hash = find_bytes(query, "info_hash")
+    let info_hash = fields
+        .info_hash
+        .and_then(unescape)
         .ok_or(const { DecodeError::invalid("announce", "info_hash is not 20 bytes") })?;
-    let peer_id = find_bytes(query, "peer_id")
+    let peer_id = fields
+        .peer_id
+        .and_then(unescape)
         .ok_or(const { DecodeError::invalid("announce", "peer_id is not 20 bytes") })?;
-    let port = number(query, "port")?
+    let port = number(fields.port)?
         .ok_or(const { DecodeError::invalid("announce", "port is missing") })?;
-    let event = match find(query, "event") {
+    let event = match fields.event {
         None | Some("" | "empty" | "paused") => AnnounceEvent::None,
         Some("started") => AnnounceEvent::Started,
         Some("completed") => AnnounceEvent::Completed,
@@ -46,22 +51,69 @@ pub fn decode_announce(query: &str) -> Result<AnnounceQuery, DecodeError> {
         info_hash: InfoHash(info_hash),
         peer_id: PeerId(peer_id),
         port,
-        uploaded: number(query, "uploaded")?.unwrap_or(0),
-        downloaded: number(query, "downloaded")?.unwrap_or(0),
-        left: number(query, "left")?.unwrap_or(u64::MAX),
+        uploaded: number(fields.uploaded)?.unwrap_or(0),
+        downloaded: number(fields.downloaded)?.unwrap_or(0),
+        left: number(fields.left)?.unwrap_or(u64::MAX),
         event,
         // Negative numbers and nonsense ask for the default.
-        num_want: find(query, "numwant").and_then(|count| count.parse().ok()),
-        key: find(query, "key").and_then(|key| u32::from_str_radix(key, 16).ok()),
+        num_want: fields.numwant.and_then(|count| count.parse().ok()),
+        key: fields.key.and_then(|key| u32::from_str_radix(key, 16).ok()),
         claimed: ClaimedAddrs {
-            ip: text(query, "ip"),
-            v4: addr::<Ipv4Addr>(query, "ipv4"),
-            v6: addr::<Ipv6Addr>(query, "ipv6"),
+            ip: fields.ip.and_then(text),
+            v4: fields.ipv4.and_then(addr::<Ipv4Addr>),
+            v6: fields.ipv6.and_then(addr::<Ipv6Addr>),
         },
     };
-    let compact = find(query, "compact") != Some("0");
-    let no_peer_id = find(query, "no_peer_id").is_some_and(|flag| flag != "0");
+    let compact = fields.compact != Some("0");
+    let no_peer_id = fields.no_peer_id.is_some_and(|flag| flag != "0");
     Ok(AnnounceQuery { announce, compact, no_peer_id })
+}
+
+/// The values in an announce's query, as they were sent.
+#[derive(Default)]
+struct Fields<'q> {
+    info_hash: Option<&'q str>,
+    peer_id: Option<&'q str>,
+    port: Option<&'q str>,
+    uploaded: Option<&'q str>,
+    downloaded: Option<&'q str>,
+    left: Option<&'q str>,
+    event: Option<&'q str>,
+    numwant: Option<&'q str>,
+    key: Option<&'q str>,
+    ip: Option<&'q str>,
+    ipv4: Option<&'q str>,
+    ipv6: Option<&'q str>,
+    compact: Option<&'q str>,
+    no_peer_id: Option<&'q str>,
+}
+
+impl<'q> Fields<'q> {
+    /// Of several values of one name the first counts.
+    fn of(query: &'q str) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in pairs(query) {
+            let field = match name {
+                "info_hash" => &mut fields.info_hash,
+                "peer_id" => &mut fields.peer_id,
+                "port" => &mut fields.port,
+                "uploaded" => &mut fields.uploaded,
+                "downloaded" => &mut fields.downloaded,
+                "left" => &mut fields.left,
+                "event" => &mut fields.event,
+                "numwant" => &mut fields.numwant,
+                "key" => &mut fields.key,
+                "ip" => &mut fields.ip,
+                "ipv4" => &mut fields.ipv4,
+                "ipv6" => &mut fields.ipv6,
+                "compact" => &mut fields.compact,
+                "no_peer_id" => &mut fields.no_peer_id,
+                _ => continue,
+            };
+            field.get_or_insert(value);
+        }
+        fields
+    }
 }
 
 /// The query of an announce, to be put behind the `?` or `&` of a tracker's URL.
@@ -107,7 +159,7 @@ pub fn announce_query(announce: &Announce) -> String {
 /// Reads the query of a scrape. An empty one would ask for all swarms there are: refused.
 pub fn decode_scrape(query: &str) -> Result<Vec<InfoHash>, DecodeError> {
     let mut info_hashes = Vec::new();
-    for value in values(query, "info_hash") {
+    for (_, value) in pairs(query).filter(|(name, _)| *name == "info_hash") {
         if info_hashes.len() == SCRAPE_MAX {
             return Err(DecodeError::TooLong { what: "scrape", limit: SCRAPE_MAX as u64 });
         }
@@ -138,17 +190,8 @@ pub fn scrape_url(announce_url: &str) -> Option<String> {
     Some(format!("{}scrape{rest}", &announce_url[..start]))
 }
 
-fn values<'q>(query: &'q str, key: &str) -> impl Iterator<Item = &'q str> {
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(move |(name, _)| *name == key).map(|(_, value)| value)
-}
-
-fn find<'q>(query: &'q str, key: &str) -> Option<&'q str> {
-    values(query, key).next()
-}
-
-fn find_bytes(query: &str, key: &str) -> Option<[u8; 20]> {
-    unescape(find(query, key)?)
+fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').filter_map(|pair| pair.split_once('='))
 }
 
 /// Exactly 20 bytes.
@@ -161,21 +204,21 @@ fn unescape(value: &str) -> Option<[u8; 20]> {
     decoded.next().is_none().then_some(bytes)
 }
 
-/// A number, if the key is there at all.
-fn number<N: FromStr>(query: &str, key: &str) -> Result<Option<N>, DecodeError> {
+/// A number, if there is a value at all.
+fn number<N: FromStr>(value: Option<&str>) -> Result<Option<N>, DecodeError> {
     let refused =
         |_| DecodeError::invalid("announce", "port or a count of bytes is no such number");
-    find(query, key).map(|value| value.parse().map_err(|_| ()).map_err(refused)).transpose()
+    value.map(|value| value.parse().map_err(|_| ()).map_err(refused)).transpose()
 }
 
-fn text<T: FromStr>(query: &str, key: &str) -> Option<T> {
-    percent_decode_str(find(query, key)?).decode_utf8().ok()?.parse().ok()
+fn text<T: FromStr>(value: &str) -> Option<T> {
+    percent_decode_str(value).decode_utf8().ok()?.parse().ok()
 }
 
 /// An address with or without a port, which is 0 then.
-fn addr<I: FromStr + Into<IpAddr>>(query: &str, key: &str) -> Option<SocketAddr> {
-    let bare = text::<I>(query, key).map(|ip| SocketAddr::new(ip.into(), 0));
-    bare.or_else(|| text(query, key))
+fn addr<I: FromStr + Into<IpAddr>>(value: &str) -> Option<SocketAddr> {
+    let bare = text::<I>(value).map(|ip| SocketAddr::new(ip.into(), 0));
+    bare.or_else(|| text(value))
 }
 
 fn claim(addr: SocketAddr) -> String {
@@ -256,6 +299,14 @@ mod tests {
         assert_eq!((decoded.announce.num_want, decoded.announce.key), (None, Some(0xbeef)));
         assert_eq!((decoded.compact, decoded.no_peer_id), (false, true));
         assert_eq!(decoded.announce.claimed.v6, "[2001:db8::1]:0".parse().ok());
+    }
+
+    #[test]
+    fn of_several_values_the_first_counts() {
+        let query = format!("info_hash={HASH}&peer_id=-TR3000-abcdefghijkl&port=1&x&=&port=2");
+        assert_eq!(decode_announce(&query).unwrap().announce.port, 1);
+        let bad_first = query.replace("port=1", "port=x");
+        assert!(decode_announce(&bad_first).is_err());
     }
 
     #[test]
