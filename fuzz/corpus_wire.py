@@ -86,6 +86,10 @@ def http():
     write("tracker", "http-announce-long", (query + "&compact=0&numwant=-1&ipv6=%3A%3A1").encode())
     write("tracker", "http-scrape", ("info_hash=%s&info_hash=%s" % (escaped, escaped)).encode())
     write("tracker", "http-url", b"http://a/x/announce.php?k=v")
+    head = "GET /announce?%s HTTP/1.1\r\nHost: t:6969\r\nX-Forwarded-For: 1.2.3.4\r\n%s\r\n"
+    write("tracker", "http-head", (head % (query, "Connection: close\r\n")).encode())
+    write("tracker", "http-head-pipelined", ((head % (query, "")) * 2).encode())
+    write("tracker", "http-head-unusual", (head % (query, "Content-Length: 5\r\n") + "hello").encode())
     counts = {"complete": 1, "incomplete": 2, "interval": 60, "min interval": 30}
     packed = {"peers": b"\x7f\x00\x00\x01\x1a\xe1", "peers6": bytes(15) + b"\x01\x1a\xe1"}
     write("tracker", "http-announced", bencode(

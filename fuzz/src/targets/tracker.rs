@@ -3,7 +3,7 @@
 
 use proto::InfoHash;
 use proto::tracker::http::{
-    announce_query, decode_announce, decode_announced, decode_scrape, decode_scraped,
+    Read, announce_query, decode_announce, decode_announced, decode_scrape, decode_scraped,
     encode_announced, encode_refused, scrape_query, scrape_url,
 };
 use proto::tracker::json::{self, Framer, JsonError};
@@ -19,6 +19,7 @@ pub fn run(data: &[u8]) {
         http_request(text);
     }
     http_reply(data);
+    http_heads(data);
     json_requests(data);
 }
 
@@ -106,6 +107,22 @@ fn http_request(text: &str) {
     }
     if let Some(url) = scrape_url(text) {
         assert_eq!(url.len() + 2, text.len(), "announce became scrape");
+    }
+}
+
+/// More bytes never change what was read, and a whole head ends where it says.
+fn http_heads(data: &[u8]) {
+    let mut known = Read::Part;
+    for len in 0..=data.len().min(500) {
+        let now = Read::of(&data[..len]);
+        assert!(known == Read::Part || known == now);
+        known = now;
+    }
+    if let Read::Whole(head) = Read::of(data) {
+        let bytes = &data[..head.len];
+        assert!(bytes.starts_with(b"GET /") && bytes.ends_with(b"\r\n\r\n"));
+        assert!(bytes.is_ascii() && !bytes.contains(&0), "nothing that others read in other ways");
+        assert_eq!(bytes.windows(4).position(|end| end == b"\r\n\r\n"), Some(head.len - 4));
     }
 }
 
