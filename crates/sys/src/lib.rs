@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`datagrams`] | many UDP packets with one call, answered from the address that was asked |
 //! | [`prefetch`] | memory that will be read soon |
+//! | [`tcp`] | connections that are over soon |
 //! | `volley` | many UDP packets with one call, from many addresses: for the load tester, Linux only |
 
 pub mod datagrams;
 mod prefetch;
+pub mod tcp;
 #[cfg(target_os = "linux")]
 pub mod volley;
 

@@ -6,11 +6,14 @@
 mod room;
 mod turns;
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use sys::tcp::Listener;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +42,15 @@ impl ConnectionCounters {
     }
 }
 
+/// A connection that was just accepted. It has no seat, and nobody watches what comes.
+#[derive(Debug)]
+pub(crate) struct Newcomer {
+    /// Does not block.
+    pub(crate) stream: std::net::TcpStream,
+    /// The client's end, in canonical form.
+    pub(crate) remote: SocketAddr,
+}
+
 /// The connections of one kind.
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -65,13 +77,38 @@ impl Gate {
         counters: &ConnectionCounters,
         mut handle: impl FnMut(TcpStream, SocketAddr, Seat),
     ) {
+        let handle = |newcomer: Newcomer| {
+            let remote = newcomer.remote;
+            if let Some((stream, seat)) = self.seat(newcomer, counters) {
+                handle(stream, remote, seat);
+            }
+        };
+        match watch(listener) {
+            Ok(listener) => self.accept_newcomers(&listener, counters, handle).await,
+            Err(error) => tracing::error!(%error, "listening for connections"),
+        }
+    }
+
+    /// Accepts connections until the tracker stops; `handle` ends each at once or asks for a seat.
+    pub(crate) async fn accept_newcomers(
+        &self,
+        listener: &Listener,
+        counters: &ConnectionCounters,
+        mut handle: impl FnMut(Newcomer),
+    ) {
+        let mut stopped = pin!(self.stop.cancelled());
         loop {
             let accepted = tokio::select! {
+                biased;
                 accepted = listener.accept() => accepted,
-                () = self.stop.cancelled() => return,
+                () = &mut stopped => return,
             };
-            let (stream, addr) = match accepted {
-                Ok(accepted) => accepted,
+            match accepted {
+                Ok((stream, addr)) => {
+                    counters.accepted.fetch_add(1, Ordering::Relaxed);
+                    let remote = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+                    handle(Newcomer { stream, remote });
+                }
                 Err(error) => {
                     // Out of descriptors, most likely: one connection's end helps.
                     static SAMPLE: Sample = Sample::new();
@@ -80,26 +117,40 @@ impl Gate {
                     }
                     counters.evicted.fetch_add(u64::from(self.room.evict()), Ordering::Relaxed);
                     tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-            };
-            counters.accepted.fetch_add(1, Ordering::Relaxed);
-            let ip = addr.ip().to_canonical();
-            match self.room.enter(ip, &counters.open) {
-                Some((seat, made_room)) => {
-                    counters.evicted.fetch_add(u64::from(made_room), Ordering::Relaxed);
-                    handle(stream, SocketAddr::new(ip, addr.port()), seat);
-                }
-                None => {
-                    static SAMPLE: Sample = Sample::new();
-                    counters.turned_away.fetch_add(1, Ordering::Relaxed);
-                    if let Some(left_out) = SAMPLE.take_one() {
-                        tracing::warn!(left_out, "too many connections: one was turned away");
-                    }
                 }
             }
         }
     }
+
+    /// A seat for a connection that goes on, and its stream, watched from now on. `None` when there is no
+    /// room; then the connection is closed.
+    pub(crate) fn seat(
+        &self,
+        newcomer: Newcomer,
+        counters: &ConnectionCounters,
+    ) -> Option<(TcpStream, Seat)> {
+        static SAMPLE: Sample = Sample::new();
+        let Some((seat, made_room)) = self.room.enter(newcomer.remote.ip(), &counters.open) else {
+            counters.turned_away.fetch_add(1, Ordering::Relaxed);
+            if let Some(left_out) = SAMPLE.take_one() {
+                tracing::warn!(left_out, "too many connections: one was turned away");
+            }
+            return None;
+        };
+        counters.evicted.fetch_add(u64::from(made_room), Ordering::Relaxed);
+        match TcpStream::from_std(newcomer.stream) {
+            Ok(stream) => Some((stream, seat)),
+            Err(error) => {
+                tracing::trace!(%error, "watching a connection");
+                None
+            }
+        }
+    }
+}
+
+/// The listener, of which the connections are not watched until somebody wants to.
+pub(crate) fn watch(listener: TcpListener) -> io::Result<Listener> {
+    Listener::new(listener.into_std()?)
 }
 
 const PAUSE: Duration = Duration::from_millis(5);
