@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::accept::{ConnectionCounters, Gate, Seat};
-use crate::http::{self, Connection};
+use crate::http::{self, Connection, Deadlines};
 use crate::limits::ADMIN_CONNECTIONS_MAX;
 use crate::server::Shared;
 
@@ -75,5 +75,5 @@ async fn handle_connection(
         let router = admin.router.clone();
         async move { router.oneshot(request.map(Body::new)).await }
     };
-    http::serve_stream(stream, &seat, respond, &stop).await
+    http::serve_stream(stream, &seat, Deadlines::begin(), respond, &stop).await
 }

@@ -37,6 +37,13 @@ pub(crate) const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a request's head, and of what a connection reads ahead.
 pub(crate) const HTTP_HEAD_LEN_MAX: usize = 32 << 10;
 
+/// What a connection over HTTP keeps for requests while it waits for one, and as much for answers:
+/// announces and their answers fit in.
+pub(crate) const HTTP_BUFFER_LEN: usize = 2 << 10;
+
+/// Bytes of answers to pipelined requests before they are sent.
+pub(crate) const HTTP_ANSWERS_LEN_MAX: usize = 16 << 10;
+
 /// Longest life of a connection. One that trickles its body or never reads its answer ends here.
 pub(crate) const HTTP_CONNECTION_LIFE_MAX: Duration = Duration::from_secs(15 * 60);
 

@@ -3,49 +3,41 @@
 //!
 //! Connections are kept alive and may be pipelined. Their number, their life, the time and the length
 //! of a request's head are bounded; the router bounds the bodies that it reads.
+//!
+//! `plain` moves the bytes of plain requests, `dialogue` finds and answers them, `answer` decides what is
+//! said, `patience` how long one is waited for; all other requests are `general`'s, which asks `answer` too.
 
-use std::convert::Infallible;
+mod answer;
+mod date;
+mod dialogue;
+mod general;
+mod patience;
+mod plain;
+mod rewound;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::AtomicU64;
 
 use axum::Router;
-use axum::body::Body;
-use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, UPGRADE};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use proto::InfoHash;
-use proto::tracker::http::{
-    AnnounceQuery, decode_announce, decode_scrape, encode_announced, encode_refused, encode_scraped,
-};
-use proto::tracker::{Announced, Refusal};
-use registry::Families;
-use registry::limits::NUMWANT_MAX;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
-use crate::accept::{ConnectionCounters, Gate, Seat};
-use crate::access::{Access, Passkey};
+use crate::accept::{ConnectionCounters, Gate, Newcomer, Seat, watch};
+use crate::access::Access;
 use crate::latency::Latencies;
-use crate::limits::{
-    HTTP_CONNECTION_LIFE_MAX, HTTP_HEAD_LEN_MAX, HTTP_HEAD_TIMEOUT, HTTP_STOP_TIMEOUT,
-};
+use crate::limits::HTTP_HEAD_TIMEOUT;
 use crate::lists::Lists;
-use crate::proxy::{self, Proxies};
+use crate::proxy::Proxies;
 use crate::quota::Quotas;
-use crate::sample::Sample;
 use crate::server::Shared;
-use crate::swarms::{Asker, Swarms};
+use crate::swarms::Swarms;
 use crate::tls::{Begun, Tls};
+use dialogue::Dialogue;
+pub(crate) use general::{Deadlines, serve_stream};
+use plain::converse;
 
 /// What the HTTP port has done.
 #[derive(Debug, Default)]
@@ -112,236 +104,87 @@ impl HttpShared {
     }
 }
 
+/// An address where HTTP is answered.
+#[derive(Debug)]
+struct Port {
+    proxies: Proxies,
+    shared: Arc<HttpShared>,
+}
+
 /// Accepts connections until the tracker stops.
 pub(crate) async fn serve(listener: TcpListener, proxies: Proxies, shared: Arc<HttpShared>) {
-    let proxies = Arc::new(proxies);
-    let handle = |stream, remote, seat: Seat| {
-        let (task_shared, proxies) = (Arc::clone(&shared), Arc::clone(&proxies));
-        let seat = Arc::new(seat);
-        shared.tasks.spawn(async move {
-            let connection =
-                handle_connection(stream, remote, Arc::clone(&seat), proxies, task_shared);
-            if let Some(Err(error)) = seat.hold(Box::pin(connection)).await {
-                tracing::trace!(%error, "HTTP connection");
-            }
-        });
+    // Clients speak first: they are answered as soon as they are accepted then.
+    let listener = watch(listener).and_then(|listener| {
+        listener.wait_for_data()?;
+        Ok(listener)
+    });
+    let listener = match listener {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "listening for HTTP"),
     };
-    shared.gate.accept(listener, &shared.counters.connections, handle).await;
+    let port = Arc::new(Port { proxies, shared: Arc::clone(&shared) });
+    let counters = &shared.counters.connections;
+    let handle = |newcomer: Newcomer| {
+        let (mut dialogue, remote) = (Dialogue::default(), newcomer.remote);
+        // Here, not in a task of its own: to wake another thread would cost more than to answer.
+        if plain::answer_at_once(&newcomer, &mut dialogue, &port) {
+            return;
+        }
+        if let Some((stream, seat)) = shared.gate.seat(newcomer, counters) {
+            let port = Arc::clone(&port);
+            shared.tasks.spawn(async move {
+                let connection = handle_connection(stream, remote, dialogue, &seat, &port);
+                if let Some(Err(error)) = seat.hold(Box::pin(connection)).await {
+                    tracing::trace!(%error, "HTTP connection");
+                }
+            });
+        }
+    };
+    shared.gate.accept_newcomers(&listener, counters, handle).await;
 }
 
 async fn handle_connection(
     stream: TcpStream,
     remote: SocketAddr,
-    seat: Arc<Seat>,
-    proxies: Arc<Proxies>,
-    shared: Arc<HttpShared>,
+    dialogue: Dialogue,
+    seat: &Seat,
+    port: &Port,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let local = stream.local_addr()?;
-    let ends = Connection { remote, local, secure: false, proxied: false };
-    let Some(tls) = &shared.tls else {
-        return converse(stream, ends, &seat, proxies, shared).await;
-    };
+    let ends = Connection { remote, local: stream.local_addr()?, secure: false, proxied: false };
+    match &port.shared.tls {
+        // Nothing was read of a connection that may begin with a handshake. Its state is large.
+        Some(tls) if dialogue.is_new() => {
+            Box::pin(begin_with_tls(stream, tls, ends, seat, port)).await
+        }
+        Some(_) | None => converse(stream, dialogue, ends, seat, port).await,
+    }
+}
+
+async fn begin_with_tls(
+    stream: TcpStream,
+    tls: &Tls,
+    ends: Connection,
+    seat: &Seat,
+    port: &Port,
+) -> io::Result<()> {
+    let stop = port.shared.gate.stop();
     let begun = tokio::select! {
         begun = tls.begin(stream, HTTP_HEAD_TIMEOUT) => begun?,
-        () = shared.gate.stop().cancelled() => return Ok(()),
+        () = stop.cancelled() => return Ok(()),
     };
     match begun {
-        Begun::Plain(stream) => converse(stream, ends, &seat, proxies, shared).await,
+        Begun::Plain(stream) => converse(stream, Dialogue::default(), ends, seat, port).await,
         Begun::Tls(stream) => {
-            converse(stream, Connection { secure: true, ..ends }, &seat, proxies, shared).await
+            let ends = Connection { secure: true, ..ends };
+            converse(stream, Dialogue::default(), ends, seat, port).await
         }
         Begun::PlainRefused(stream) => {
-            let refuse = |_| async { Ok(tls_only()) };
-            serve_stream(stream, &seat, refuse, shared.gate.stop()).await
+            let refuse = |_| async { Ok(general::tls_only()) };
+            serve_stream(stream, seat, Deadlines::begin(), refuse, stop).await
         }
     }
 }
 
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
-    ends: Connection,
-    seat: &Seat,
-    proxies: Arc<Proxies>,
-    shared: Arc<HttpShared>,
-) -> io::Result<()> {
-    let stop = shared.gate.stop().clone();
-    let respond = move |request: Request<Incoming>| {
-        let ends = ends.behind(&proxies, request.headers());
-        answer(request, ends, Arc::clone(&shared))
-    };
-    serve_stream(stream, seat, respond, &stop).await
-}
-
-impl Connection {
-    /// The same, seen past the proxies that are believed.
-    fn behind(self, proxies: &Proxies, headers: &HeaderMap) -> Self {
-        let nearest = self.remote.ip();
-        if !proxies.trust(nearest) {
-            return self;
-        }
-        let client = proxies.client(nearest, headers);
-        // Which port the client has is not told.
-        let remote = if client == nearest { self.remote } else { SocketAddr::new(client, 0) };
-        let secure = proxy::is_secure(headers).unwrap_or(self.secure);
-        Self { remote, secure, proxied: true, ..self }
-    }
-}
-
-/// Answers requests with `respond` until the client, the time or the tracker ends.
-pub(crate) async fn serve_stream<S, F, R>(
-    stream: S,
-    seat: &Seat,
-    respond: F,
-    stop: &CancellationToken,
-) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    F: Fn(Request<Incoming>) -> R,
-    R: Future<Output = Result<Response<Body>, Infallible>>,
-{
-    let mut server = http1::Builder::new();
-    server
-        .timer(TokioTimer::new())
-        .header_read_timeout(HTTP_HEAD_TIMEOUT)
-        .max_buf_size(HTTP_HEAD_LEN_MAX)
-        .pipeline_flush(true);
-    let service = service_fn(async |request| {
-        let response = respond(request).await;
-        seat.on_completed();
-        response
-    });
-    let connection = server.serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return ended.map_err(io::Error::other),
-        () = tokio::time::sleep(HTTP_CONNECTION_LIFE_MAX) => {}
-        () = stop.cancelled() => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    timeout(HTTP_STOP_TIMEOUT, connection).await?.map_err(io::Error::other)
-}
-
-async fn answer(
-    mut request: Request<Incoming>,
-    ends: Connection,
-    shared: Arc<HttpShared>,
-) -> Result<Response<Body>, Infallible> {
-    shared.counters.requests.fetch_add(1, Ordering::Relaxed);
-    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
-    let passkey = Passkey::in_path(path);
-    let page = passkey.as_ref().map_or(path, |passkey| &path[1 + passkey.reveal().len()..]);
-    let respond: fn(&str, Connection, &HttpShared) -> Response<Body> = match page {
-        "/announce" => announce,
-        "/scrape" => scrape,
-        "/health" => |_, _, _| plain("ok\n"),
-        _ => {
-            request.extensions_mut().insert(ends);
-            return shared.router.clone().oneshot(request.map(Body::new)).await;
-        }
-    };
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut refusal = plain("only GET is answered here\n");
-        *refusal.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return Ok(refusal);
-    }
-    if page != "/health"
-        && let Err(denied) = shared.access.announcer(passkey.as_ref())
-    {
-        return Ok(refuse(&shared, &denied.refusal()));
-    }
-    let start = Instant::now();
-    let response = respond(query, ends, &shared);
-    shared.latencies.http_announce.since(start);
-    Ok(response)
-}
-
-fn announce(query: &str, ends: Connection, shared: &HttpShared) -> Response<Body> {
-    let AnnounceQuery { announce, compact, no_peer_id } = match decode_announce(query) {
-        Ok(query) => query,
-        Err(error) => return refuse(shared, &said(error)),
-    };
-    if announce.port == 0 {
-        return refuse(shared, &Refusal::new("port 0 cannot be connected to"));
-    }
-    let asker = Asker {
-        // Whatever address the announce claims, it is the one it came from that counts.
-        peer: SocketAddr::new(ends.remote.ip(), announce.port),
-        families: Families::Both,
-        peers_max: NUMWANT_MAX,
-    };
-    let mut reply = Announced::default();
-    let now = shared.swarms.tick();
-    let HttpShared { swarms, lists, counters, .. } = shared;
-    if !shared.quotas.allows(now, ends.remote.ip()) {
-        counters.limited.fetch_add(1, Ordering::Relaxed);
-        swarms.put_off(&mut reply);
-    } else if !lists.admits_announce(swarms, &announce.info_hash, &announce.peer_id) {
-        counters.denied.fetch_add(1, Ordering::Relaxed);
-        swarms.put_off(&mut reply);
-    } else {
-        swarms.announce(&announce, &asker, &mut reply);
-    }
-    reply.external_ip = Some(ends.remote.ip());
-    shared.counters.announces.fetch_add(1, Ordering::Relaxed);
-    let mut body = Vec::with_capacity(160 + reply.peers.len() * if compact { 18 } else { 64 });
-    encode_announced(&mut body, &reply, compact, no_peer_id);
-    plain(body)
-}
-
-fn scrape(query: &str, ends: Connection, shared: &HttpShared) -> Response<Body> {
-    let hashes = match decode_scrape(query) {
-        Ok(hashes) => hashes,
-        Err(error) => return refuse(shared, &said(error)),
-    };
-    let now = shared.swarms.tick();
-    let allowed = shared.quotas.allows(now, ends.remote.ip());
-    shared.counters.limited.fetch_add(u64::from(!allowed), Ordering::Relaxed);
-    let admitted = |hash: &InfoHash| {
-        let admitted = shared.lists.admits_hash(&shared.swarms, hash);
-        shared.counters.denied.fetch_add(u64::from(!admitted), Ordering::Relaxed);
-        admitted
-    };
-    let known = |hash| Some((hash, shared.swarms.scrape(&hash)?));
-    let hashes = hashes.into_iter().filter(|_| allowed).filter(admitted);
-    let mut swarms = hashes.filter_map(known).collect();
-    shared.counters.scrapes.fetch_add(1, Ordering::Relaxed);
-    let mut body = Vec::new();
-    encode_scraped(&mut body, &mut swarms);
-    plain(body)
-}
-
-fn said(error: impl std::fmt::Display) -> Refusal {
-    Refusal { reason: error.to_string().into(), retry: None }
-}
-
-/// Clients read refusals out of the body; many do not read it at all unless the status is 200.
-fn refuse(shared: &HttpShared, refusal: &Refusal) -> Response<Body> {
-    static SAMPLE: Sample = Sample::new();
-    shared.counters.refused.fetch_add(1, Ordering::Relaxed);
-    if tracing::enabled!(tracing::Level::DEBUG)
-        && let Some(left_out) = SAMPLE.take_one()
-    {
-        tracing::debug!(reason = &*refusal.reason, left_out, "HTTP announce or scrape refused");
-    }
-    let mut body = Vec::new();
-    encode_refused(&mut body, refusal);
-    plain(body)
-}
-
-/// What a plain request is told where only TLS is spoken.
-fn tls_only() -> Response<Body> {
-    let mut refusal = plain("this tracker speaks TLS only: use https:// instead of http://\n");
-    *refusal.status_mut() = StatusCode::UPGRADE_REQUIRED;
-    let headers = refusal.headers_mut();
-    headers.insert(UPGRADE, HeaderValue::from_static("TLS/1.2, HTTP/1.1"));
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade, close"));
-    refusal
-}
-
-fn plain(body: impl Into<Body>) -> Response<Body> {
-    let mut response = Response::new(body.into());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    response
-}
+#[cfg(test)]
+mod tests;

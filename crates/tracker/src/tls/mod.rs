@@ -180,12 +180,23 @@ impl Tls {
         self.reload()
     }
 
+    /// Whether a connection, by what has come already, is one without TLS that is served.
+    pub(crate) fn serves_plain(&self, stream: &std::net::TcpStream) -> bool {
+        let mut first = [0];
+        let plain = match stream.peek(&mut first) {
+            Ok(len) => !asks_for_handshake(&first[..len]),
+            // Nobody knows yet.
+            Err(_) => false,
+        };
+        plain && self.plain == Plain::Served
+    }
+
     /// Waits for a connection's first byte, no longer than `patience`, and does the handshake if it
     /// asks for one.
     pub(crate) async fn begin(&self, stream: TcpStream, patience: Duration) -> io::Result<Begun> {
         let mut first = [0];
         let len = timeout(patience, stream.peek(&mut first)).await??;
-        if len == 0 || first[0] != HANDSHAKE_RECORD {
+        if !asks_for_handshake(&first[..len]) {
             return Ok(match self.plain {
                 Plain::Served => Begun::Plain(stream),
                 Plain::Refused => Begun::PlainRefused(stream),
@@ -263,6 +274,10 @@ fn server_config(
     // Most clients come again once: the second of the usual two would only cost bytes.
     config.send_tls13_tickets = 1;
     Ok(config)
+}
+
+fn asks_for_handshake(first: &[u8]) -> bool {
+    first.first() == Some(&HANDSHAKE_RECORD)
 }
 
 /// The type of a TLS record that carries a handshake (RFC 8446, 5.1).
