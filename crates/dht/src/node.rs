@@ -105,7 +105,8 @@ impl Dht {
     }
 
     /// Looks for peers; with a port announces us as one of them, too. Answered by [`Event::Peers`] and
-    /// one [`Event::Searched`]. Asking again while it waits or runs changes only the port.
+    /// one [`Event::Searched`]. Asking again while it waits changes only the port; while it runs nothing,
+    /// unless it did not announce and should.
     pub fn search(&mut self, now: Instant, info_hash: InfoHash, announce: Option<u16>) {
         self.now = now;
         self.searches.push(info_hash, announce);

@@ -16,6 +16,8 @@ use crate::{Dht, Event};
 /// A search under way.
 #[derive(Debug, Default)]
 struct Active {
+    /// It announces, too.
+    announces: bool,
     /// Lookups of it that have not ended.
     lookups: usize,
     found: BTreeSet<SocketAddr>,
@@ -33,7 +35,10 @@ pub(crate) struct Searches {
 
 impl Searches {
     pub(crate) fn push(&mut self, info_hash: InfoHash, announce: Option<u16>) {
-        if self.active.contains_key(&info_hash) || self.waiting.len() >= SEARCHES_WAITING_MAX {
+        // One that announces nothing is no substitute for one that does.
+        let active = self.active.get(&info_hash);
+        let runs = active.is_some_and(|active| active.announces || announce.is_none());
+        if runs || self.waiting.len() >= SEARCHES_WAITING_MAX {
             return;
         }
         if self.waiting.insert(info_hash, announce).is_none() {
@@ -55,9 +60,11 @@ impl Searches {
         if self.active.len() >= SEARCHES_MAX {
             return None;
         }
-        let info_hash = self.order.pop_front()?;
+        let at = self.order.iter().position(|hash| !self.active.contains_key(hash))?;
+        let info_hash = self.order.remove(at)?;
         let announce = self.waiting.remove(&info_hash).flatten();
-        self.active.insert(info_hash, Active::default());
+        let announces = announce.is_some();
+        self.active.insert(info_hash, Active { announces, ..Active::default() });
         Some((info_hash, announce))
     }
 }
@@ -68,6 +75,7 @@ impl Dht {
             if let Some(active) = self.searches.active.get_mut(&info_hash) {
                 active.lookups = self.networks.len();
             }
+            self.report_own(info_hash);
             let goal = Goal::Peers { info_hash, announce };
             for at in 0..self.networks.len() {
                 self.look(at, NodeId(info_hash.0), goal);
@@ -189,6 +197,20 @@ impl Dht {
         }
     }
 
+    /// Peers that announced themselves to us: nobody else may know them in a small network.
+    fn report_own(&mut self, info_hash: InfoHash) {
+        let mut peers = Vec::new();
+        for network in &self.networks {
+            peers.extend(network.store.any(info_hash, PEERS_AN_ANSWER_MAX));
+        }
+        if let Some(active) = self.searches.active.get_mut(&info_hash)
+            && !peers.is_empty()
+        {
+            active.found.extend(&peers);
+            self.tell(Event::Peers { info_hash, peers });
+        }
+    }
+
     /// Peers that an answer names: those that its sender may name, and each once.
     fn report(&mut self, info_hash: InfoHash, from: SocketAddr, named: &[SocketAddr]) {
         let Some(active) = self.searches.active.get_mut(&info_hash) else { return };
@@ -230,5 +252,19 @@ mod tests {
         searches.forget(hash(0));
         assert_eq!(searches.len(), SEARCHES_WAITING_MAX - 1, "one runs, one is forgotten");
         assert_eq!(searches.order.len(), searches.waiting.len());
+    }
+
+    #[test]
+    fn an_announce_follows_a_search_without_one() {
+        let mut searches = Searches::default();
+        let hash = InfoHash([1; 20]);
+        searches.push(hash, None);
+        assert_eq!(searches.start(), Some((hash, None)));
+        searches.push(hash, None);
+        assert_eq!(searches.len(), 1, "it runs");
+        searches.push(hash, Some(1));
+        assert_eq!((searches.len(), searches.start()), (2, None), "one at a time");
+        searches.active.clear();
+        assert_eq!(searches.start(), Some((hash, Some(1))));
     }
 }

@@ -82,6 +82,11 @@ impl Store {
         peers
     }
 
+    /// Some peers of a swarm.
+    pub(crate) fn any(&self, hash: InfoHash, count: usize) -> impl Iterator<Item = SocketAddr> {
+        self.swarms.get(&hash).into_iter().flat_map(BTreeMap::keys).take(count).copied()
+    }
+
     /// Forgets who did not announce again.
     pub(crate) fn expire(&mut self, now: Instant) {
         let (sources, mut gone) = (&mut self.sources, 0);
