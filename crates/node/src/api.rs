@@ -35,6 +35,18 @@ pub struct NodeConfig {
     pub network_threads: usize,
     /// Whom to believe when announcing over HTTPS.
     pub trust: Trust,
+    /// Finds peers through the DHT (BEP 5), and helps others to; not at all when `None`. Private
+    /// torrents (BEP 27) never do.
+    pub dht: Option<DhtConfig>,
+}
+
+/// How a node takes part in the DHT.
+#[derive(Debug, Clone, Default)]
+pub struct DhtConfig {
+    /// Where to start, HOST:PORT each, beside the nodes that an earlier run knew.
+    pub bootstrap: Vec<String>,
+    /// Asks and never answers (BEP 43).
+    pub read_only: bool,
 }
 
 /// What to add.
@@ -206,7 +218,7 @@ pub enum NodeError {
     #[error("{0} is in use by another teem process; give this one its own --data folder")]
     Locked(PathBuf),
     /// A port that was asked for is taken.
-    #[error("cannot listen on {addr}: {source}; `ss -ltnp` shows who holds the port")]
+    #[error("cannot listen on {addr}: {source}; `ss -lntup` shows who holds the port")]
     Listen {
         /// The address.
         addr: SocketAddr,
@@ -246,6 +258,7 @@ impl Default for NodeConfig {
             workers: 2,
             network_threads: 1,
             trust: Trust::default(),
+            dht: None,
         }
     }
 }

@@ -16,6 +16,8 @@ use tokio::net::{TcpSocket, TcpStream};
 pub(crate) struct Offer {
     pub(crate) hashes: InfoHashes,
     pub(crate) peer_id: PeerId,
+    /// We have a node of the DHT, and the torrent is not known to be private.
+    pub(crate) dht: bool,
 }
 
 /// Why there is no connection.
@@ -134,7 +136,7 @@ fn ours(offer: Offer, info_hash: InfoHash) -> Handshake {
 
 const fn capabilities(offer: Offer) -> Capabilities {
     let v2_upgrade = offer.hashes.is_hybrid();
-    Capabilities { extended: true, fast: true, v2_upgrade, dht: false }
+    Capabilities { extended: true, fast: true, v2_upgrade, dht: offer.dht }
 }
 
 fn settle(
@@ -156,6 +158,7 @@ fn settle(
         v2: Some(info_hash) == v2_wire(offer.hashes),
         fast: common.fast,
         extended: common.extended,
+        dht: common.dht,
     })
 }
 

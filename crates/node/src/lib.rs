@@ -9,6 +9,7 @@
 //!
 //!  disk            workers check and write pieces, one thread syncs and records
 //!  tracker_client  one task a running announce
+//!  finder          one task owns the DHT's node, and datagram one each UDP socket
 //! ```
 //!
 //! A torrent and its peers live on one thread, so nothing about them is locked. The waiting graph has
@@ -19,7 +20,9 @@ mod api;
 mod chunks;
 mod clock;
 mod connection;
+mod datagram;
 pub mod disk;
+mod finder;
 mod handshake;
 pub mod hashing;
 pub mod http;
@@ -32,8 +35,8 @@ mod torrent;
 pub mod tracker_client;
 
 pub use api::{
-    Add, Content, Fault, Fresh, NodeConfig, NodeError, PeerView, Snapshot, Source, State,
-    TrackerView,
+    Add, Content, DhtConfig, Fault, Fresh, NodeConfig, NodeError, PeerView, Snapshot, Source,
+    State, TrackerView,
 };
 pub use node::{Node, Torrent};
 

@@ -2,7 +2,7 @@
 //! peers are told apart here.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener, UdpSocket as StdUdp};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +16,26 @@ use crate::handshake::{self, Caller};
 use crate::node::Inner;
 use crate::torrent::Input;
 
+/// What peers can reach: a TCP listener and, where datagrams are wanted, a UDP socket an address.
+#[derive(Debug, Default)]
+pub(crate) struct Bound {
+    pub(crate) tcp: Vec<StdListener>,
+    pub(crate) udp: Vec<StdUdp>,
+}
+
 /// Binds every address of the configuration, all with one port number where they ask for the same.
-pub(crate) fn bind(config: &NodeConfig) -> Result<Vec<StdListener>, NodeError> {
-    let Some(first) = config.listen.first() else { return Ok(Vec::new()) };
-    let tries = if config.next_free_port && first.port() != 0 { PORTS_TRIED } else { 1 };
+pub(crate) fn bind(config: &NodeConfig) -> Result<Bound, NodeError> {
+    let Some(first) = config.listen.first() else { return Ok(Bound::default()) };
+    let udp = config.dht.is_some();
+    // A free TCP port may be somebody's UDP port: then another one is drawn.
+    let tries = match first.port() {
+        0 if udp => PORTS_DRAWN,
+        port if config.next_free_port && port != 0 => PORTS_TRIED,
+        _ => 1,
+    };
     let mut last = None;
     for step in 0..tries {
-        match bind_all(&config.listen, step) {
+        match bind_all(&config.listen, step, udp) {
             Ok(listeners) => return Ok(listeners),
             Err((addr, source)) => {
                 let taken = source.kind() == io::ErrorKind::AddrInUse;
@@ -36,8 +49,8 @@ pub(crate) fn bind(config: &NodeConfig) -> Result<Vec<StdListener>, NodeError> {
     Err(last.unwrap_or(NodeError::Closed))
 }
 
-fn bind_all(addrs: &[SocketAddr], step: u16) -> Result<Vec<StdListener>, (SocketAddr, io::Error)> {
-    let mut listeners: Vec<StdListener> = Vec::new();
+fn bind_all(addrs: &[SocketAddr], step: u16, udp: bool) -> Result<Bound, (SocketAddr, io::Error)> {
+    let mut bound = Bound::default();
     let mut chosen = None;
     for addr in addrs {
         // Port 0 is drawn once: both families listen on the same number.
@@ -49,15 +62,19 @@ fn bind_all(addrs: &[SocketAddr], step: u16) -> Result<Vec<StdListener>, (Socket
         let addr = SocketAddr::new(addr.ip(), port);
         match bind_one(addr) {
             Ok(listener) => {
-                chosen = listener.local_addr().ok().map(|addr| addr.port());
-                listeners.push(listener);
+                let local = listener.local_addr().unwrap_or(addr);
+                chosen = Some(local.port());
+                bound.tcp.push(listener);
+                if udp {
+                    bound.udp.push(bind_udp(local).map_err(|error| (local, error))?);
+                }
             }
             // A machine without IPv6 listens on IPv4 alone.
-            Err(error) if addr.is_ipv6() && !listeners.is_empty() && no_ipv6(&error) => {}
+            Err(error) if addr.is_ipv6() && !bound.tcp.is_empty() && no_ipv6(&error) => {}
             Err(error) => return Err((addr, error)),
         }
     }
-    Ok(listeners)
+    Ok(bound)
 }
 
 fn no_ipv6(error: &io::Error) -> bool {
@@ -74,6 +91,16 @@ fn bind_one(addr: SocketAddr) -> io::Result<StdListener> {
     socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn bind_udp(addr: SocketAddr) -> io::Result<StdUdp> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&addr.into())?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
@@ -135,6 +162,8 @@ pub(crate) fn everywhere(port: u16) -> Vec<SocketAddr> {
 
 /// Ports tried after the default one.
 const PORTS_TRIED: u16 = 100;
+/// Ports drawn until one is free for TCP and UDP.
+const PORTS_DRAWN: u16 = 20;
 const BACKLOG: i32 = 256;
 /// Connections that have not said who they are.
 const HALF_OPEN_MAX: usize = 256;

@@ -9,12 +9,15 @@ use parking_lot::Mutex;
 use proto::metainfo::Metainfo;
 use proto::{InfoHash, InfoHashes, PeerId};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::LocalPoolHandle;
 
 use crate::api::{Add, Content, NodeConfig, NodeError, Snapshot, Source, State};
 use crate::chunks;
+use crate::datagram::{self, Outgoing, Routes};
 use crate::disk::{BlockPool, Disk, DiskConfig};
+use crate::finder::{self, Finder};
 use crate::handshake::Offer;
 use crate::hashing;
 use crate::hashing::create::{Created, Recipe};
@@ -53,10 +56,14 @@ pub(crate) struct Inner {
     /// Those of clients that are no peers.
     pub(crate) doors: chunks::Doors,
     pub(crate) names: chunks::Names,
+    /// The way to the DHT, if the node takes part in it.
+    pub(crate) finder: Option<Finder>,
     listening: Vec<SocketAddr>,
     threads: LocalPoolHandle,
     torrents: Mutex<HashMap<InfoHash, Entry>>,
     handles: Mutex<Vec<Torrent>>,
+    /// The DHT's task, which keeps what it knows before it ends.
+    finding: Mutex<Option<JoinHandle<()>>>,
     closing: CancellationToken,
 }
 
@@ -69,6 +76,8 @@ impl std::fmt::Debug for Inner {
 /// How incoming connections find their torrent.
 struct Entry {
     hashes: InfoHashes,
+    /// Known to be private (BEP 27).
+    private: bool,
     inputs: mpsc::UnboundedSender<Input>,
 }
 
@@ -84,11 +93,11 @@ impl Node {
         let disk = Disk::start(disk_config, records.clone(), pool).map_err(|source| {
             NodeError::Disk { what: "starting the disk threads".into(), source }
         })?;
-        let listeners = listen::bind(&config)?;
-        let mut listening = Vec::new();
-        for listener in &listeners {
-            listening.extend(listener.local_addr().ok());
-        }
+        let listen::Bound { tcp, udp } = listen::bind(&config)?;
+        let listening = tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let (outgoing, sockets) = Outgoing::over(udp);
+        let (finder, to_dht, ends) = finder::wire(outgoing);
+        let dht = config.dht.clone();
         let inner = Arc::new(Inner {
             peer_id: torrent::new_peer_id(),
             announce_key: rand::random(),
@@ -98,16 +107,28 @@ impl Node {
             connections: Arc::new(Semaphore::new(config.max_peers)),
             doors: chunks::Doors::default(),
             names: chunks::Names::default(),
+            finder: dht.is_some().then_some(finder),
             listening,
             threads: LocalPoolHandle::new(config.network_threads.max(1)),
             torrents: Mutex::default(),
             handles: Mutex::default(),
+            finding: Mutex::default(),
             closing: CancellationToken::new(),
             config,
         });
-        for listener in listeners {
+        for listener in tcp {
             let inner = inner.clone();
             inner.threads.clone().spawn_pinned(move || listen::accept(inner, listener));
+        }
+        let routes = Routes { dht: dht.is_some().then_some(to_dht), other: None };
+        for socket in sockets {
+            let (routes, closing) = (routes.clone(), inner.closing.clone());
+            inner.threads.spawn_pinned(move || datagram::run(socket, routes, closing));
+        }
+        if let Some(dht) = dht {
+            let node = inner.clone();
+            let task = inner.threads.spawn_pinned(move || finder::run(node, dht, ends));
+            *inner.finding.lock() = Some(task);
         }
         Ok(Self { inner })
     }
@@ -142,7 +163,8 @@ impl Node {
         };
         trackers.splice(0..0, add.trackers);
         let (inputs, from_outside) = mpsc::unbounded_channel();
-        self.inner.register_new(hashes, &inputs)?;
+        let private = metainfo.as_ref().is_some_and(|metainfo| metainfo.info.is_private());
+        self.inner.register_new(hashes, private, &inputs)?;
         if let Some(name) = add.name {
             self.inner.names.insert(&name, inputs.clone());
         }
@@ -177,6 +199,11 @@ impl Node {
         for stop in stops {
             // A torrent whose task failed has nothing left to save.
             let _ = stop.await;
+        }
+        let finding = self.inner.finding.lock().take();
+        if let Some(finding) = finding {
+            // A task that failed has nothing left to keep.
+            let _ = finding.await;
         }
         let inner = self.inner;
         let release = move || {
@@ -228,7 +255,8 @@ impl Inner {
     pub(crate) fn offer(&self, info_hash: InfoHash) -> Option<Offer> {
         let torrents = self.torrents.lock();
         let entry = torrents.get(&info_hash)?;
-        Some(Offer { hashes: entry.hashes, peer_id: self.peer_id })
+        let dht = self.finder.is_some() && !entry.private;
+        Some(Offer { hashes: entry.hashes, peer_id: self.peer_id, dht })
     }
 
     pub(crate) fn inputs(&self, info_hash: InfoHash) -> Option<mpsc::UnboundedSender<Input>> {
@@ -240,10 +268,15 @@ impl Inner {
     }
 
     /// A magnet link's metadata may bring a second hash.
-    pub(crate) fn register(&self, hashes: InfoHashes, inputs: &mpsc::UnboundedSender<Input>) {
+    pub(crate) fn register(
+        &self,
+        hashes: InfoHashes,
+        private: bool,
+        inputs: &mpsc::UnboundedSender<Input>,
+    ) {
         let mut torrents = self.torrents.lock();
         for hash in hashes.wire() {
-            torrents.insert(hash, Entry { hashes, inputs: inputs.clone() });
+            torrents.insert(hash, Entry { hashes, private, inputs: inputs.clone() });
         }
     }
 
@@ -255,12 +288,13 @@ impl Inner {
     fn register_new(
         &self,
         hashes: InfoHashes,
+        private: bool,
         inputs: &mpsc::UnboundedSender<Input>,
     ) -> Result<(), NodeError> {
         if hashes.wire().any(|hash| self.torrents.lock().contains_key(&hash)) {
             return Err(NodeError::Duplicate(hashes.primary().to_string()));
         }
-        self.register(hashes, inputs);
+        self.register(hashes, private, inputs);
         Ok(())
     }
 
@@ -281,6 +315,7 @@ impl Inner {
             piece_budget: self.config.piece_budget,
             fetch,
             metadata_known,
+            dht: self.finder.is_some(),
         }
     }
 }

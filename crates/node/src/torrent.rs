@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use proto::metainfo::{Info, Metainfo, PieceLayers};
-use proto::{InfoHashes, MerkleHash, PeerId, PieceIndex};
+use proto::{InfoHash, InfoHashes, MerkleHash, PeerId, PieceIndex};
 use swarm::{
     Action, AnnounceTo, Command, Connected, Direction, DiskEvent, DiskJob, Goodbye, Notice,
     PeerCommand, PeerKey, Session, SessionConfig, Swarm, TrackerAnswer,
@@ -39,6 +39,10 @@ pub(crate) enum Input {
     Dialled(SocketAddr, Result<(TcpStream, Connected), HandshakeError>),
     /// A tracker answered.
     Announced(AnnounceTo, Result<(TrackerAnswer, Vec<SocketAddr>), String>),
+    /// The DHT knows of possible peers.
+    Found(Vec<SocketAddr>),
+    /// A search of the DHT has ended; so many nodes know of us now.
+    Searched(InfoHash, usize),
     /// The files are open, or cannot be.
     Opened(Box<Result<opening::Opened, crate::disk::OpenError>>),
     /// The leaf hashes of a piece of ours, if it could be read.
@@ -210,6 +214,10 @@ impl TorrentTask {
                 self.swarm.handle_announced(now, &told, answer);
                 self.publish_at = now;
             }
+            Input::Found(peers) => self.swarm.handle_found(now, peers),
+            Input::Searched(info_hash, announced) => {
+                self.swarm.handle_searched(now, info_hash, announced);
+            }
             Input::Opened(opened) => self.on_opened(*opened),
             Input::Leaves(piece, leaves) => {
                 self.swarm.handle_disk(now, DiskEvent::Leaves { piece, leaves });
@@ -254,6 +262,7 @@ impl TorrentTask {
             client: crate::CLIENT.to_owned(),
             metadata_len: self.storage_info().map(|info| info.raw().len() as u32),
             upload_only: self.finished,
+            dht_port: self.node.listen_port().filter(|_| self.uses_dht()),
         };
         let session = Session::new(now, config);
         let (commands, from_torrent) = mpsc::unbounded_channel();
@@ -265,6 +274,12 @@ impl TorrentTask {
             connection.run().await;
             drop(permit);
         });
+    }
+
+    /// Strangers may hear of the torrent, as far as is known, and there is a way to reach them.
+    fn uses_dht(&self) -> bool {
+        let private = self.metainfo.as_ref().is_some_and(|metainfo| metainfo.info.is_private());
+        self.node.finder.is_some() && !private
     }
 
     /// The torrent, if its files are open.
@@ -335,6 +350,16 @@ impl TorrentTask {
             Action::ReadLeaves(piece) => self.read_leaves(piece),
             Action::Recycle(buffer) => self.shared.pool.give([buffer]),
             Action::Announce(told) => self.announce(told),
+            Action::Search(hash) => {
+                if let Some(finder) = &self.node.finder {
+                    finder.search(hash);
+                }
+            }
+            Action::DhtNode(addr) => {
+                if let Some(finder) = self.node.finder.as_ref().filter(|_| self.uses_dht()) {
+                    finder.add_node(addr);
+                }
+            }
             Action::Notice(notice) => self.on_notice(notice),
         }
     }
@@ -355,7 +380,8 @@ impl TorrentTask {
 
     fn dial(&self, addr: SocketAddr) {
         let (to_self, bind) = (self.to_self.clone(), self.node.config.bind);
-        let offer = Offer { hashes: self.hashes, peer_id: self.node.peer_id };
+        let dht = self.uses_dht();
+        let offer = Offer { hashes: self.hashes, peer_id: self.node.peer_id, dht };
         tokio::task::spawn_local(async move {
             let outcome = handshake::dial(addr, bind, offer).await;
             // Nobody to tell when the torrent has ended meanwhile.
@@ -435,7 +461,7 @@ impl TorrentTask {
     /// A magnet link's info dictionary came.
     fn on_metadata(&mut self, info: &Arc<Info>) {
         self.hashes = info.hashes();
-        self.node.register(info.hashes(), &self.to_self);
+        self.node.register(info.hashes(), info.is_private(), &self.to_self);
         let metainfo = Metainfo {
             info: (**info).clone(),
             layers: PieceLayers::default(),

@@ -212,8 +212,8 @@ impl World {
                 let trip = self.nodes[node].access.latency * 2;
                 self.at(now + trip, Event::Announced(node, told));
             }
-            // Nobody comes who is not a peer.
-            Action::Admit(_) => {}
+            // Nobody comes who is not a peer, and nobody has a DHT.
+            Action::Admit(_) | Action::Search(_) | Action::DhtNode(_) => {}
             Action::Notice(notice) => self.on_notice(node, notice),
         }
     }
@@ -298,7 +298,8 @@ impl World {
             _ => hashes.primary(),
         };
         let fast = one.spec.fast && two.spec.fast;
-        Connected { addr, direction, peer_id: two.peer_id, info_hash, v2, fast, extended: true }
+        let (peer_id, extended, dht) = (two.peer_id, true, false);
+        Connected { addr, direction, peer_id, info_hash, v2, fast, extended, dht }
     }
 
     /// An end learns that it is connected.
@@ -318,6 +319,7 @@ impl World {
             client: "sim".to_owned(),
             metadata_len: node.knows_info.then_some(info_len),
             upload_only: node.disk.have().is_full(),
+            dht_port: None,
         };
         node.ends.insert(key, (connection, side));
         end.key = Some(key);

@@ -169,10 +169,12 @@ fn config(info: &Info) -> SessionConfig {
             v2: false,
             fast: true,
             extended: true,
+            dht: false,
         },
         listen_port: None,
         client: "Teem".to_owned(),
         metadata_len: u32::try_from(info.raw().len()).ok(),
         upload_only: false,
+        dht_port: None,
     }
 }

@@ -10,7 +10,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use proto::metainfo::{Expected, Info, PieceLayers};
+use proto::metainfo::{Expected, Info, OpenHash, PieceLayers};
 pub use proto::peer::HashRange;
 pub use proto::tracker::AnnounceEvent;
 use proto::{Bitfield, Block, Geometry, InfoHash, MerkleHash, PeerId, PieceIndex};
@@ -51,6 +51,8 @@ pub struct Connected {
     pub fast: bool,
     /// Both sides have the extension protocol.
     pub extended: bool,
+    /// Both sides have a node of the DHT, and the torrent is not private (BEP 5, 27).
+    pub dht: bool,
 }
 
 /// What a peer says of itself in its extension handshake (BEP 10, 21).
@@ -109,6 +111,8 @@ pub enum PeerEvent {
     Sent(u64),
     /// The number of requests of the peer that wait for data changed from or to zero.
     Waiting(bool),
+    /// The UDP port of its DHT node (BEP 5).
+    DhtPort(u16),
 }
 
 /// What a session must do.
@@ -249,6 +253,11 @@ pub enum Action {
     Recycle(BlockBuf),
     /// Tell a tracker; answered by [`crate::Swarm::handle_announced`].
     Announce(AnnounceTo),
+    /// Ask the DHT for peers, and tell it of us where the hash allows that; answered by
+    /// [`crate::Swarm::handle_found`] any number of times, then [`crate::Swarm::handle_searched`].
+    Search(OpenHash),
+    /// There is a DHT node, a peer says of itself.
+    DhtNode(SocketAddr),
     /// Something that people or the shell want to know.
     Notice(Notice),
 }

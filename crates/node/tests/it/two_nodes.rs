@@ -27,13 +27,18 @@ pub(crate) async fn share(node: &Node, metainfo: &Metainfo, path: &Path) -> Torr
     torrent
 }
 
-async fn fetch(node: &Node, source: Source, into: &Path, peers: Vec<SocketAddr>) -> Torrent {
+pub(crate) async fn fetch(
+    node: &Node,
+    source: Source,
+    into: &Path,
+    peers: Vec<SocketAddr>,
+) -> Torrent {
     let content = Content::Fetch { folder: into.to_path_buf() };
     node.add(Add { source, content, trackers: vec![], peers, name: None }).await.unwrap()
 }
 
 /// Waits until the torrent is where it should be; a torrent that failed never gets there.
-async fn wait(torrent: &Torrent, done: impl Fn(&State, bool) -> bool) {
+pub(crate) async fn wait(torrent: &Torrent, done: impl Fn(&State, bool) -> bool) {
     let mut snapshot = torrent.snapshot();
     let there = snapshot.wait_for(|now| {
         assert!(!matches!(now.state, State::Failed { .. }), "{:?}", now.state);
@@ -43,7 +48,7 @@ async fn wait(torrent: &Torrent, done: impl Fn(&State, bool) -> bool) {
     assert!(outcome.is_ok(), "still not there: {:?}", torrent.snapshot().borrow());
 }
 
-fn tree() -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn tree() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("big", noise(3_000_000, 1)),
         ("empty", vec![]),
@@ -52,7 +57,7 @@ fn tree() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-fn assert_same(files: &[(&str, Vec<u8>)], root: &Path) {
+pub(crate) fn assert_same(files: &[(&str, Vec<u8>)], root: &Path) {
     for (path, bytes) in files {
         assert!(std::fs::read(root.join(path)).unwrap() == *bytes, "{path} differs");
     }

@@ -11,6 +11,7 @@ mod error;
 mod layout;
 pub mod limits;
 mod name;
+mod open;
 mod v1;
 mod v2;
 
@@ -24,6 +25,7 @@ pub use create::{ContentHashes, Details, FileHashes};
 pub use error::MetainfoError;
 pub use layout::{Format, Layout, NewFile, Shape, piece_len_for};
 pub(crate) use name::without_controls;
+pub use open::OpenHash;
 
 use crate::{FileIndex, Geometry, InfoHashes, MerkleHash, PieceHash, PieceIndex};
 

@@ -24,6 +24,10 @@ pub(super) struct Told {
     metadata_len: bool,
     /// A bitfield, have-all or have-none was sent.
     set: bool,
+    /// The port of our DHT node was sent.
+    dht_port: bool,
+    /// The peer told us of its own.
+    pub(super) dht_port_heard: bool,
     /// The pieces that it was told of.
     pieces: Bitfield,
     /// Pieces of which something may have to be told; each at most once.
@@ -57,6 +61,8 @@ impl Told {
             upload_only: Flag::new(upload_only),
             metadata_len: false,
             set: false,
+            dht_port: false,
+            dht_port_heard: false,
             pieces: Bitfield::empty(0),
             news: VecDeque::new(),
             in_news: Bitfield::empty(0),
@@ -78,6 +84,15 @@ impl Session {
         if metadata_len.is_none() && self.config.connected.fast {
             self.outbox.push(&Message::HaveNone);
             self.told.set = true;
+            self.send_dht_port();
+        }
+    }
+
+    /// Behind what we have: BEP 3 wants a bitfield first.
+    fn send_dht_port(&mut self) {
+        let port = self.config.dht_port.filter(|_| self.config.connected.dht);
+        if let Some(port) = port.filter(|_| !std::mem::replace(&mut self.told.dht_port, true)) {
+            self.outbox.push(&Message::Port(port));
         }
     }
 
@@ -95,6 +110,7 @@ impl Session {
         }
         if !std::mem::replace(&mut self.told.set, true) {
             self.send_set();
+            self.send_dht_port();
             self.grant_fast();
             return;
         }

@@ -58,6 +58,8 @@ pub struct SessionConfig {
     pub metadata_len: Option<u32>,
     /// We want nothing (BEP 21).
     pub upload_only: bool,
+    /// The UDP port of our DHT node, to be told to peers that have one, too.
+    pub dht_port: Option<u16>,
 }
 
 /// What the torrent is, once known.

@@ -15,7 +15,11 @@ use crate::limits::session::FAST_RECEIVED;
 impl Session {
     pub(super) fn on_message(&mut self, message: Message<'_>) -> Result<(), PeerFault> {
         match message {
-            Message::KeepAlive | Message::Port(_) | Message::Unknown(_) => Ok(()),
+            Message::KeepAlive | Message::Unknown(_) => Ok(()),
+            Message::Port(port) => {
+                self.on_dht_port(port);
+                Ok(())
+            }
             // Blocks are handled as they arrive.
             Message::Block(..) => Ok(()),
             Message::Choke => {
@@ -46,6 +50,14 @@ impl Session {
             Message::HashRequest(range) => self.on_hash_request(range),
             Message::Hashes(range, hashes) => self.on_hashes(range, hashes),
             Message::HashReject(range) => self.on_hash_reject(range),
+        }
+    }
+
+    /// The first one counts: a node does not move about.
+    fn on_dht_port(&mut self, port: u16) {
+        let agreed = self.config.connected.dht && port != 0;
+        if agreed && !std::mem::replace(&mut self.told.dht_port_heard, true) {
+            self.events.push(PeerEvent::DhtPort(port));
         }
     }
 

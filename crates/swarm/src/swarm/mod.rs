@@ -2,7 +2,7 @@
 //!
 //! This file takes each input to the part that owns it. The parts: [`rarity`] and [`open`] choose
 //! blocks, [`window`] how many at once, [`choker`] and [`guests`] who is served, [`blame`] who lied, [`addresses`]
-//! whom to dial, [`announce`] which tracker is told, [`metadata`] and [`hashes`] what a magnet link
+//! whom to dial, [`announce`] which tracker is told, [`seek`] when strangers are asked, [`metadata`] and [`hashes`] what a magnet link
 //! lacks.
 
 mod addresses;
@@ -19,6 +19,7 @@ mod peer;
 mod peers;
 mod rarity;
 mod rate;
+mod seek;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proto::metainfo::{Expected, Info, PieceLayers};
+use proto::metainfo::{Expected, Info, OpenHash, PieceLayers};
 use proto::{Bitfield, Geometry, InfoHash, InfoHashes, PeerId, PieceIndex};
 
 pub use self::addresses::canonical;
@@ -40,7 +41,7 @@ pub use self::view::{PeerStats, Stats, TrackerStats};
 use self::{
     addresses::Addresses, announce::Announcer, blame::Suspicions, chance::Chance, choker::Choker,
     guests::Guests, hashes::HashFetch, metadata::MetadataFetch, open::OpenPieces, peer::Peer,
-    rarity::Rarity, rate::Rate,
+    rarity::Rarity, rate::Rate, seek::Need, seek::Seeker,
 };
 use crate::{
     Action, AnnounceEvent, AnnounceTo, DiskEvent, Notice, PeerCommand, PeerEvent, PeerKey,
@@ -67,6 +68,8 @@ pub struct Config {
     pub fetch: bool,
     /// The info dictionary is known, though the torrent may not be open yet: no peer is asked for it.
     pub metadata_known: bool,
+    /// Strangers may be asked for peers ([`Action::Search`]), as far as the torrent allows it.
+    pub dht: bool,
 }
 
 /// What people ask of a torrent.
@@ -110,6 +113,7 @@ pub struct Swarm {
     last_seen_at: BTreeMap<PeerKey, SocketAddr>,
     addresses: Addresses,
     announcer: Announcer,
+    seeker: Seeker,
     choker: Choker,
     guests: Guests,
     suspicions: Suspicions,
@@ -135,6 +139,9 @@ impl Swarm {
         let mut chance = Chance::new(config.seed);
         let hashes = config.info_hashes.wire();
         let announcer = Announcer::new(now, &config.trackers, hashes, &mut chance);
+        // With the info dictionary known, what it says about privacy comes with the open files.
+        let unknown = (!config.metadata_known).then(|| OpenHash::of_unknown(config.info_hashes));
+        let seeker = Seeker::new(now, config.dht, unknown.unwrap_or_default());
         Self {
             chance,
             now,
@@ -146,6 +153,7 @@ impl Swarm {
             last_seen_at: BTreeMap::new(),
             addresses: Addresses::new(),
             announcer,
+            seeker,
             choker: Choker::new(now, config.upload_slots),
             guests: Guests::default(),
             suspicions: Suspicions::default(),
@@ -173,6 +181,7 @@ impl Swarm {
         self.now = now;
         self.metadata = None;
         info.hashes().wire().for_each(|hash| self.announcer.add_hash(now, hash));
+        self.seeker.set(now, OpenHash::of(&info));
         let geometry = Arc::new(info.geometry());
         let count = geometry.piece_count();
         let verified = have.iter().map(|piece| view::content_in(&geometry, piece)).sum();
@@ -236,6 +245,27 @@ impl Swarm {
         self.after();
     }
 
+    /// A search of [`Action::Search`] found these; more may follow.
+    pub fn handle_found(&mut self, now: Instant, peers: Vec<SocketAddr>) {
+        self.now = now;
+        peers.into_iter().for_each(|addr| self.addresses.add(now, addr));
+        self.dial_and_announce();
+        self.after();
+    }
+
+    /// A search of [`Action::Search`] has ended; so many nodes took our announce.
+    pub fn handle_searched(&mut self, now: Instant, info_hash: InfoHash, announced: usize) {
+        self.now = now;
+        let need = match (self.wants_peers(), self.peers.is_empty()) {
+            (true, true) => Need::Lonely,
+            (true, false) => Need::Peers,
+            (false, _) if announced == 0 => Need::Lonely,
+            (false, _) => Need::Nothing,
+        };
+        self.seeker.on_ended(now, info_hash, need);
+        self.after();
+    }
+
     /// A person or program asks for something.
     pub fn handle_command(&mut self, now: Instant, command: Command) {
         self.now = now;
@@ -278,7 +308,8 @@ impl Swarm {
         let tick = (somebody || self.paused_until.is_some()).then_some(self.tick_at);
         let round = somebody.then(|| self.choker.next_round());
         let dial = self.wants_dialling().then(|| self.addresses.next_at()).flatten();
-        [tick, round, dial, self.announcer.next_at()].into_iter().flatten().min()
+        let asking = [self.announcer.next_at(), self.seeker.next_at()];
+        [tick, round, dial].into_iter().chain(asking).flatten().min()
     }
 
     /// Once a second: rates, windows, peers that owe us, what stalls.
@@ -314,6 +345,7 @@ impl Swarm {
 
     fn stop(&mut self) {
         self.stopping = true;
+        self.seeker.stop();
         for (url, info_hash, event) in self.announcer.stop() {
             self.announce(url, info_hash, event);
         }
@@ -336,6 +368,8 @@ impl Swarm {
         for (url, info_hash, event) in self.announcer.due(self.now) {
             self.announce(url, info_hash, event);
         }
+        let searches = self.seeker.due(self.now);
+        self.actions.extend(searches.into_iter().map(Action::Search));
     }
 
     fn announce(&mut self, url: String, info_hash: InfoHash, event: AnnounceEvent) {

@@ -80,6 +80,7 @@ impl Swarm {
         }
         if self.peers.is_empty() && self.wants_peers() && !self.stopping {
             self.announcer.hurry(now);
+            self.seeker.hurry(now);
         }
         self.dial_and_announce();
         self.after();
@@ -128,7 +129,14 @@ impl Swarm {
                 });
             }
             PeerEvent::Waiting(_) => {}
+            PeerEvent::DhtPort(port) => self.on_dht_port(key, port),
         }
+    }
+
+    fn on_dht_port(&mut self, key: PeerKey, port: u16) {
+        let Some(peer) = self.peers.get(&key).filter(|_| self.config.dht) else { return };
+        let node = SocketAddr::new(peer.connected.addr.ip(), port);
+        self.actions.push(Action::DhtNode(node));
     }
 
     /// Tells a session what the torrent is and what we have.

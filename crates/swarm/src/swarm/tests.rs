@@ -53,6 +53,7 @@ impl Play {
             piece_budget: 1 << 20,
             fetch: true,
             metadata_known,
+            dht: false,
         };
         Self { now, swarm: Swarm::new(now, config) }
     }
@@ -67,6 +68,7 @@ impl Play {
             v2: false,
             fast: true,
             extended: true,
+            dht: false,
         };
         self.swarm.handle_connected(self.now, connected)
     }
@@ -327,5 +329,89 @@ fn of_mixed_v1_pieces_one_at_a_time_is_checked() {
         play.swarm.handle_disk(play.now, event);
         let next = play.send(first, &[]);
         assert_eq!(next.contains(&blocks[2].piece), good, "a suspect's blocks are thrown away");
+    }
+}
+
+mod strangers {
+    use proto::metainfo::OpenHash;
+
+    use super::*;
+
+    fn searches(play: &mut Play) -> Vec<OpenHash> {
+        let mut actions = Vec::new();
+        play.swarm.handle_timeout(play.now);
+        play.swarm.poll_actions(&mut actions);
+        let search = |action| if let Action::Search(hash) = action { Some(hash) } else { None };
+        actions.into_iter().filter_map(search).collect()
+    }
+
+    fn play(metadata_known: bool, dht: bool) -> Play {
+        let mut play = Play::unopened(metadata_known);
+        play.swarm = Swarm::new(play.now, Config { dht, ..play.swarm.config.clone() });
+        play
+    }
+
+    fn open(play: &mut Play, info: Arc<Info>) {
+        let have = Bitfield::empty(info.geometry().piece_count());
+        play.swarm.handle_opened(play.now, info, PieceLayers::default(), have);
+    }
+
+    /// The same torrent, private.
+    fn private() -> Arc<Info> {
+        let info = info();
+        let raw = info.raw();
+        let raw = [&raw[..raw.len() - 1], b"7:privatei1ee"].concat();
+        Arc::new(Info::decode(&raw).unwrap())
+    }
+
+    #[test]
+    fn a_magnet_link_is_looked_for_and_announced_once_it_is_known_to_be_open() {
+        let mut play = play(false, true);
+        let asked = searches(&mut play);
+        assert!(asked.len() == 1 && !asked[0].may_announce());
+        open(&mut play, info());
+        let asked = searches(&mut play);
+        assert!(asked.len() == 1 && asked[0].may_announce());
+    }
+
+    #[test]
+    fn strangers_never_hear_of_a_private_torrent_again() {
+        for known in [true, false] {
+            let mut play = play(known, true);
+            assert_eq!(searches(&mut play).len(), usize::from(!known));
+            open(&mut play, private());
+            for _ in 0..100 {
+                assert!(searches(&mut play).is_empty());
+                play.now += Duration::from_secs(60);
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_is_asked_without_a_dht_or_after_the_end() {
+        let mut off = play(false, false);
+        assert!(searches(&mut off).is_empty());
+        open(&mut off, info());
+        assert!(searches(&mut off).is_empty());
+        let mut ended = play(true, true);
+        open(&mut ended, info());
+        ended.swarm.handle_command(ended.now, Command::Stop);
+        assert!(searches(&mut ended).is_empty());
+    }
+
+    #[test]
+    fn peers_of_strangers_are_dialled() {
+        let mut play = play(true, true);
+        open(&mut play, info());
+        let hash = searches(&mut play)[0].info_hash();
+        let addr = SocketAddr::from(([20, 0, 0, 1], 6881));
+        play.swarm.handle_found(play.now, vec![addr]);
+        let mut actions = Vec::new();
+        play.swarm.poll_actions(&mut actions);
+        assert!(actions.iter().any(|action| matches!(action, Action::Dial(to) if *to == addr)));
+        play.swarm.handle_searched(play.now, hash, 8);
+        assert!(searches(&mut play).is_empty(), "not at once");
+        play.now += Duration::from_secs(2);
+        assert_eq!(searches(&mut play).len(), 1, "nobody is there yet");
     }
 }

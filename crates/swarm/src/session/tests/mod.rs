@@ -65,12 +65,14 @@ pub(super) fn config(kind: Kind) -> SessionConfig {
             info_hash: InfoHash([2; 20]),
             v2: kind == Kind::FastV2,
             fast: kind != Kind::Plain,
+            dht: false,
             extended: true,
         },
         listen_port: Some(6881),
         client: "Teem/test".to_owned(),
         metadata_len: Some(info().raw().len() as u32),
         upload_only: false,
+        dht_port: None,
     }
 }
 

@@ -435,3 +435,34 @@ fn invalid_hash_requests_are_rejected_and_valid_ones_passed_on() {
     session.handle_command(now, PeerCommand::Hashes(range(), hashes));
     assert_eq!(said(now, &mut session).len(), 1, "one request, one answer");
 }
+
+#[test]
+fn the_port_of_our_dht_node_follows_what_we_have_and_only_by_agreement() {
+    let now = test_now();
+    let start = |dht, metadata_len| {
+        let mut settings = SessionConfig { dht_port: Some(6881), ..config(Kind::Fast) };
+        settings.connected.dht = dht;
+        settings.metadata_len = settings.metadata_len.filter(|_| metadata_len);
+        let mut session = Session::new(now, settings);
+        session.handle_command(now, torrent(empty()));
+        said(now, &mut session)
+    };
+    assert_eq!(start(true, true), ["Extended(0)", "HaveNone", "Port(6881)"]);
+    assert_eq!(start(false, true), ["Extended(0)", "HaveNone"]);
+    let magnet = start(true, false);
+    assert_eq!(magnet.iter().filter(|said| said.starts_with("Port")).count(), 1);
+}
+
+#[test]
+fn a_peers_dht_port_counts_once_and_only_by_agreement() {
+    let now = test_now();
+    let told = |dht| {
+        let mut settings = config(Kind::Fast);
+        settings.connected.dht = dht;
+        let mut session = Session::new(now, settings);
+        let ports = [0, 7000, 7001].map(Message::Port);
+        ports.map(|port| hear(now, &mut session, port).unwrap()).concat()
+    };
+    assert_eq!(told(true), ["DhtPort(7000)"]);
+    assert!(told(false).is_empty());
+}
