@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the corpora of peer, extension, tracker, dht and text. Same output every time.
+"""Writes the seeds of the corpora of peer, extension, tracker, dht, text and utp. Same output every time.
 
     fuzz/corpus_wire.py
 """
@@ -162,6 +162,21 @@ def text():
         write("text", f"list-{name}", literal.encode())
 
 
+def utp():
+    def packet(kind, extension=0, tail=b""):
+        return struct.pack(">BBHIIIHH", kind << 4 | 1, extension, 7, 1000, 20, 2**20, 65535, 9) + tail
+
+    write("utp", "syn", packet(4))
+    write("utp", "data", packet(0, tail=b"bytes"))
+    write("utp", "fin", packet(1))
+    write("utp", "reset", packet(3))
+    write("utp", "selective-ack", packet(2, 1, b"\x00\x04\x81\x00\x00\x02"))
+    write("utp", "unknown-extensions", packet(0, 2, b"\x63\x03abc\x01\x00\x00\x04\x01\x00\x00\x00data"))
+    write("utp", "endless-extensions", packet(2, 7, b"\x07\x00" * 40))
+    write("utp", "odd-mask", packet(2, 1, b"\x00\x03\x01\x01\x01"))
+    write("utp", "cut", packet(2, 1, b"\x00\x08\x01"))
+
+
 if __name__ == "__main__":
     peer()
     extension()
@@ -170,3 +185,4 @@ if __name__ == "__main__":
     json_requests()
     dht()
     text()
+    utp()

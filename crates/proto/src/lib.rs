@@ -13,6 +13,7 @@
 //! | BEP 3, 6, 9, 10, 21, 52, 54 peer messages | [`peer`] |
 //! | BEP 3, 7, 15, 23, 24, 31, 48 trackers | [`tracker`] |
 //! | BEP 5, 32, 42, 43 the distributed hash table | [`dht`] |
+//! | BEP 29 uTP packets | [`utp`] |
 #![forbid(unsafe_code)]
 
 pub mod address;
@@ -28,6 +29,7 @@ pub mod peer;
 pub mod piece;
 pub mod reader;
 pub mod tracker;
+pub mod utp;
 
 pub use bitfield::Bitfield;
 pub use error::DecodeError;

@@ -9,6 +9,7 @@ pub mod metainfo;
 pub mod peer;
 pub mod text;
 pub mod tracker;
+pub mod utp;
 
 /// A target's name, which is also its corpus' folder, and its body.
 pub type Target = (&'static str, fn(&[u8]));
@@ -24,4 +25,5 @@ pub const ALL: &[Target] = &[
     ("peer", peer::run),
     ("text", text::run),
     ("tracker", tracker::run),
+    ("utp", utp::run),
 ];
