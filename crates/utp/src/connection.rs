@@ -1,0 +1,534 @@
+//! One connection: what a packet, a timer or its owner does to it. What it sends is in `transmit`.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use proto::utp::{Kind, Packet, Seq};
+
+use crate::ack::Acks;
+use crate::delay::DelayHistory;
+use crate::incoming::{Incoming, Received};
+use crate::ledbat::Ledbat;
+use crate::limits::{
+    KEEP_ALIVE, LATE_MAX, LINGER, PACKET_LEN_MIN, SEND_LEN_MAX, SEND_LEN_MIN, SYN_TRIES, TIME_WAIT,
+    TIMEOUTS_MAX,
+};
+use crate::mtu::PacketLen;
+use crate::outgoing::{Outcome, Outgoing};
+use crate::pace::Pacer;
+use crate::rtt::Rtt;
+
+/// Why a stream ended before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// Nobody answers there, or not to us.
+    #[error("connection refused")]
+    Refused,
+    /// The peer broke it off.
+    #[error("connection reset by the peer")]
+    Reset,
+    /// The peer says nothing any more.
+    #[error("connection timed out")]
+    TimedOut,
+    /// Its owner closed it, or it never was.
+    #[error("no such stream")]
+    Closed,
+}
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Asked for; the SYN goes out, again, at `due`.
+    SynSent {
+        tries: u32,
+        due: Instant,
+    },
+    Connected,
+    /// It failed; its owner may not know yet.
+    Ended(Ended),
+    /// Both directions are done; a repeated FIN is acknowledged until then.
+    TimeWait(Instant),
+    /// Nothing is left to do.
+    Gone,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) peer: SocketAddr,
+    /// The id that the peer's packets bear.
+    pub(crate) receive_id: u16,
+    /// The id that ours bear.
+    pub(crate) send_id: u16,
+    pub(crate) state: State,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) incoming: Incoming,
+    pub(crate) congestion: Ledbat,
+    pub(crate) rtt: Rtt,
+    pub(crate) pacer: Pacer,
+    pub(crate) packet_len: PacketLen,
+    /// Delays of our packets, as the peer measures them.
+    our_delays: DelayHistory,
+    /// Delays of the peer's packets.
+    their_delays: DelayHistory,
+    /// The last of those, for the peer's information.
+    pub(crate) reply_delay: u32,
+    pub(crate) acks: Acks,
+    pub(crate) peer_window: usize,
+    /// The room that we told of last.
+    pub(crate) advertised: usize,
+    /// When something we sent last arrived, or the first packet after a silence left.
+    pub(crate) progress_at: Instant,
+    pub(crate) data_sent_at: Instant,
+    pub(crate) sent_at: Instant,
+    heard_at: Instant,
+    timeouts: u32,
+    /// The last packet was sent once more; a second time would not help.
+    tail_tried: bool,
+    /// One packet may leave although the window is full.
+    pub(crate) permit: bool,
+    /// When a packet may probe a window that the peer closed.
+    pub(crate) probe_window_at: Option<Instant>,
+    /// When the pacer opens.
+    pub(crate) paced_until: Option<Instant>,
+    /// The owner waits for something to read, or for room to write.
+    wants_read: bool,
+    wants_write: bool,
+    /// The owner has left; until when the rest may take.
+    closed: Option<Instant>,
+}
+
+impl Connection {
+    /// We ask for it.
+    pub(crate) fn outgoing(now: Instant, peer: SocketAddr, receive_id: u16, syn: Seq) -> Self {
+        let state = State::SynSent { tries: 0, due: now };
+        let (send_id, first) = (receive_id.wrapping_add(1), syn.plus(1));
+        Self::new(now, peer, (receive_id, send_id), state, first, Seq(0))
+    }
+
+    /// The peer asked for it and has shown that it is where it says.
+    pub(crate) fn incoming(
+        now: Instant,
+        peer: SocketAddr,
+        receive_id: u16,
+        first: Seq,
+        syn: Seq,
+    ) -> Self {
+        let ids = (receive_id, receive_id.wrapping_sub(1));
+        Self::new(now, peer, ids, State::Connected, first, syn)
+    }
+
+    fn new(
+        now: Instant,
+        peer: SocketAddr,
+        (receive_id, send_id): (u16, u16),
+        state: State,
+        first: Seq,
+        last: Seq,
+    ) -> Self {
+        let incoming = Incoming::after(last);
+        Self {
+            peer,
+            receive_id,
+            send_id,
+            state,
+            outgoing: Outgoing::starting_with(first),
+            congestion: Ledbat::new(PACKET_LEN_MIN),
+            rtt: Rtt::new(),
+            pacer: Pacer::new(now),
+            packet_len: PacketLen::new(peer),
+            our_delays: DelayHistory::new(),
+            their_delays: DelayHistory::new(),
+            reply_delay: 0,
+            acks: Acks::new(),
+            peer_window: PACKET_LEN_MIN,
+            advertised: incoming.capacity(),
+            incoming,
+            progress_at: now,
+            data_sent_at: now,
+            sent_at: now,
+            heard_at: now,
+            timeouts: 0,
+            tail_tried: false,
+            permit: false,
+            probe_window_at: None,
+            paced_until: None,
+            wants_read: false,
+            wants_write: false,
+            closed: None,
+        }
+    }
+
+    /// Takes a packet with our id from the peer's address. Without `may_hold` early ones are dropped.
+    pub(crate) fn handle_packet(
+        &mut self,
+        now: Instant,
+        micros: u32,
+        packet: &Packet<'_>,
+        may_hold: bool,
+    ) {
+        match self.state {
+            State::SynSent { tries, .. } => {
+                if packet.header.ack != self.outgoing.next_seq().minus(1) {
+                    return;
+                }
+                if !matches!(packet.header.kind, Kind::State | Kind::Data) {
+                    return;
+                }
+                // A packet without payload bears the number of the next one.
+                self.incoming = Incoming::after(packet.header.seq.minus(1));
+                self.state = State::Connected;
+                if tries == 1 {
+                    self.rtt.sample(now.saturating_duration_since(self.sent_at));
+                }
+                // The peer is told at once that its answer arrived: it waits for that.
+                self.acks.hurry();
+            }
+            State::Connected | State::TimeWait(_) => {}
+            State::Ended(_) | State::Gone => return,
+        }
+        if !self.is_plausible(packet) {
+            return;
+        }
+        self.heard_at = now;
+        self.measure(now, micros, packet);
+        self.peer_window = packet.header.window as usize;
+        if self.peer_window > 0 {
+            self.probe_window_at = None;
+        }
+        self.on_acknowledgement(now, packet);
+        self.on_payload(now, packet, may_hold);
+        self.advance_close(now);
+    }
+
+    /// Whoever does not see our packets cannot know which numbers are possible.
+    fn is_plausible(&self, packet: &Packet<'_>) -> bool {
+        let ahead = packet.header.seq.since(self.incoming.last());
+        self.outgoing.is_plausible(packet.header.ack)
+            && (-LATE_MAX..=crate::limits::EARLY_PACKETS_MAX as i32 + 1).contains(&ahead)
+    }
+
+    /// The peer says that it knows nothing of us: `false` if it cannot be the peer that says so.
+    pub(crate) fn handle_reset(&mut self, acknowledged: Seq) -> bool {
+        let late = acknowledged.since(self.outgoing.next_seq());
+        if !(-LATE_MAX..=0).contains(&late) {
+            return false;
+        }
+        let why = match self.state {
+            State::SynSent { .. } => Ended::Refused,
+            State::Connected => Ended::Reset,
+            State::TimeWait(_) => {
+                self.state = State::Gone;
+                return true;
+            }
+            State::Ended(_) | State::Gone => return true,
+        };
+        self.end(why);
+        true
+    }
+
+    /// The network says that nobody is there. Anybody can say so, thus it counts only for a first try.
+    pub(crate) fn handle_unreachable(&mut self) {
+        if let State::SynSent { .. } = self.state {
+            self.end(Ended::Refused);
+        }
+    }
+
+    fn end(&mut self, why: Ended) {
+        self.state = if self.closed.is_some() { State::Gone } else { State::Ended(why) };
+    }
+
+    fn measure(&mut self, now: Instant, micros: u32, packet: &Packet<'_>) {
+        let before = self.their_delays.base();
+        self.reply_delay = micros.wrapping_sub(packet.header.sent_micros);
+        self.their_delays.sample(now, self.reply_delay);
+        if let (Some(before), Some(after)) = (before, self.their_delays.base()) {
+            // Their clock gains on ours: what they measure of our packets grows by as much.
+            let gained = before.wrapping_sub(after);
+            if (1..=DRIFT_MAX).contains(&gained) {
+                self.our_delays.shift(gained);
+            }
+        }
+    }
+
+    fn on_acknowledgement(&mut self, now: Instant, packet: &Packet<'_>) {
+        let flying = self.outgoing.flying();
+        let early = packet.sack.into_iter().flat_map(|sack| sack.received());
+        let repeats = packet.header.kind == Kind::State;
+        let least = self.rtt.least().unwrap_or(Duration::ZERO);
+        let reordering = self.rtt.reordering();
+        let ack = packet.header.ack;
+        let outcome = self.outgoing.on_ack(now, ack, early, repeats, least, reordering);
+        if let Some(rtt) = outcome.rtt {
+            self.rtt.sample(rtt);
+        }
+        let delay = packet.header.delay_micros;
+        if outcome.acked > 0 && delay != 0 {
+            let queued = self.our_delays.sample(now, delay);
+            // Whatever the clocks say: no packet takes longer one way than there and back.
+            let queued = queued.min(self.rtt.smoothed().unwrap_or(queued));
+            let used = if self.congestion.is_slow_start() { 2 } else { 1 };
+            let slack = 2 * self.packet_len.get();
+            if (flying + slack) * used >= self.congestion.window() {
+                self.congestion.on_ack(outcome.acked, queued, self.packet_len.get());
+            }
+        }
+        if outcome.acked > 0 {
+            self.progress_at = now;
+            self.timeouts = 0;
+            self.tail_tried = false;
+            self.rtt.on_progress();
+            if self.closed.is_some() {
+                self.closed = Some(now + LINGER);
+            }
+        }
+        self.on_outcome(&outcome);
+    }
+
+    fn on_outcome(&mut self, outcome: &Outcome) {
+        if let Some(len) = outcome.probe_passed {
+            self.packet_len.on_probe_passed(len);
+        }
+        if let Some(len) = outcome.probe_lost {
+            self.packet_len.on_probe_lost(len);
+        }
+        if outcome.congested {
+            self.congestion.on_loss(self.packet_len.get());
+        }
+    }
+
+    fn on_payload(&mut self, now: Instant, packet: &Packet<'_>, may_hold: bool) {
+        let is_end = match packet.header.kind {
+            Kind::Data => false,
+            Kind::Fin => true,
+            Kind::State | Kind::Reset | Kind::Syn => return,
+        };
+        match self.incoming.receive(packet.header.seq, packet.payload, is_end, may_hold) {
+            Received::InOrder => {
+                self.acks.on_packet(now);
+                if self.incoming.early_len() > 0 || self.incoming.is_ended() {
+                    self.acks.hurry();
+                }
+            }
+            Received::Early | Received::Repeated | Received::NoRoom => self.acks.hurry(),
+            Received::Forged => {}
+        }
+        if self.closed.is_some() {
+            self.incoming.discard();
+        }
+    }
+
+    /// A closed connection whose two directions are done has only repeated packets to answer.
+    fn advance_close(&mut self, now: Instant) {
+        if self.closed.is_some()
+            && self.state == State::Connected
+            && self.outgoing.is_done()
+            && self.incoming.is_ended()
+        {
+            self.state = State::TimeWait(now + TIME_WAIT);
+        }
+    }
+
+    /// Does what is due. The endpoint sends a RESET to a peer that is given up while it may be there.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        match self.state {
+            State::SynSent { tries, due } => {
+                if due <= now && tries >= SYN_TRIES {
+                    self.end(Ended::TimedOut);
+                }
+            }
+            State::Connected => self.handle_connected_timeout(now),
+            State::TimeWait(until) => {
+                if until <= now {
+                    self.state = State::Gone;
+                }
+            }
+            State::Ended(_) | State::Gone => {}
+        }
+    }
+
+    fn handle_connected_timeout(&mut self, now: Instant) {
+        if self.closed.is_some_and(|until| until <= now) {
+            self.state = State::Gone;
+            return;
+        }
+        let outcome = self.outgoing.on_overdue(now, self.rtt.reordering());
+        self.on_outcome(&outcome);
+        if self.rto_at().is_some_and(|at| at <= now) {
+            self.on_rto(now);
+        } else if self.tail_at().is_some_and(|at| at <= now) {
+            self.tail_tried = true;
+            self.permit = true;
+            self.outgoing.lose_last();
+        }
+        if self.keep_alive_at() <= now {
+            self.acks.hurry();
+            self.outgoing.shrink();
+            self.incoming.shrink();
+        }
+    }
+
+    fn on_rto(&mut self, now: Instant) {
+        if self.heard_at > self.progress_at {
+            // It is there, and has no room for more.
+            self.timeouts = 0;
+        }
+        self.timeouts += 1;
+        let silent = now.saturating_duration_since(self.heard_at);
+        if self.timeouts > TIMEOUTS_MAX && silent > LINGER {
+            return self.end(Ended::TimedOut);
+        }
+        self.rtt.on_timeout();
+        self.progress_at = now;
+        let outcome = self.outgoing.on_timeout();
+        if let Some(len) = outcome.probe_lost {
+            self.packet_len.on_probe_lost(len);
+        }
+        if self.timeouts == BLACK_HOLE {
+            self.packet_len.on_black_hole();
+        }
+        self.congestion.on_timeout(self.packet_len.get());
+    }
+
+    /// When all that is in flight counts as lost.
+    fn rto_at(&self) -> Option<Instant> {
+        (self.outgoing.flying() > 0 || self.outgoing.is_waiting())
+            .then(|| self.progress_at + self.rtt.timeout())
+    }
+
+    /// When the last packet is sent once more.
+    fn tail_at(&self) -> Option<Instant> {
+        if self.tail_tried || self.outgoing.flying() == 0 {
+            return None;
+        }
+        Some(self.data_sent_at.max(self.progress_at) + self.rtt.tail()?)
+    }
+
+    fn keep_alive_at(&self) -> Instant {
+        self.sent_at + KEEP_ALIVE
+    }
+
+    /// When [`Connection::handle_timeout`] or another attempt to send has something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::SynSent { due, .. } => Some(due),
+            State::Connected => [
+                self.rto_at(),
+                self.tail_at(),
+                self.outgoing.poll_timeout(),
+                self.acks.poll_timeout(),
+                self.paced_until,
+                self.probe_window_at,
+                self.closed,
+                Some(self.keep_alive_at()),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
+            State::TimeWait(until) => Some(until),
+            State::Ended(_) | State::Gone => None,
+        }
+    }
+
+    /// Reads what is there: `None` when nothing is, 0 at the end.
+    pub(crate) fn read(&mut self, slices: &mut [IoSliceMut<'_>]) -> Result<Option<usize>, Ended> {
+        let count = self.incoming.read(slices);
+        if count > 0 {
+            let (room, capacity) = (self.incoming.room(), self.incoming.capacity());
+            if self.advertised < capacity / 4 && room >= capacity / 2 {
+                self.acks.hurry();
+            }
+            return Ok(Some(count));
+        }
+        if self.incoming.is_ended() {
+            return Ok(Some(0));
+        }
+        if let State::Ended(why) = self.state {
+            return Err(why);
+        }
+        self.wants_read = true;
+        Ok(None)
+    }
+
+    /// Takes bytes to send: `None` when there is no room, or no connection yet.
+    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<Option<usize>, Ended> {
+        if let State::Ended(why) = self.state {
+            return Err(why);
+        }
+        if self.outgoing.is_closing() {
+            return Err(Ended::Closed);
+        }
+        let room = self.send_len().saturating_sub(self.outgoing.len());
+        if room == 0 || matches!(self.state, State::SynSent { .. }) {
+            self.wants_write = true;
+            return Ok(None);
+        }
+        Ok(Some(self.outgoing.write(slices, room)))
+    }
+
+    /// Bytes that may wait for acknowledgement: twice the window, so that it never runs dry.
+    fn send_len(&self) -> usize {
+        (2 * self.congestion.window()).clamp(SEND_LEN_MIN, SEND_LEN_MAX)
+    }
+
+    /// Whether [`Connection::read`] would not wait; if it would, [`Connection::is_ready`] will tell.
+    pub(crate) fn poll_readable(&mut self) -> bool {
+        let readable = self.incoming.is_readable() || matches!(self.state, State::Ended(_));
+        self.wants_read |= !readable;
+        readable
+    }
+
+    /// The same for [`Connection::write`].
+    pub(crate) fn poll_writable(&mut self) -> bool {
+        let writable = self.is_writable();
+        self.wants_write |= !writable;
+        writable
+    }
+
+    fn is_writable(&self) -> bool {
+        match self.state {
+            State::SynSent { .. } => false,
+            State::Connected => self.outgoing.len() <= self.send_len() * 3 / 4,
+            State::Ended(_) | State::TimeWait(_) | State::Gone => true,
+        }
+    }
+
+    /// The owner waited for something that is there now. Told once.
+    pub(crate) fn is_ready(&mut self) -> bool {
+        let ended = matches!(self.state, State::Ended(_));
+        let read = self.wants_read && (self.incoming.is_readable() || ended);
+        let write = self.wants_write && self.is_writable();
+        self.wants_read &= !read;
+        self.wants_write &= !write;
+        read || write
+    }
+
+    /// No more will be written; what was is sent, then the end.
+    pub(crate) const fn finish(&mut self) {
+        self.outgoing.close();
+    }
+
+    /// The owner leaves: what it wrote is still sent, what comes is dropped.
+    pub(crate) fn close(&mut self, now: Instant) {
+        match self.state {
+            State::SynSent { .. } | State::Ended(_) | State::Gone => self.state = State::Gone,
+            State::Connected | State::TimeWait(_) => {
+                self.outgoing.close();
+                self.incoming.discard();
+                self.closed = Some(now + LINGER);
+                self.advance_close(now);
+            }
+        }
+    }
+
+    /// The peer would wait for us if it were not told that the connection is given up.
+    pub(crate) fn owes_reset(&self) -> bool {
+        !(self.outgoing.is_done() && self.incoming.is_ended())
+    }
+}
+
+/// A base delay that drops by more than this, in microseconds, has another cause than drifting clocks.
+const DRIFT_MAX: u32 = 10_000;
+/// Timeouts in a row after which long packets are suspected.
+const BLACK_HOLE: u32 = 2;
