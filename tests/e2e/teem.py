@@ -85,13 +85,14 @@ class Runner:
         self.count = 0
 
     def env(self, **extra):
-        """A clean environment: nothing of the person's own configuration, no LAN discovery."""
+        """A clean environment: nothing of the person's own configuration, no LAN discovery, no DHT."""
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder / "home"),
             "LANG": "C.UTF-8",
             "NO_COLOR": "1",
             "TEEM_LAN": "off",
+            "TEEM_DHT": "off",
             "RUST_BACKTRACE": "1",
         }
         if "TEEM_LOG" in os.environ:

@@ -133,6 +133,23 @@ impl TrackerArgs {
         }
         Ok(trackers)
     }
+
+    /// The trackers named, or the one of this machine or the local network if it is there now: for what
+    /// can do without.
+    pub(crate) async fn find_if_there(
+        &self,
+        state: &StateDir,
+        output: &Output,
+        interrupt: &signal::Interrupt,
+    ) -> anyhow::Result<Trackers> {
+        let mut trackers = self.named(state, output)?;
+        if trackers.catalogues.is_empty() && trackers.announce.is_empty() {
+            let known = trackers.known.clone();
+            let found = interrupt.or(look_once(self.lan, state, &known, output)).await?;
+            trackers.catalogues.extend(found);
+        }
+        Ok(trackers)
+    }
 }
 
 impl Trackers {
@@ -383,6 +400,22 @@ async fn search(
     Err(Failure::new(Status::NoPeers, format!("no tracker found {places}"))
         .hint("start one with `teem tracker` or `teem up`, or name one with --tracker HOST:PORT")
         .into())
+}
+
+/// Looks on this machine and then on the LAN.
+async fn look_once(
+    lan: lan::Lan,
+    state: &StateDir,
+    known: &Known,
+    output: &Output,
+) -> anyhow::Result<Option<Endpoint>> {
+    if let Some(here) = on_this_machine(known).await {
+        return Ok(Some(here));
+    }
+    match lan {
+        lan::Lan::On => lan::find(state, known, output).await,
+        lan::Lan::Off => Ok(None),
+    }
 }
 
 /// The tracker at this machine's default port; by the address that others can reach too, if it has

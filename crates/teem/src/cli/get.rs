@@ -13,6 +13,7 @@ use proto::metainfo::Metainfo;
 use proto::{InfoHashV1, InfoHashV2, InfoHashes};
 
 use super::Context;
+use super::dht::Origin;
 use super::peer::PeerArgs;
 use crate::exit::{Failure, Status};
 use crate::fetching::{self, Until};
@@ -70,10 +71,11 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         Target::Name(name) => Some(name.clone()),
         Target::Hash(_) | Target::Magnet(_) | Target::File(_) => None,
     };
-    let Resolved { source, trackers, peers } =
-        resolve(target, &args.tracker, &state, context).await?;
+    let ways = Ways { args: &args.tracker, dht: args.peer.uses_dht(Origin::Open) };
+    let Resolved { source, trackers, peers, origin } =
+        resolve(target, ways, &state, context).await?;
     context.interrupt.or(async { Ok(trackers.meet().await?) }).await?;
-    let config = NodeConfig { trust: trackers.known.trust(), ..args.peer.config() };
+    let config = NodeConfig { trust: trackers.known.trust(), ..args.peer.config(origin) };
     let trackers = trackers.tiers_beside(&source);
     let purpose = format!("get {} {}", args.target, folder.display());
     let node = state.start_node(config, &purpose).await?;
@@ -140,20 +142,50 @@ struct Resolved {
     trackers: Trackers,
     /// Known already.
     peers: Vec<SocketAddr>,
+    /// Where it comes from.
+    origin: Origin,
+}
+
+impl Resolved {
+    fn open(source: Source, trackers: Trackers, peers: Vec<SocketAddr>) -> Self {
+        Self { source, trackers, peers, origin: Origin::Open }
+    }
+}
+
+/// How peers can be found.
+#[derive(Debug, Clone, Copy)]
+struct Ways<'a> {
+    args: &'a TrackerArgs,
+    /// What is open may be found without a tracker.
+    dht: bool,
+}
+
+impl Ways<'_> {
+    /// Trackers with a catalogue; none only if what is wanted may be found without.
+    async fn find(self, state: &StateDir, context: &Context) -> anyhow::Result<Trackers> {
+        let (output, interrupt) = (&context.output, &context.interrupt);
+        if self.dht {
+            self.args.find_if_there(state, output, interrupt).await
+        } else {
+            self.args.find(state, output, interrupt).await
+        }
+    }
 }
 
 async fn resolve(
     target: Target,
-    args: &TrackerArgs,
+    ways: Ways<'_>,
     state: &StateDir,
     context: &Context,
 ) -> anyhow::Result<Resolved> {
+    let args = ways.args;
     match target {
         Target::Name(name) => {
             let trackers = args.find(state, &context.output, &context.interrupt).await?;
             match look_up(&name, &trackers, context).await? {
                 Some((metainfo, peers)) => {
-                    Ok(Resolved { source: Source::Metainfo(metainfo), trackers, peers })
+                    let source = Source::Metainfo(metainfo);
+                    Ok(Resolved { source, trackers, peers, origin: Origin::Told })
                 }
                 None => Err(unknown(&name, &trackers, context).await.into()),
             }
@@ -168,29 +200,30 @@ async fn resolve(
             };
             let mut trackers = args.named(state, &context.output)?;
             if trackers.announce.is_empty() || !trackers.catalogues.is_empty() {
-                trackers = args.find(state, &context.output, &context.interrupt).await?;
+                trackers = ways.find(state, context).await?;
                 let text = match (hashes.v1(), hashes.v2()) {
                     (Some(v1), _) => v1.to_string(),
                     (None, v2) => v2.map(|v2| v2.to_string()).unwrap_or_default(),
                 };
                 if let Some((metainfo, peers)) = look_up(&text, &trackers, context).await? {
                     is_what_was_asked(hashes, &metainfo)?;
-                    return Ok(Resolved { source: Source::Metainfo(metainfo), trackers, peers });
+                    let source = Source::Metainfo(metainfo);
+                    return Ok(Resolved { source, trackers, peers, origin: Origin::Told });
                 }
             }
-            Ok(Resolved { source: Source::Magnet(magnet), trackers, peers: Vec::new() })
+            Ok(Resolved::open(Source::Magnet(magnet), trackers, Vec::new()))
         }
         Target::Magnet(magnet) => {
-            let alone = magnet.trackers.is_empty() && magnet.peers.is_empty();
-            let trackers = named_or_found(alone, args, state, context).await?;
-            Ok(Resolved { source: Source::Magnet(*magnet), trackers, peers: Vec::new() })
+            let peers = magnet.peers.clone();
+            let alone = magnet.trackers.is_empty() && peers.is_empty();
+            let trackers = named_or_found(alone, ways, state, context).await?;
+            Ok(Resolved::open(Source::Magnet(*magnet), trackers, peers))
         }
         Target::File(path) => {
             let metainfo = super::torrent::read(&path)?;
             let alone = metainfo.trackers.iter().all(Vec::is_empty);
-            let trackers = named_or_found(alone, args, state, context).await?;
-            let source = Source::Metainfo(Box::new(metainfo));
-            Ok(Resolved { source, trackers, peers: Vec::new() })
+            let trackers = named_or_found(alone, ways, state, context).await?;
+            Ok(Resolved::open(Source::Metainfo(Box::new(metainfo)), trackers, Vec::new()))
         }
     }
 }
@@ -198,13 +231,13 @@ async fn resolve(
 /// What brings its own trackers needs no other; what is alone needs one.
 async fn named_or_found(
     alone: bool,
-    args: &TrackerArgs,
+    ways: Ways<'_>,
     state: &StateDir,
     context: &Context,
 ) -> anyhow::Result<Trackers> {
-    let named = args.named(state, &context.output)?;
+    let named = ways.args.named(state, &context.output)?;
     if alone && named.catalogues.is_empty() && named.announce.is_empty() {
-        return args.find(state, &context.output, &context.interrupt).await;
+        return ways.find(state, context).await;
     }
     Ok(named)
 }
@@ -215,6 +248,9 @@ async fn look_up(
     trackers: &Trackers,
     context: &Context,
 ) -> anyhow::Result<Option<(Box<Metainfo>, Vec<SocketAddr>)>> {
+    if trackers.catalogues.is_empty() {
+        return Ok(None);
+    }
     let ask = async |client: crate::client::Client| client.torrent(name).await;
     let answer = locate::ask_each(&trackers.catalogues, trackers.asker(), &context.output, ask);
     match context.interrupt.or(answer).await? {

@@ -4,6 +4,7 @@
 //! environment, and that over the default. The words, numbers and JSON here are promises to scripts.
 
 mod backup;
+mod dht;
 mod get;
 mod lists;
 mod ls;

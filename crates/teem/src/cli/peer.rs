@@ -2,6 +2,7 @@
 
 use node::NodeConfig;
 
+use super::dht::{DhtArgs, Origin};
 use crate::listen::{Listen, ListenAddr};
 
 /// The flags.
@@ -31,24 +32,32 @@ pub(super) struct LimitArgs {
     /// Serve this many peers at once, those of the local network not counted [default: by rate]
     #[arg(long, env = "TEEM_UPLOAD_SLOTS", value_name = "N")]
     upload_slots: Option<u16>,
+    #[command(flatten)]
+    dht: DhtArgs,
 }
 
 impl PeerArgs {
     /// The node that the flags ask for; its folder is still the default one.
-    pub(super) fn config(&self) -> NodeConfig {
-        self.limits.config(Listen::new(&self.listen, self.port, DEFAULT_PORT))
+    pub(super) fn config(&self, origin: Origin) -> NodeConfig {
+        self.limits.config(Listen::new(&self.listen, self.port, DEFAULT_PORT), origin)
+    }
+
+    /// A torrent from there needs no tracker.
+    pub(super) fn uses_dht(&self, origin: Origin) -> bool {
+        self.limits.dht.config(origin).is_some()
     }
 }
 
 impl LimitArgs {
     /// The node that listens there.
-    pub(super) fn config(&self, listen: Listen) -> NodeConfig {
+    pub(super) fn config(&self, listen: Listen, origin: Origin) -> NodeConfig {
         NodeConfig {
             bind: listen.source(),
             next_free_port: !listen.port_given,
             listen: listen.addrs,
             max_peers_per_torrent: usize::from(self.max_peers),
             upload_slots: self.upload_slots.map(usize::from),
+            dht: self.dht.config(origin),
             ..NodeConfig::default()
         }
     }

@@ -6,6 +6,7 @@ use node::{Node, NodeConfig};
 use tracker::About;
 
 use super::Context;
+use super::dht::Origin;
 use super::peer::PeerArgs;
 use crate::exit::{Failure, Status};
 use crate::hashing::{self, FormatArg, Recipe};
@@ -103,7 +104,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     trackers.credentials = args.tracker.token.or_key(&state)?;
     let private = trackers.ask_to_publish(&context.output);
     recipe.private = context.interrupt.or(private).await?;
-    let config = NodeConfig { trust: trackers.known.trust(), ..args.peer.config() };
+    let config = NodeConfig { trust: trackers.known.trust(), ..args.peer.config(Origin::Told) };
     let node = seeding::start_node(&path, config, &state, context).await?;
     let ended = share(&node, (name, path, recipe), about, trackers, context).await;
     node.shutdown().await;

@@ -6,6 +6,7 @@ use node::{Node, NodeConfig};
 use tracker::About;
 
 use super::Context;
+use super::dht::Origin;
 use super::peer::{self, LimitArgs};
 use super::share::{AboutArgs, RecipeArgs, whole_path};
 use super::tracker::ServerArgs;
@@ -77,7 +78,7 @@ async fn share(
     // address that an announce comes from.
     let known = hosted.known(&context.output);
     let listen = args.server.listen().on_port(peer::DEFAULT_PORT);
-    let config = NodeConfig { trust: known.trust(), ..args.limits.config(listen) };
+    let config = NodeConfig { trust: known.trust(), ..args.limits.config(listen, Origin::Told) };
     let credentials = args.token.or_key(state)?;
     let trackers =
         Trackers { catalogues: vec![hosted.endpoint()], announce: Vec::new(), known, credentials };

@@ -12,7 +12,12 @@ use tempfile::TempDir;
 /// The program, with nothing but its own environment and `home` as current folder.
 pub(crate) fn teem(home: &Path) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("teem"));
-    command.env_clear().env("HOME", home).env("TEEM_LAN", "off").current_dir(home);
+    command
+        .env_clear()
+        .env("HOME", home)
+        .env("TEEM_LAN", "off")
+        .env("TEEM_DHT", "off")
+        .current_dir(home);
     command.stdin(Stdio::null());
     command
 }
