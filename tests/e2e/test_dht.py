@@ -105,6 +105,21 @@ def test_libtorrent_fetches_from_teem_by_the_dht_alone(teem, folder, cleanup, ne
     assert_same(folder / "out" / "file.bin", source)
 
 
+def test_libtorrents_meet_through_a_node_of_teem(teem, folder, cleanup):
+    own = random_file(folder / "own" / "own.bin", MIB)
+    make_torrent(own, folder / "own.torrent", "v1", PIECE_LENGTH)
+    hub = teem.get(folder / "own.torrent", own.parent, exit=False, extra=dht([f"{teem.address()}:{PEER_PORT}"]))
+    hub.done()
+    source = random_file(folder / "source" / "file.bin", 3 * MIB + 5)
+    info = make_torrent(source, folder / "made.torrent", "hybrid", PIECE_LENGTH)
+    seeder, leecher = (client(teem.address(), [f"{hub.ip}:{PEER_PORT}"]) for _ in range(2))
+    cleanup(seeder)
+    cleanup(leecher)
+    seeder.seed(folder / "made.torrent", source.parent)
+    leecher.leech(magnet(info), folder / "out").wait_done(120)
+    assert_same(folder / "out" / "file.bin", source)
+
+
 @pytest.mark.parametrize("format", ["v1", "hybrid", "v2"])
 def test_teem_fetches_a_magnet_from_libtorrent_by_the_dht_alone(teem, folder, cleanup, network, format):
     source = random_file(folder / "source" / "file.bin", 3 * MIB + 5)

@@ -109,7 +109,9 @@ impl Dht {
     /// unless it did not announce and should.
     pub fn search(&mut self, now: Instant, info_hash: InfoHash, announce: Option<u16>) {
         self.now = now;
-        self.searches.push(info_hash, announce);
+        if !self.searches.push(info_hash, announce) {
+            return self.tell(Event::Searched { info_hash, peers: 0, announced: 0 });
+        }
         self.start_searches();
     }
 

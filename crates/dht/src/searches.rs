@@ -34,16 +34,24 @@ pub(crate) struct Searches {
 }
 
 impl Searches {
-    pub(crate) fn push(&mut self, info_hash: InfoHash, announce: Option<u16>) {
+    /// Lets a search wait; false when there is no room.
+    pub(crate) fn push(&mut self, info_hash: InfoHash, announce: Option<u16>) -> bool {
         // One that announces nothing is no substitute for one that does.
         let active = self.active.get(&info_hash);
         let runs = active.is_some_and(|active| active.announces || announce.is_none());
-        if runs || self.waiting.len() >= SEARCHES_WAITING_MAX {
-            return;
+        if runs {
+            return true;
         }
-        if self.waiting.insert(info_hash, announce).is_none() {
-            self.order.push_back(info_hash);
+        if let Some(known) = self.waiting.get_mut(&info_hash) {
+            *known = announce.or(*known);
+            return true;
         }
+        if self.waiting.len() >= SEARCHES_WAITING_MAX {
+            return false;
+        }
+        self.waiting.insert(info_hash, announce);
+        self.order.push_back(info_hash);
+        true
     }
 
     pub(crate) fn forget(&mut self, info_hash: InfoHash) {
@@ -240,14 +248,15 @@ mod tests {
             InfoHash(bytes)
         };
         for number in 0..SEARCHES_WAITING_MAX as u32 + 5 {
-            searches.push(hash(number), None);
-            searches.push(hash(number), Some(1));
+            let room = number < SEARCHES_WAITING_MAX as u32;
+            assert_eq!(searches.push(hash(number), None), room);
+            assert_eq!(searches.push(hash(number), Some(1)), room);
         }
         assert_eq!(searches.len(), SEARCHES_WAITING_MAX);
         let started: Vec<_> = std::iter::from_fn(|| searches.start()).collect();
         assert_eq!(started.len(), SEARCHES_MAX);
         assert_eq!(started[0], (hash(0), Some(1)), "the latest port counts");
-        searches.push(hash(0), None);
+        assert!(searches.push(hash(0), None), "it runs");
         searches.forget(hash(17));
         searches.forget(hash(0));
         assert_eq!(searches.len(), SEARCHES_WAITING_MAX - 1, "one runs, one is forgotten");
@@ -258,11 +267,11 @@ mod tests {
     fn an_announce_follows_a_search_without_one() {
         let mut searches = Searches::default();
         let hash = InfoHash([1; 20]);
-        searches.push(hash, None);
+        assert!(searches.push(hash, None));
         assert_eq!(searches.start(), Some((hash, None)));
-        searches.push(hash, None);
+        assert!(searches.push(hash, None));
         assert_eq!(searches.len(), 1, "it runs");
-        searches.push(hash, Some(1));
+        assert!(searches.push(hash, Some(1)));
         assert_eq!((searches.len(), searches.start()), (2, None), "one at a time");
         searches.active.clear();
         assert_eq!(searches.start(), Some((hash, Some(1))));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dht::{Dht, Event};
+use proto::InfoHash;
 use proto::metainfo::OpenHash;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -24,6 +25,8 @@ use crate::torrent::Input;
 enum Request {
     /// Peers, and to be known as one where the hash allows that.
     Search(OpenHash),
+    /// The torrent has ended, or is private after all.
+    Forget(InfoHash),
     /// A peer says that there is a node.
     Node(SocketAddr),
     /// A host to start from was resolved.
@@ -42,6 +45,11 @@ impl Finder {
     pub(crate) fn search(&self, hash: OpenHash) {
         // When the task has ended the node is closing.
         let _ = self.requests.send(Request::Search(hash));
+    }
+
+    /// A search that has not started is of no use any more.
+    pub(crate) fn forget(&self, info_hash: InfoHash) {
+        let _ = self.requests.send(Request::Forget(info_hash));
     }
 
     /// A peer says that there is a node.
@@ -142,6 +150,7 @@ impl Task {
                 let announce = self.node.listen_port().filter(|_| hash.may_announce());
                 self.dht.search(now, hash.info_hash(), announce);
             }
+            Request::Forget(info_hash) => self.dht.forget(info_hash),
             Request::Node(addr) => self.dht.add_node(now, addr),
             Request::Roots(roots) => self.dht.add_roots(now, &roots),
         }

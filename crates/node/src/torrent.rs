@@ -282,6 +282,12 @@ impl TorrentTask {
         self.node.finder.is_some() && !private
     }
 
+    fn leave_dht(&self) {
+        if let Some(finder) = &self.node.finder {
+            self.hashes.wire().for_each(|hash| finder.forget(hash));
+        }
+    }
+
     /// The torrent, if its files are open.
     fn storage_info(&self) -> Option<&Info> {
         self.shared.storage.get().map(|storage| &**storage.info())
@@ -462,6 +468,9 @@ impl TorrentTask {
     fn on_metadata(&mut self, info: &Arc<Info>) {
         self.hashes = info.hashes();
         self.node.register(info.hashes(), info.is_private(), &self.to_self);
+        if info.is_private() {
+            self.leave_dht();
+        }
         let metainfo = Metainfo {
             info: (**info).clone(),
             layers: PieceLayers::default(),
@@ -554,6 +563,7 @@ impl TorrentTask {
 
     async fn close(mut self) {
         self.node.unregister(self.hashes);
+        self.leave_dht();
         self.node.names.remove(&self.to_self);
         if let Some(storage) = self.shared.storage.get().cloned()
             && tokio::task::spawn_blocking(move || storage.close()).await.is_err()

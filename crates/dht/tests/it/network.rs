@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::world::{Host, Town};
+use crate::world::{Host, Town, World};
 
 #[test]
 fn in_a_thousand_nodes_what_is_announced_is_found_from_everywhere() {
@@ -53,6 +53,19 @@ fn in_a_thousand_nodes_what_is_announced_is_found_from_everywhere() {
         let from = town.any_open();
         assert_eq!(town.seek(from, hash), expected, "announced anew among the dead");
     }
+}
+
+#[test]
+fn the_ipv6_network_is_one_of_its_own() {
+    let mut town = Town::grow_at(5, 150, World::free_addr_v6);
+    let (hash, expected) = town.publish(4);
+    assert!(expected.iter().all(std::net::SocketAddr::is_ipv6));
+    for from in [town.any_open(), town.any_open(), town.closed[0]] {
+        assert_eq!(town.seek(from, hash), expected);
+    }
+    let told = town.world.events.values().flatten();
+    let told = told.filter(|event| matches!(event, dht::Event::External(_))).count();
+    assert!(told > 130, "{told} nodes know their address, and have an id of it");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use dht::{Config, Dht, Event, Transmit};
@@ -85,6 +85,13 @@ impl World {
                 return addr;
             }
         }
+    }
+
+    /// The same of IPv6.
+    pub(crate) fn free_addr_v6(&mut self) -> SocketAddr {
+        let high = 0x2600_0000_0000_0000 | self.random() >> 8;
+        let ip = Ipv6Addr::from(u128::from(high) << 64 | u128::from(self.random()));
+        SocketAddr::new(IpAddr::V6(ip), 6881)
     }
 
     /// A node as people run it.
@@ -244,13 +251,22 @@ pub(crate) struct Town {
 impl Town {
     /// `count` nodes that join one after another through the same few, a tenth of them read-only.
     pub(crate) fn grow(seed: u64, count: usize) -> Self {
+        Self::grow_at(seed, count, World::free_addr)
+    }
+
+    /// The same at addresses of that kind.
+    pub(crate) fn grow_at(
+        seed: u64,
+        count: usize,
+        place: impl Fn(&mut World) -> SocketAddr,
+    ) -> Self {
         let mut world = World::new(seed);
-        let first: Vec<_> = (0..5).map(|_| world.free_addr()).collect();
+        let first: Vec<_> = (0..5).map(|_| place(&mut world)).collect();
         first.iter().for_each(|addr| world.add_node(*addr, &first, false));
         world.run(Duration::from_secs(10));
         let (mut open, mut closed) = (first, Vec::new());
         while open.len() + closed.len() < count {
-            let addr = world.free_addr();
+            let addr = place(&mut world);
             let read_only = (open.len() + closed.len()) % 10 == 9;
             let at = world.random() as usize % open.len();
             let roots = [open[at], open[(at + 1) % open.len()]];
