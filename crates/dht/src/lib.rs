@@ -10,7 +10,8 @@
 //! 4. Same seed and same inputs, same datagrams.
 //! 5. Nothing from outside is believed: a node is one that answered from its own address; a stranger's
 //!    word leads to no address of a local network; who has not proved their address gets at most
-//!    [`limits::AMPLIFICATION_MAX`] times the bytes that they sent.
+//!    [`limits::AMPLIFICATION_MAX`] times the bytes that they sent, and now and then one small question,
+//!    of which no more than two a second are sent to all such together.
 //!
 //! IPv4 and IPv6 are two networks (BEP 32): each has its own id, table and searches.
 #![forbid(unsafe_code)]

@@ -170,3 +170,40 @@ const HALF_OPEN_MAX: usize = 256;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Linux: the machine has no IPv6.
 const EAFNOSUPPORT: i32 = 97;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::DhtConfig;
+
+    fn config(port: u16, next_free_port: bool, dht: bool) -> NodeConfig {
+        NodeConfig {
+            listen: vec![(Ipv4Addr::LOCALHOST, port).into()],
+            next_free_port,
+            dht: dht.then(DhtConfig::default),
+            ..NodeConfig::default()
+        }
+    }
+
+    fn ports(bound: &Bound) -> (u16, Option<u16>) {
+        let tcp = bound.tcp[0].local_addr().unwrap().port();
+        (tcp, bound.udp.first().map(|socket| socket.local_addr().unwrap().port()))
+    }
+
+    #[test]
+    fn tcp_and_udp_have_one_number_and_udp_is_bound_only_when_wanted() {
+        let (tcp, udp) = ports(&bind(&config(0, false, true)).unwrap());
+        assert_eq!(udp, Some(tcp));
+        assert_eq!(ports(&bind(&config(0, false, false)).unwrap()).1, None);
+    }
+
+    #[test]
+    fn a_number_that_somebody_has_for_udp_is_taken() {
+        let other = StdUdp::bind("127.0.0.1:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let (tcp, udp) = ports(&bind(&config(port, true, true)).unwrap());
+        assert!(tcp != port && udp == Some(tcp));
+        let refused = bind(&config(port, false, true));
+        assert!(matches!(refused, Err(NodeError::Listen { addr, .. }) if addr.port() == port));
+    }
+}
