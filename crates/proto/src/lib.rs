@@ -10,7 +10,7 @@
 //! | BEP 3, 12, 27, 47, 52 torrent files | [`metainfo`] |
 //! | BEP 52 merkle trees | [`merkle`] |
 //! | BEP 9, 52 magnet links | [`magnet`] |
-//! | BEP 3, 6, 9, 10, 21, 52, 54 peer messages | [`peer`] |
+//! | BEP 3, 6, 9, 10, 11, 21, 52, 54 peer messages | [`peer`] |
 //! | BEP 3, 7, 15, 23, 24, 31, 48 trackers | [`tracker`] |
 //! | BEP 5, 32, 42, 43 the distributed hash table | [`dht`] |
 //! | BEP 29 uTP packets | [`utp`] |
@@ -19,6 +19,7 @@
 pub mod address;
 pub mod bencode;
 pub mod bitfield;
+mod compact;
 pub mod dht;
 mod error;
 pub mod id;

@@ -2,9 +2,10 @@
 
 use super::{
     Body, ErrorCode, MESSAGE_LEN_MAX, Message, Method, NODE_LEN_V4, NODE_LEN_V6, NodeId, Query,
-    REASON_LEN_MAX, Reply, TOKEN_LEN_MAX, TRANSACTION_LEN_MAX, WHAT, Want, compact,
+    REASON_LEN_MAX, Reply, TOKEN_LEN_MAX, TRANSACTION_LEN_MAX, WHAT, Want, nodes,
 };
 use crate::bencode::{self, Form, Limits, Value};
+use crate::compact::address;
 use crate::{DecodeError, InfoHash};
 
 /// A reply full of peers has some 350 values; nothing is nested deeper than four.
@@ -35,7 +36,7 @@ impl<'a> Message<'a> {
         Ok(Self {
             transaction,
             version: bytes(b"v").and_then(|version| version.try_into().ok()),
-            observed: bytes(b"ip").and_then(compact::address),
+            observed: bytes(b"ip").and_then(address),
             body,
         })
     }
@@ -109,9 +110,9 @@ fn reply<'a>(root: Value<'a, '_>) -> Result<Reply<'a>, DecodeError> {
     let peers = values.get(b"values").and_then(Value::list).into_iter().flatten();
     Ok(Reply {
         id: id.ok_or(DecodeError::invalid(WHAT, "the id is not 20 bytes long"))?,
-        nodes: bytes(b"nodes").map(|bytes| compact::nodes(bytes, NODE_LEN_V4)).transpose()?,
-        nodes6: bytes(b"nodes6").map(|bytes| compact::nodes(bytes, NODE_LEN_V6)).transpose()?,
-        peers: peers.filter_map(Value::bytes).filter_map(compact::address).collect(),
+        nodes: bytes(b"nodes").map(|bytes| nodes::nodes(bytes, NODE_LEN_V4)).transpose()?,
+        nodes6: bytes(b"nodes6").map(|bytes| nodes::nodes(bytes, NODE_LEN_V6)).transpose()?,
+        peers: peers.filter_map(Value::bytes).filter_map(address).collect(),
         token,
     })
 }

@@ -1,7 +1,8 @@
 //! Datagrams out.
 
-use super::{Body, Message, Method, Query, Reply, Want, compact};
+use super::{Body, Message, Method, Query, Reply, Want, nodes};
 use crate::bencode::{DictEncoder, ListEncoder};
+use crate::compact::push;
 
 impl Message<'_> {
     /// The datagram.
@@ -14,7 +15,7 @@ impl Message<'_> {
         }
         if let Some(addr) = self.observed {
             let mut packed = Vec::with_capacity(18);
-            compact::push_address(&mut packed, addr);
+            push(&mut packed, addr);
             root.bytes(b"ip", &packed);
         }
         match &self.body {
@@ -76,10 +77,10 @@ fn values(reply: &Reply<'_>) -> DictEncoder {
     let mut values = DictEncoder::new();
     values.bytes(b"id", reply.id.as_bytes());
     if let Some(nodes) = &reply.nodes {
-        values.bytes(b"nodes", &compact::pack_nodes(nodes));
+        values.bytes(b"nodes", &nodes::pack(nodes));
     }
     if let Some(nodes) = &reply.nodes6 {
-        values.bytes(b"nodes6", &compact::pack_nodes(nodes));
+        values.bytes(b"nodes6", &nodes::pack(nodes));
     }
     if let Some(token) = reply.token {
         values.bytes(b"token", token);
@@ -89,7 +90,7 @@ fn values(reply: &Reply<'_>) -> DictEncoder {
         let mut packed = Vec::with_capacity(18);
         for peer in &reply.peers {
             packed.clear();
-            compact::push_address(&mut packed, *peer);
+            push(&mut packed, *peer);
             list.bytes(&packed);
         }
         values.list(b"values", list);

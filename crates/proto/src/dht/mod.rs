@@ -5,9 +5,9 @@
 //! [`MESSAGE_LEN_MAX`]; a query that lacks something still says whom to tell so ([`Body::Malformed`]).
 //! Whether an address makes sense is not judged here.
 
-mod compact;
 mod decode;
 mod encode;
+mod nodes;
 mod secure;
 #[cfg(test)]
 mod tests;

@@ -3,11 +3,12 @@
 //! A reply does not say of which family its peers are: that is the family of the socket.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{
     Announce, AnnounceEvent, Announced, ClaimedAddrs, Refusal, Scraped, SwarmCounts, TrackedPeer,
 };
+use crate::compact;
 use crate::reader::Reader;
 use crate::{DecodeError, InfoHash, PeerId};
 
@@ -243,7 +244,7 @@ pub fn encode_announced(
     }
     for peer in &announced.peers {
         if Family::of(&peer.addr) == family {
-            push_compact(out, peer.addr);
+            compact::push(out, peer.addr);
         }
     }
 }
@@ -262,33 +263,6 @@ pub fn encode_scraped(out: &mut Vec<u8>, transaction: TransactionId, swarms: &[S
 pub fn encode_refused(out: &mut Vec<u8>, transaction: TransactionId, reason: &str) {
     reply_head(out, 3, transaction);
     out.extend_from_slice(reason.as_bytes());
-}
-
-/// Appends an address as compact peer lists have it: address, then port.
-pub(super) fn push_compact(out: &mut Vec<u8>, addr: SocketAddr) {
-    match addr.ip() {
-        IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
-        IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
-    }
-    out.extend_from_slice(&addr.port().to_be_bytes());
-}
-
-/// Reads a compact list of IPv4 peers. Bytes that make no whole peer are ignored.
-pub(super) fn compact_v4(bytes: &[u8]) -> impl Iterator<Item = TrackedPeer> {
-    bytes.as_chunks::<6>().0.iter().map(|[a, b, c, d, high, low]| {
-        let port = u16::from_be_bytes([*high, *low]);
-        SocketAddr::from((Ipv4Addr::new(*a, *b, *c, *d), port)).into()
-    })
-}
-
-/// Reads a compact list of IPv6 peers. Bytes that make no whole peer are ignored.
-pub(super) fn compact_v6(bytes: &[u8]) -> impl Iterator<Item = TrackedPeer> {
-    bytes.as_chunks::<18>().0.iter().map(|peer| {
-        let (ip, port) = peer.split_at(16);
-        let ip = ip.iter().fold(0, |bits, byte| bits << 8 | u128::from(*byte));
-        let port = u16::from_be_bytes([port[0], port[1]]);
-        SocketAddr::from((Ipv6Addr::from_bits(ip), port)).into()
-    })
 }
 
 const fn invalid(reason: &'static str) -> DecodeError {
@@ -391,8 +365,8 @@ fn encode_options(url_data: &str, out: &mut Vec<u8>) {
 fn decode_announced(reader: &mut Reader<'_>, family: Family) -> Result<Announced, DecodeError> {
     let (interval, leechers, seeders) = (reader.u32()?, reader.u32()?, reader.u32()?);
     let peers = match family {
-        Family::V4 => compact_v4(reader.rest()).collect(),
-        Family::V6 => compact_v6(reader.rest()).collect(),
+        Family::V4 => compact::list_v4(reader.rest()).map(TrackedPeer::from).collect(),
+        Family::V6 => compact::list_v6(reader.rest()).map(TrackedPeer::from).collect(),
     };
     Ok(Announced { interval, seeders, leechers, peers, ..Announced::default() })
 }

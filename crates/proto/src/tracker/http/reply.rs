@@ -5,7 +5,8 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::bencode::{self, Limits, Value};
-use crate::tracker::udp::{Family, compact_v4, compact_v6, push_compact};
+use crate::compact;
+use crate::tracker::udp::Family;
 use crate::tracker::{Announced, Refusal, RetryIn, Scraped, SwarmCounts, TrackedPeer};
 use crate::{DecodeError, InfoHash, PeerId};
 
@@ -89,8 +90,8 @@ pub fn decode_announced(body: &[u8]) -> Result<Result<Announced, Refusal>, Decod
         peers.extend(list.iter().filter_map(decode_long_peer).take(PEERS_MAX));
     }
     let packed = |key: &[u8]| root.get(key).and_then(Value::bytes).unwrap_or_default();
-    peers.extend(compact_v4(packed(b"peers")).take(PEERS_MAX));
-    peers.extend(compact_v6(packed(b"peers6")).take(PEERS_MAX));
+    peers.extend(compact::list_v4(packed(b"peers")).take(PEERS_MAX).map(TrackedPeer::from));
+    peers.extend(compact::list_v6(packed(b"peers6")).take(PEERS_MAX).map(TrackedPeer::from));
     peers.truncate(PEERS_MAX);
     Ok(Ok(Announced {
         interval: count(root, b"interval").unwrap_or(INTERVAL_UNSAID),
@@ -175,7 +176,7 @@ fn compact_peers(out: &mut Vec<u8>, key: &str, reply: &Announced, family: Family
     }
     string(out, key.as_bytes());
     write(out, format_args!("{len}:"));
-    peers().for_each(|peer| push_compact(out, peer.addr));
+    peers().for_each(|peer| compact::push(out, peer.addr));
 }
 
 fn long_peer(out: &mut Vec<u8>, peer: &TrackedPeer, no_peer_id: bool) {
