@@ -20,6 +20,8 @@ pub mod local {
     pub const DONT_HAVE: u8 = 2;
     /// `upload_only`.
     pub const UPLOAD_ONLY: u8 = 3;
+    /// `ut_pex`.
+    pub const EXCHANGE: u8 = 4;
 }
 
 /// Bytes in a part of the info dictionary; the last part may be short (BEP 9).
@@ -41,6 +43,8 @@ pub struct ExtensionHandshake {
     pub lt_donthave: Option<u8>,
     /// The number for `upload_only` messages; 0 turns it off.
     pub upload_only_id: Option<u8>,
+    /// The number for `ut_pex` messages; 0 turns it off.
+    pub ut_pex: Option<u8>,
     /// Length of the info dictionary in bytes. 0 and what does not fit count as not known.
     pub metadata_len: Option<u32>,
     /// The port that the sender listens on.
@@ -70,6 +74,7 @@ impl ExtensionHandshake {
             ut_metadata: id(b"ut_metadata"),
             lt_donthave: id(b"lt_donthave"),
             upload_only_id: id(b"upload_only"),
+            ut_pex: id(b"ut_pex"),
             metadata_len: number(root, b"metadata_size").filter(|len| *len > 0),
             listen_port: number(root, b"p").filter(|port| *port > 0),
             reqq: number(root, b"reqq"),
@@ -83,6 +88,7 @@ impl ExtensionHandshake {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut ids = DictEncoder::new();
         insert(&mut ids, b"ut_metadata", self.ut_metadata);
+        insert(&mut ids, b"ut_pex", self.ut_pex);
         insert(&mut ids, b"lt_donthave", self.lt_donthave);
         insert(&mut ids, b"upload_only", self.upload_only_id);
         let mut root = DictEncoder::new();
@@ -221,6 +227,7 @@ mod tests {
             ut_metadata: Some(local::METADATA),
             lt_donthave: Some(local::DONT_HAVE),
             upload_only_id: Some(local::UPLOAD_ONLY),
+            ut_pex: Some(local::EXCHANGE),
             metadata_len: Some(31_235),
             listen_port: Some(6881),
             reqq: Some(2000),
@@ -228,7 +235,7 @@ mod tests {
             client: Some("Teem/1".to_owned()),
             your_ip: Some(Ipv4Addr::new(65, 66, 67, 68).into()),
         };
-        let expected = b"d1:md11:lt_donthavei2e11:upload_onlyi3e11:ut_metadatai1ee\
+        let expected = b"d1:md11:lt_donthavei2e11:upload_onlyi3e11:ut_metadatai1e6:ut_pexi4ee\
             13:metadata_sizei31235e1:pi6881e4:reqqi2000e11:upload_onlyi1e1:v6:Teem/1\
             6:yourip4:ABCDe";
         assert_eq!(encoded(&handshake), expected);
@@ -277,7 +284,7 @@ mod tests {
     proptest! {
         #[test]
         fn handshakes_round_trip(
-            ids: [Option<u8>; 3],
+            ids: [Option<u8>; 4],
             numbers: (Option<u32>, Option<u16>, Option<u32>),
             upload_only: Option<bool>,
             client in prop::option::of("[a-z/é]{1,20}"),
@@ -287,6 +294,7 @@ mod tests {
                 ut_metadata: ids[0],
                 lt_donthave: ids[1],
                 upload_only_id: ids[2],
+                ut_pex: ids[3],
                 metadata_len: numbers.0.filter(|len| *len > 0),
                 listen_port: numbers.1.filter(|port| *port > 0),
                 reqq: numbers.2,

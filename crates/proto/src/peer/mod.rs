@@ -1,14 +1,16 @@
-//! What two peers say to each other (BEP 3, 6, 9, 10, 21, 52, 54): bytes to values and back.
+//! What two peers say to each other (BEP 3, 6, 9, 10, 11, 21, 52, 54): bytes to values and back.
 //!
 //! [`handshake`] opens a connection, [`frame`] finds the messages in what follows, [`message`] reads
 //! and writes each kind, [`extension`] those that travel inside [`Message::Extended`].
 
+mod exchange;
 pub mod extension;
 mod fast;
 pub mod frame;
 pub mod handshake;
 pub mod message;
 
+pub use exchange::{EXCHANGED_MAX, PeerExchange, PeerFlags};
 pub use extension::{ExtensionHandshake, MetadataMessage};
 pub use fast::allowed_fast;
 pub use frame::{BLOCK_HEADER_LEN, Head, block_header, decode_block_header};
