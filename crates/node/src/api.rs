@@ -38,6 +38,8 @@ pub struct NodeConfig {
     /// Finds peers through the DHT (BEP 5), and helps others to; not at all when `None`. Private
     /// torrents (BEP 27) never do.
     pub dht: Option<DhtConfig>,
+    /// Tells peers of each other (BEP 11). Those of private torrents (BEP 27) never are.
+    pub exchange: bool,
 }
 
 /// How a node takes part in the DHT.
@@ -259,6 +261,7 @@ impl Default for NodeConfig {
             network_threads: 1,
             trust: Trust::default(),
             dht: None,
+            exchange: true,
         }
     }
 }

@@ -315,6 +315,7 @@ impl Inner {
             piece_budget: self.config.piece_budget,
             fetch,
             metadata_known,
+            exchange: self.config.exchange,
             dht: self.finder.is_some(),
         }
     }

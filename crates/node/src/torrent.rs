@@ -263,6 +263,7 @@ impl TorrentTask {
             metadata_len: self.storage_info().map(|info| info.raw().len() as u32),
             upload_only: self.finished,
             dht_port: self.node.listen_port().filter(|_| self.uses_dht()),
+            exchange: self.swarm.exchanges(),
         };
         let session = Session::new(now, config);
         let (commands, from_torrent) = mpsc::unbounded_channel();

@@ -64,6 +64,7 @@ impl Node {
             piece_budget: spec.piece_budget,
             fetch: true,
             metadata_known: spec.start == Start::Torrent,
+            exchange: true,
             dht: false,
         };
         let (up, down, latency) = (spec.up, spec.down, spec.latency);

@@ -320,6 +320,7 @@ impl World {
             metadata_len: node.knows_info.then_some(info_len),
             upload_only: node.disk.have().is_full(),
             dht_port: None,
+            exchange: node.swarm.exchanges(),
         };
         node.ends.insert(key, (connection, side));
         end.key = Some(key);

@@ -64,7 +64,10 @@ impl Pair {
         let open = |have: Bitfield| {
             let mut session = Session::new(now, config(info));
             let (geometry, info) = (Arc::clone(&geometry), Arc::clone(info));
-            session.handle_command(now, PeerCommand::Torrent { geometry, info, have });
+            session.handle_command(
+                now,
+                PeerCommand::Torrent { geometry, info, have, exchange: false },
+            );
             session
         };
         let mut seeder = open(Bitfield::full(PIECES));
@@ -176,5 +179,6 @@ fn config(info: &Info) -> SessionConfig {
         metadata_len: u32::try_from(info.raw().len()).ok(),
         upload_only: false,
         dht_port: None,
+        exchange: false,
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use proto::metainfo::{Expected, Info, OpenHash, PieceLayers};
 pub use proto::peer::HashRange;
+use proto::peer::PeerExchange;
 pub use proto::tracker::AnnounceEvent;
 use proto::{Bitfield, Block, Geometry, InfoHash, MerkleHash, PeerId, PieceIndex};
 
@@ -68,6 +69,8 @@ pub struct PeerInfo {
     pub upload_only: bool,
     /// The port it listens on.
     pub listen_port: Option<u16>,
+    /// It wants to hear of other peers (BEP 11).
+    pub exchanges: bool,
 }
 
 /// What happened on one connection.
@@ -113,6 +116,8 @@ pub enum PeerEvent {
     Waiting(bool),
     /// The UDP port of its DHT node (BEP 5).
     DhtPort(u16),
+    /// Whom it is connected to (BEP 11).
+    Exchanged(PeerExchange),
 }
 
 /// What a session must do.
@@ -127,6 +132,8 @@ pub enum PeerCommand {
         info: Arc<Info>,
         /// Our pieces.
         have: Bitfield,
+        /// Its peers may be told of each other (BEP 11, 27).
+        exchange: bool,
     },
     /// Answer the peer's requests, or stop.
     Choke(bool),
@@ -148,6 +155,8 @@ pub enum PeerCommand {
     RequestHashes(HashRange),
     /// Answer the peer's hash request; `None` rejects it.
     Hashes(HashRange, Option<Vec<MerkleHash>>),
+    /// Tell the peer whom we are connected to (BEP 11).
+    Exchange(PeerExchange),
 }
 
 /// Why a connection ends.

@@ -7,12 +7,12 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use proto::peer::extension::local;
-use proto::peer::{ExtensionHandshake, Message, allowed_fast};
+use proto::peer::{ExtensionHandshake, Message, PeerExchange, allowed_fast};
 use proto::{Bitfield, PieceIndex};
 
 use super::Session;
 use crate::Direction;
-use crate::limits::session::{CONTROL_SOFT_LEN, FAST_GRANTED, REQQ};
+use crate::limits::session::{CONTROL_LEN, CONTROL_SOFT_LEN, FAST_GRANTED, REQQ};
 
 /// What the peer was told, and what it should know.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) struct Told {
     pub(super) upload_only: Flag,
     /// Our handshake named the length of the info dictionary.
     metadata_len: bool,
+    /// Our handshake had the extension that peers hear of each other by.
+    exchange: bool,
     /// A bitfield, have-all or have-none was sent.
     set: bool,
     /// The port of our DHT node was sent.
@@ -60,6 +62,7 @@ impl Told {
             interest: Flag::new(false),
             upload_only: Flag::new(upload_only),
             metadata_len: false,
+            exchange: false,
             set: false,
             dht_port: false,
             dht_port_heard: false,
@@ -101,7 +104,7 @@ impl Session {
         let Some(torrent) = &self.torrent else { return };
         let pieces = torrent.geometry.piece_count();
         let info_len = u32::try_from(torrent.info.raw().len()).ok();
-        if !self.told.metadata_len {
+        if !self.told.metadata_len || self.told.exchange != self.config.exchange {
             self.send_extension_handshake(info_len);
         }
         if self.told.pieces.len() != pieces {
@@ -236,18 +239,33 @@ impl Session {
         self.uploads.grant(granted, 2 * blocks);
     }
 
+    /// Tells whom we are connected to. Once a minute, so it needs no place in a queue of its own.
+    pub(super) fn send_exchange(&mut self, message: &PeerExchange) {
+        let id = self.remote.ids.exchange.filter(|_| self.config.exchange);
+        if let Some(id) = id.filter(|_| self.outbox.control_len() <= CONTROL_LEN) {
+            let mut payload = Vec::new();
+            message.encode(&mut payload);
+            self.outbox.push(&Message::Extended(id, &payload));
+        }
+    }
+
     fn send_extension_handshake(&mut self, metadata_len: Option<u32>) {
         let connected = self.config.connected;
         if !connected.extended {
             return;
         }
         self.told.metadata_len = metadata_len.is_some();
+        // An id of 0 takes back an earlier one.
+        let was_told = std::mem::replace(&mut self.told.exchange, self.config.exchange);
+        let ut_pex =
+            if self.config.exchange { Some(local::EXCHANGE) } else { was_told.then_some(0) };
         self.told.upload_only.told = self.told.upload_only.want;
         let dialled = connected.direction == Direction::Outgoing;
         let handshake = ExtensionHandshake {
             ut_metadata: Some(local::METADATA),
             lt_donthave: Some(local::DONT_HAVE),
             upload_only_id: Some(local::UPLOAD_ONLY),
+            ut_pex,
             metadata_len,
             listen_port: self.config.listen_port.filter(|_| dialled),
             reqq: Some(REQQ),

@@ -60,6 +60,9 @@ pub struct SessionConfig {
     pub upload_only: bool,
     /// The UDP port of our DHT node, to be told to peers that have one, too.
     pub dht_port: Option<u16>,
+    /// Peers of the torrent may be told of each other: it is known not to be private (BEP 11, 27).
+    /// [`PeerCommand::Torrent`] may say so later.
+    pub exchange: bool,
 }
 
 /// What the torrent is, once known.
@@ -124,7 +127,10 @@ impl Session {
     /// Does what the swarm says.
     pub fn handle_command(&mut self, now: Instant, command: PeerCommand) {
         match command {
-            PeerCommand::Torrent { geometry, info, have } => self.open(geometry, info, have),
+            PeerCommand::Torrent { geometry, info, have, exchange } => {
+                self.config.exchange = exchange;
+                self.open(geometry, info, have);
+            }
             PeerCommand::Choke(choke) => self.told.choke.want = choke,
             PeerCommand::Interest(interest) => self.told.interest.want = interest,
             PeerCommand::Request(blocks) => {
@@ -137,6 +143,7 @@ impl Session {
             PeerCommand::RequestMetadata(part) => self.request_metadata(part),
             PeerCommand::RequestHashes(range) => self.request_hashes(range),
             PeerCommand::Hashes(range, hashes) => self.answer_hashes(range, hashes),
+            PeerCommand::Exchange(message) => self.send_exchange(&message),
         }
         self.note_pending(now);
     }

@@ -46,6 +46,7 @@ pub(super) struct ExtensionIds {
     pub(super) metadata: Option<u8>,
     pub(super) dont_have: Option<u8>,
     pub(super) upload_only: Option<u8>,
+    pub(super) exchange: Option<u8>,
 }
 
 impl Remote {
@@ -72,12 +73,14 @@ impl Remote {
         update(&mut self.ids.metadata, handshake.ut_metadata);
         update(&mut self.ids.dont_have, handshake.lt_donthave);
         update(&mut self.ids.upload_only, handshake.upload_only_id);
+        update(&mut self.ids.exchange, handshake.ut_pex);
         let info = &mut self.info;
         info.client = handshake.client.or_else(|| info.client.take());
         info.reqq = handshake.reqq.or(info.reqq);
         info.metadata_len = handshake.metadata_len.or(info.metadata_len);
         info.upload_only = handshake.upload_only.unwrap_or(info.upload_only);
         info.listen_port = handshake.listen_port.or(info.listen_port);
+        info.exchanges = self.ids.exchange.is_some();
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proto::metainfo::Info;
 use proto::peer::extension::{decode_dont_have, decode_upload_only, local};
-use proto::peer::{ExtensionHandshake, Message, MetadataMessage};
+use proto::peer::{ExtensionHandshake, Message, MetadataMessage, PeerExchange};
 use proto::{Bitfield, Block, Geometry, PieceIndex};
 
 use super::remote::EarlySet;
@@ -182,6 +182,10 @@ impl Session {
                 if std::mem::replace(&mut self.remote.info.upload_only, flag) != flag {
                     self.events.push(PeerEvent::Extended(self.remote.info.clone()));
                 }
+                Ok(())
+            }
+            local::EXCHANGE if self.config.exchange => {
+                self.events.push(PeerEvent::Exchanged(PeerExchange::decode(payload)?));
                 Ok(())
             }
             // An extension that we did not offer.

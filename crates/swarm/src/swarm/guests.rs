@@ -169,6 +169,7 @@ mod tests {
             piece_budget: 1 << 20,
             fetch: true,
             metadata_known: true,
+            exchange: false,
             dht: false,
         };
         (Swarm::new(now, config), now)

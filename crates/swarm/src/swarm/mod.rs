@@ -2,7 +2,7 @@
 //!
 //! This file takes each input to the part that owns it. The parts: [`rarity`] and [`open`] choose
 //! blocks, [`window`] how many at once, [`choker`] and [`guests`] who is served, [`blame`] who lied, [`addresses`]
-//! whom to dial, [`announce`] which tracker is told, [`seek`] when strangers are asked, [`metadata`] and [`hashes`] what a magnet link
+//! whom to dial, [`announce`] which tracker is told, [`seek`] when strangers are asked, [`exchange`] which peers hear of each other, [`metadata`] and [`hashes`] what a magnet link
 //! lacks.
 
 mod addresses;
@@ -10,6 +10,7 @@ mod announce;
 mod blame;
 mod chance;
 mod choker;
+mod exchange;
 mod fetch;
 mod guests;
 mod hashes;
@@ -40,8 +41,8 @@ pub use self::guests::GuestView;
 pub use self::view::{PeerStats, Stats, TrackerStats};
 use self::{
     addresses::Addresses, announce::Announcer, blame::Suspicions, chance::Chance, choker::Choker,
-    guests::Guests, hashes::HashFetch, metadata::MetadataFetch, open::OpenPieces, peer::Peer,
-    rarity::Rarity, rate::Rate, seek::Need, seek::Seeker,
+    exchange::Exchange, guests::Guests, hashes::HashFetch, metadata::MetadataFetch,
+    open::OpenPieces, peer::Peer, rarity::Rarity, rate::Rate, seek::Need, seek::Seeker,
 };
 use crate::{
     Action, AnnounceEvent, AnnounceTo, DiskEvent, Notice, PeerCommand, PeerEvent, PeerKey,
@@ -68,6 +69,8 @@ pub struct Config {
     pub fetch: bool,
     /// The info dictionary is known, though the torrent may not be open yet: no peer is asked for it.
     pub metadata_known: bool,
+    /// Peers may be told of each other (BEP 11), as far as the torrent allows it.
+    pub exchange: bool,
     /// Strangers may be asked for peers ([`Action::Search`]), as far as the torrent allows it.
     pub dht: bool,
 }
@@ -114,6 +117,7 @@ pub struct Swarm {
     addresses: Addresses,
     announcer: Announcer,
     seeker: Seeker,
+    exchange: Option<Exchange>,
     choker: Choker,
     guests: Guests,
     suspicions: Suspicions,
@@ -154,6 +158,7 @@ impl Swarm {
             addresses: Addresses::new(),
             announcer,
             seeker,
+            exchange: None,
             choker: Choker::new(now, config.upload_slots),
             guests: Guests::default(),
             suspicions: Suspicions::default(),
@@ -181,7 +186,9 @@ impl Swarm {
         self.now = now;
         self.metadata = None;
         info.hashes().wire().for_each(|hash| self.announcer.add_hash(now, hash));
-        self.seeker.set(now, OpenHash::of(&info));
+        let open = OpenHash::of(&info);
+        self.exchange = Exchange::new(&open).filter(|_| self.config.exchange);
+        self.seeker.set(now, open);
         let geometry = Arc::new(info.geometry());
         let count = geometry.piece_count();
         let verified = have.iter().map(|piece| view::content_in(&geometry, piece)).sum();
@@ -339,8 +346,15 @@ impl Swarm {
             self.ask_for_metadata();
         }
         self.fetch_hashes();
+        self.exchange_peers();
         // The end game waits for time to pass.
         self.refill = true;
+    }
+
+    /// Peers may be told of each other: for [`crate::SessionConfig`].
+    #[must_use]
+    pub const fn exchanges(&self) -> bool {
+        self.exchange.is_some()
     }
 
     fn stop(&mut self) {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use proto::peer::PeerExchange;
 use proto::{Bitfield, PieceIndex};
 
 use super::metadata::Progress;
@@ -69,6 +70,9 @@ impl Swarm {
             self.ask_for_metadata();
         }
         self.hashes.on_peer_gone(key);
+        if let Some(exchange) = &mut self.exchange {
+            exchange.forget(key);
+        }
         if let Some(fault) = fault {
             self.addresses.ban(peer.connected.addr, peer.listen_addr());
             self.actions.push(Action::Notice(Notice::Banned(peer.connected.addr, fault)));
@@ -129,8 +133,27 @@ impl Swarm {
                 });
             }
             PeerEvent::Waiting(_) => {}
+            PeerEvent::Exchanged(message) => self.on_exchanged(key, message),
             PeerEvent::DhtPort(port) => self.on_dht_port(key, port),
         }
+    }
+
+    /// Tells peers of each other.
+    pub(super) fn exchange_peers(&mut self) {
+        let Some(exchange) = &mut self.exchange else { return };
+        for (key, message) in exchange.due(self.now, &self.peers) {
+            self.command(key, PeerCommand::Exchange(message));
+        }
+    }
+
+    fn on_exchanged(&mut self, key: PeerKey, message: PeerExchange) {
+        let Some(peer) = self.peers.get(&key) else { return };
+        let Some(exchange) = &mut self.exchange else { return };
+        let from = peer.connected.addr.ip();
+        for addr in exchange.heard(self.now, (key, from), message) {
+            self.addresses.add(self.now, addr);
+        }
+        self.dial_and_announce();
     }
 
     fn on_dht_port(&mut self, key: PeerKey, port: u16) {
@@ -146,6 +169,7 @@ impl Swarm {
             geometry: torrent.geometry.clone(),
             info: torrent.info.clone(),
             have: torrent.have.clone(),
+            exchange: self.exchange.is_some(),
         };
         let complete = torrent.complete;
         self.command(key, command);

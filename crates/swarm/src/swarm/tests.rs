@@ -53,6 +53,7 @@ impl Play {
             piece_budget: 1 << 20,
             fetch: true,
             metadata_known,
+            exchange: false,
             dht: false,
         };
         Self { now, swarm: Swarm::new(now, config) }
@@ -334,6 +335,7 @@ fn of_mixed_v1_pieces_one_at_a_time_is_checked() {
 
 mod strangers {
     use proto::metainfo::OpenHash;
+    use proto::peer::{PeerExchange, PeerFlags};
 
     use super::*;
 
@@ -384,6 +386,51 @@ mod strangers {
                 assert!(searches(&mut play).is_empty());
                 play.now += Duration::from_secs(60);
             }
+        }
+    }
+
+    /// Which peers are told of which, when two that want to know have been there for a while.
+    fn exchanged(info: Arc<Info>, exchange: bool) -> Vec<(PeerKey, SocketAddr)> {
+        let mut play = play(true, true);
+        play.swarm = Swarm::new(play.now, Config { exchange, ..play.swarm.config.clone() });
+        open(&mut play, info);
+        for host in [1, 2] {
+            let key = play.connect(host, host, Direction::Outgoing);
+            let heard = PeerInfo { exchanges: true, ..PeerInfo::default() };
+            play.tell(key, [PeerEvent::Extended(heard)]);
+        }
+        play.now += Duration::from_secs(2);
+        play.swarm.handle_timeout(play.now);
+        let told = play.actions().into_iter().filter_map(|action| {
+            let Action::Peer(key, PeerCommand::Exchange(message)) = action else { return None };
+            Some((key, message.added[0].0))
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn peers_hear_of_each_other_unless_the_torrent_is_private() {
+        let addr = |host| SocketAddr::from(([20, 0, host, 1], 6881));
+        let told = exchanged(info(), true);
+        assert_eq!(told, [(PeerKey(1), addr(2)), (PeerKey(2), addr(1))]);
+        assert_eq!(exchanged(private(), true), []);
+        assert_eq!(exchanged(info(), false), []);
+    }
+
+    #[test]
+    fn whom_a_peer_tells_of_is_dialled_unless_the_torrent_is_private() {
+        for (info, dials) in [(info(), true), (private(), false)] {
+            let mut play = play(true, true);
+            play.swarm =
+                Swarm::new(play.now, Config { exchange: true, ..play.swarm.config.clone() });
+            open(&mut play, info);
+            let key = play.connect(1, 1, Direction::Outgoing);
+            let addr = SocketAddr::from(([20, 0, 0, 9], 6881));
+            let added = vec![(addr, PeerFlags::default())];
+            play.actions();
+            play.tell(key, [PeerEvent::Exchanged(PeerExchange { added, dropped: Vec::new() })]);
+            let is_dial = |action: &Action| matches!(action, Action::Dial(to) if *to == addr);
+            assert_eq!(play.actions().iter().any(is_dial), dials);
         }
     }
 

@@ -1,6 +1,9 @@
 //! Metadata between two sessions, and limits of what is told.
 
-use proto::peer::{ExtensionHandshake, MetadataMessage};
+use std::net::SocketAddr;
+
+use proto::peer::extension::local;
+use proto::peer::{ExtensionHandshake, MetadataMessage, PeerExchange, PeerFlags};
 
 use super::*;
 use crate::test_now;
@@ -112,4 +115,42 @@ fn upload_only_is_told_when_it_changes() {
     assert!(events(&mut b)[0].contains("upload_only: true"));
     a.handle_command(now, PeerCommand::UploadOnly(true));
     assert_eq!(said(now, &mut a), [""; 0]);
+}
+
+#[test]
+fn peers_hear_of_each_other_once_both_know_that_they_may() {
+    let now = test_now();
+    let addr = SocketAddr::from(([20, 0, 0, 1], 6881));
+    let message = PeerExchange { added: vec![(addr, PeerFlags::default())], dropped: Vec::new() };
+    let torrent = |exchange| PeerCommand::Torrent {
+        geometry: geometry(),
+        info: info(),
+        have: Bitfield::empty(PIECES),
+        exchange,
+    };
+    for (ours, theirs) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut a = Session::new(now, SessionConfig { exchange: ours, ..config(Kind::Fast) });
+        let magnet = SessionConfig { metadata_len: None, ..config(Kind::Fast) };
+        let mut b = Session::new(now, magnet);
+        a.handle_command(now, torrent(ours));
+        carry(now, &mut a, &mut b);
+        a.handle_command(now, PeerCommand::Exchange(message.clone()));
+        assert_eq!(said(now, &mut a), [""; 0], "a magnet link's torrent may be private");
+        b.handle_command(now, torrent(theirs));
+        carry(now, &mut a, &mut b);
+        events(&mut b);
+        a.handle_command(now, PeerCommand::Exchange(message.clone()));
+        carry(now, &mut a, &mut b);
+        assert_eq!(events(&mut b).len(), usize::from(ours && theirs), "{ours} {theirs}");
+    }
+}
+
+#[test]
+fn an_exchange_that_was_not_agreed_on_is_ignored_and_a_broken_one_is_a_fault() {
+    let now = test_now();
+    let broken = Message::Extended(local::EXCHANGE, b"x");
+    let mut silent = opened(now, Kind::Fast, Bitfield::empty(PIECES));
+    assert_eq!(hear(now, &mut silent, broken), Ok(vec![]));
+    let mut open = Session::new(now, SessionConfig { exchange: true, ..config(Kind::Fast) });
+    assert!(hear(now, &mut open, broken).is_err());
 }

@@ -73,6 +73,7 @@ pub(super) fn config(kind: Kind) -> SessionConfig {
         metadata_len: Some(info().raw().len() as u32),
         upload_only: false,
         dht_port: None,
+        exchange: false,
     }
 }
 
@@ -85,7 +86,7 @@ pub(super) fn opened(now: Instant, kind: Kind, have: Bitfield) -> Session {
 }
 
 pub(super) fn torrent(have: Bitfield) -> PeerCommand {
-    PeerCommand::Torrent { geometry: geometry(), info: info(), have }
+    PeerCommand::Torrent { geometry: geometry(), info: info(), have, exchange: false }
 }
 
 /// All that the session writes now.
