@@ -32,8 +32,20 @@ pub(super) struct LimitArgs {
     /// Serve this many peers at once, those of the local network not counted [default: by rate]
     #[arg(long, env = "TEEM_UPLOAD_SLOTS", value_name = "N")]
     upload_slots: Option<u16>,
+    /// Tell peers of each other, and hear from them of others; never of a private torrent
+    #[arg(long, env = "TEEM_PEX", value_name = "WHEN", default_value = "on")]
+    pex: Switch,
     #[command(flatten)]
     dht: DhtArgs,
+}
+
+/// A thing that is done or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Switch {
+    /// Do it
+    On,
+    /// Never do it
+    Off,
 }
 
 impl PeerArgs {
@@ -58,6 +70,7 @@ impl LimitArgs {
             max_peers_per_torrent: usize::from(self.max_peers),
             upload_slots: self.upload_slots.map(usize::from),
             dht: self.dht.config(origin),
+            exchange: self.pex == Switch::On,
             ..NodeConfig::default()
         }
     }
