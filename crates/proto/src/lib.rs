@@ -13,6 +13,7 @@
 //! | BEP 3, 6, 9, 10, 11, 21, 52, 54 peer messages | [`peer`] |
 //! | BEP 3, 7, 15, 23, 24, 31, 48 trackers | [`tracker`] |
 //! | BEP 5, 32, 42, 43 the distributed hash table | [`dht`] |
+//! | BEP 14 local service discovery | [`lsd`] |
 //! | BEP 29 uTP packets | [`utp`] |
 #![forbid(unsafe_code)]
 
@@ -23,6 +24,7 @@ mod compact;
 pub mod dht;
 mod error;
 pub mod id;
+pub mod lsd;
 pub mod magnet;
 pub mod merkle;
 pub mod metainfo;
