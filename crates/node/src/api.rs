@@ -40,6 +40,8 @@ pub struct NodeConfig {
     pub dht: Option<DhtConfig>,
     /// Tells peers of each other (BEP 11). Those of private torrents (BEP 27) never are.
     pub exchange: bool,
+    /// Tells the local network of torrents, and hears of theirs (BEP 14). Private torrents (BEP 27) never do.
+    pub local_discovery: bool,
 }
 
 /// How a node takes part in the DHT.
@@ -262,6 +264,7 @@ impl Default for NodeConfig {
             trust: Trust::default(),
             dht: None,
             exchange: true,
+            local_discovery: false,
         }
     }
 }

@@ -27,6 +27,7 @@ mod handshake;
 pub mod hashing;
 pub mod http;
 mod listen;
+mod neighbours;
 mod node;
 mod opening;
 pub mod record;

@@ -22,6 +22,7 @@ use crate::handshake::Offer;
 use crate::hashing;
 use crate::hashing::create::{Created, Recipe};
 use crate::listen;
+use crate::neighbours::{self, Neighbours};
 use crate::opening::Opening;
 use crate::record::Records;
 use crate::torrent::{self, Input, TorrentTask, Wiring};
@@ -58,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) names: chunks::Names,
     /// The way to the DHT, if the node takes part in it.
     pub(crate) finder: Option<Finder>,
+    /// The way to the local network, if it may hear of us.
+    pub(crate) neighbours: Option<Neighbours>,
     listening: Vec<SocketAddr>,
     threads: LocalPoolHandle,
     torrents: Mutex<HashMap<InfoHash, Entry>>,
@@ -94,10 +97,13 @@ impl Node {
             NodeError::Disk { what: "starting the disk threads".into(), source }
         })?;
         let listen::Bound { tcp, udp } = listen::bind(&config)?;
-        let listening = tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let listening: Vec<SocketAddr> =
+            tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let (outgoing, sockets) = Outgoing::over(udp);
         let (finder, to_dht, ends) = finder::wire(outgoing);
         let dht = config.dht.clone();
+        let (neighbours, changes) = Neighbours::wire();
+        let near = config.local_discovery && can_be_reached(&listening);
         let inner = Arc::new(Inner {
             peer_id: torrent::new_peer_id(),
             announce_key: rand::random(),
@@ -108,6 +114,7 @@ impl Node {
             doors: chunks::Doors::default(),
             names: chunks::Names::default(),
             finder: dht.is_some().then_some(finder),
+            neighbours: Some(neighbours).filter(|_| near),
             listening,
             threads: LocalPoolHandle::new(config.network_threads.max(1)),
             torrents: Mutex::default(),
@@ -124,6 +131,10 @@ impl Node {
         for socket in sockets {
             let (routes, closing) = (routes.clone(), inner.closing.clone());
             inner.threads.spawn_pinned(move || datagram::run(socket, routes, closing));
+        }
+        if near {
+            let node = inner.clone();
+            inner.threads.spawn_pinned(move || neighbours::run(node, changes));
         }
         if let Some(dht) = dht {
             let node = inner.clone();
@@ -319,6 +330,11 @@ impl Inner {
             dht: self.finder.is_some(),
         }
     }
+}
+
+/// Other machines can dial one of these.
+fn can_be_reached(listening: &[SocketAddr]) -> bool {
+    listening.iter().any(|addr| !addr.ip().is_loopback())
 }
 
 impl Snapshot {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use proto::metainfo::{Info, Metainfo, PieceLayers};
+use proto::metainfo::{Info, Metainfo, OpenHash, PieceLayers};
 use proto::{InfoHash, InfoHashes, MerkleHash, PeerId, PieceIndex};
 use swarm::{
     Action, AnnounceTo, Command, Connected, Direction, DiskEvent, DiskJob, Goodbye, Notice,
@@ -27,6 +27,7 @@ use crate::clock;
 use crate::connection::{Connection, FromPeer, Shared};
 use crate::disk::{Storage, StorageEvent};
 use crate::handshake::{self, HandshakeError, Offer};
+use crate::neighbours::Presence;
 use crate::node::Inner;
 use crate::opening::{self, Opening};
 use crate::tracker_client;
@@ -80,6 +81,8 @@ pub(crate) struct TorrentTask {
     path: Option<PathBuf>,
     checked: Arc<AtomicU64>,
     finished: bool,
+    /// Others near here may find the torrent.
+    presence: Option<Presence>,
     announcing: usize,
     stopping: Option<(Vec<oneshot::Sender<()>>, Instant)>,
 }
@@ -127,6 +130,7 @@ impl TorrentTask {
             path: None,
             checked: Arc::default(),
             finished: false,
+            presence: None,
             announcing: 0,
             stopping: None,
             node,
@@ -135,8 +139,9 @@ impl TorrentTask {
 
     /// Runs until it is told to stop.
     pub(crate) async fn run(mut self) {
-        if let Some(metainfo) = self.metainfo.clone() {
-            self.open_files(metainfo);
+        match self.metainfo.clone() {
+            Some(metainfo) => self.open_files(metainfo),
+            None => self.be_present(OpenHash::of_unknown(self.hashes)),
         }
         loop {
             self.act();
@@ -275,6 +280,13 @@ impl TorrentTask {
             connection.run().await;
             drop(permit);
         });
+    }
+
+    /// The local network may hear of the torrent, as far as these say.
+    fn be_present(&mut self, hashes: Vec<OpenHash>) {
+        // What was known before ends first.
+        self.presence = None;
+        self.presence = self.node.neighbours.as_ref().map(|near| near.present(hashes));
     }
 
     /// Strangers may hear of the torrent, as far as is known, and there is a way to reach them.
@@ -526,6 +538,7 @@ impl TorrentTask {
                 }
                 self.set_state(State::Downloading);
                 let layers = metainfo.layers.clone();
+                self.be_present(OpenHash::of(&info));
                 self.swarm.handle_opened(clock::now(), info, layers, opened.have);
             }
             Err(error) => {
@@ -551,6 +564,7 @@ impl TorrentTask {
         }
         self.opening.cancel();
         self.swarm.handle_command(now, Command::Stop);
+        self.presence = None;
         self.stopping = Some((vec![done], now + GOODBYE));
     }
 

@@ -62,7 +62,7 @@ pub(crate) struct TrackerArgs {
         value_parser = known::parse_fingerprint
     )]
     tracker_fingerprint: Option<Fingerprint>,
-    /// Look for a tracker on the local network when none is named
+    /// Look for peers on the local network, and for a tracker when none is named
     #[arg(long, env = "TEEM_LAN", value_name = "on|off", default_value = "on")]
     pub(crate) lan: lan::Lan,
     #[command(flatten)]

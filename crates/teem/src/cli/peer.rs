@@ -3,6 +3,7 @@
 use node::NodeConfig;
 
 use super::dht::{DhtArgs, Origin};
+use crate::lan::Lan;
 use crate::listen::{Listen, ListenAddr};
 
 /// The flags.
@@ -50,8 +51,8 @@ pub(super) enum Switch {
 
 impl PeerArgs {
     /// The node that the flags ask for; its folder is still the default one.
-    pub(super) fn config(&self, origin: Origin) -> NodeConfig {
-        self.limits.config(Listen::new(&self.listen, self.port, DEFAULT_PORT), origin)
+    pub(super) fn config(&self, origin: Origin, lan: Lan) -> NodeConfig {
+        self.limits.config(Listen::new(&self.listen, self.port, DEFAULT_PORT), origin, lan)
     }
 
     /// A torrent from there needs no tracker.
@@ -62,7 +63,7 @@ impl PeerArgs {
 
 impl LimitArgs {
     /// The node that listens there.
-    pub(super) fn config(&self, listen: Listen, origin: Origin) -> NodeConfig {
+    pub(super) fn config(&self, listen: Listen, origin: Origin, lan: Lan) -> NodeConfig {
         NodeConfig {
             bind: listen.source(),
             next_free_port: !listen.port_given,
@@ -71,6 +72,7 @@ impl LimitArgs {
             upload_slots: self.upload_slots.map(usize::from),
             dht: self.dht.config(origin),
             exchange: self.pex == Switch::On,
+            local_discovery: lan == Lan::On,
             ..NodeConfig::default()
         }
     }

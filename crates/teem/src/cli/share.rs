@@ -104,7 +104,10 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     trackers.credentials = args.tracker.token.or_key(&state)?;
     let private = trackers.ask_to_publish(&context.output);
     recipe.private = context.interrupt.or(private).await?;
-    let config = NodeConfig { trust: trackers.known.trust(), ..args.peer.config(Origin::Told) };
+    let config = NodeConfig {
+        trust: trackers.known.trust(),
+        ..args.peer.config(Origin::Told, args.tracker.lan)
+    };
     let node = seeding::start_node(&path, config, &state, context).await?;
     let ended = share(&node, (name, path, recipe), about, trackers, context).await;
     node.shutdown().await;

@@ -195,6 +195,11 @@ impl ServerArgs {
         Serve { config, admin_hosts, lan: self.lan, map_ports: self.map_ports }
     }
 
+    /// Whether the local network may hear of it.
+    pub(super) const fn lan(&self) -> Lan {
+        self.lan
+    }
+
     /// Peers are forgotten two and a half intervals after their last announce.
     fn intervals(&self) -> Intervals {
         let (short, long) = (secs(self.interval), secs(self.max_interval));

@@ -78,7 +78,10 @@ async fn share(
     // address that an announce comes from.
     let known = hosted.known(&context.output);
     let listen = args.server.listen().on_port(peer::DEFAULT_PORT);
-    let config = NodeConfig { trust: known.trust(), ..args.limits.config(listen, Origin::Told) };
+    let config = NodeConfig {
+        trust: known.trust(),
+        ..args.limits.config(listen, Origin::Told, args.server.lan())
+    };
     let credentials = args.token.or_key(state)?;
     let trackers =
         Trackers { catalogues: vec![hosted.endpoint()], announce: Vec::new(), known, credentials };
