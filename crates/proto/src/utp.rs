@@ -12,8 +12,8 @@ pub const HEADER_LEN: usize = 20;
 /// Bytes before an extension's data: the kind of the next one, the length.
 pub const EXTENSION_HEAD_LEN: usize = 2;
 
-/// The longest mask of a selective acknowledgement that fits its length field, in whole words.
-pub const SACK_LEN_MAX: usize = 252;
+/// The longest mask of a selective acknowledgement, by its length field.
+pub const SACK_LEN_MAX: usize = 255;
 
 /// Extensions read of one packet. Implementations send two at most.
 pub const EXTENSIONS_MAX: usize = 8;
@@ -21,7 +21,6 @@ pub const EXTENSIONS_MAX: usize = 8;
 const WHAT: &str = "uTP packet";
 const VERSION: u8 = 1;
 const SACK: u8 = 1;
-const SACK_WORD_LEN: usize = 4;
 
 /// What a packet is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,9 +81,10 @@ pub struct Header {
 }
 
 impl Header {
-    /// Writes the header, and a selective acknowledgement if there is one: its mask, whole words.
+    /// Writes the header, and a selective acknowledgement if there is one: its mask, which should be whole
+    /// words of four bytes.
     pub fn encode(&self, sack: &[u8], out: &mut Vec<u8>) {
-        debug_assert!(sack.len().is_multiple_of(SACK_WORD_LEN) && sack.len() <= SACK_LEN_MAX);
+        debug_assert!(sack.len() <= SACK_LEN_MAX);
         let kind: u8 = match self.kind {
             Kind::Data => 0,
             Kind::Fin => 1,
@@ -191,9 +191,7 @@ impl<'a> Packet<'a> {
             let len = usize::from(reader.u8()?);
             let data = reader.take(len)?;
             if extension == SACK {
-                if len == 0 || !len.is_multiple_of(SACK_WORD_LEN) {
-                    return Err(DecodeError::invalid("uTP selective ack", "not whole words"));
-                }
+                // Whole words of four bytes, says the specification; libtorrent sends any number of bytes.
                 sack = Some(SelectiveAck { ack: header.ack, mask: data });
             }
             extension = next;
