@@ -5,11 +5,13 @@
 //! | [`datagrams`] | many UDP packets with one call, answered from the address that was asked |
 //! | [`prefetch`] | memory that will be read soon |
 //! | [`tcp`] | connections that are over soon |
+//! | [`trains`] | UDP packets of one length to or from one address, many with one call |
 //! | `volley` | many UDP packets with one call, from many addresses: for the load tester, Linux only |
 
 pub mod datagrams;
 mod prefetch;
 pub mod tcp;
+pub mod trains;
 #[cfg(target_os = "linux")]
 pub mod volley;
 
