@@ -42,6 +42,20 @@ pub struct NodeConfig {
     pub exchange: bool,
     /// Tells the local network of torrents, and hears of theirs (BEP 14). Private torrents (BEP 27) never do.
     pub local_discovery: bool,
+    /// Whether peers are reached over uTP (BEP 29), too.
+    pub utp: UtpMode,
+}
+
+/// How a node uses uTP, which makes way for other traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UtpMode {
+    /// Peers may use it; we do where TCP does not get through.
+    #[default]
+    On,
+    /// Not at all.
+    Off,
+    /// We dial by nothing else: all that we send to peers that we dialled makes way.
+    Only,
 }
 
 /// How a node takes part in the DHT.
@@ -265,6 +279,7 @@ impl Default for NodeConfig {
             dht: None,
             exchange: true,
             local_discovery: false,
+            utp: UtpMode::On,
         }
     }
 }

@@ -7,12 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use swarm::{PeerCommand, PeerEvent, PeerFault, PeerKey, Session, UploadRun};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::disk::{BlockPool, ReadError, Storage};
+use crate::stream::Stream;
 
 /// What a connection shares with its torrent's other connections, all on one thread.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ struct Reading {
 /// One connection.
 pub(crate) struct Connection {
     key: PeerKey,
-    stream: TcpStream,
+    stream: Stream,
     session: Session,
     shared: Rc<Shared>,
     commands: mpsc::UnboundedReceiver<PeerCommand>,
@@ -78,7 +78,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         key: PeerKey,
-        stream: TcpStream,
+        stream: Stream,
         session: Session,
         shared: Rc<Shared>,
         commands: mpsc::UnboundedReceiver<PeerCommand>,

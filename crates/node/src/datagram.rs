@@ -1,17 +1,20 @@
 //! The UDP sockets: one beside each TCP listener, at the same address and port, owned by one task each.
 //!
 //! What comes is told apart by its first byte: a bencoded dictionary is the DHT's, all else may be uTP's
-//! (whose first byte holds a version that no letter has). Whoever takes datagrams gives a bounded
-//! channel; what finds it full is lost, as any datagram may be. What is sent waits in a bounded queue
-//! for its family's socket.
+//! (whose first byte holds a version that no letter has). The DHT gives a bounded channel; what finds it
+//! full is lost, as any datagram may be. What it sends waits in a bounded queue for its family's socket.
+//! uTP's endpoint is called right here, and sends by itself: it moves much.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket as StdSocket};
 use std::sync::Arc;
 
+use sys::trains::{self, Received};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use crate::utp::Host;
 
 /// A datagram, and who sent it or shall have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,13 +25,13 @@ pub(crate) struct Datagram {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Who takes which datagrams.
+/// Who takes which datagrams of a socket.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Routes {
     /// Messages of the DHT.
     pub(crate) dht: Option<mpsc::Sender<Datagram>>,
     /// All others.
-    pub(crate) other: Option<mpsc::Sender<Datagram>>,
+    pub(crate) utp: Option<Arc<Host>>,
 }
 
 /// The way out, for everybody who sends.
@@ -80,12 +83,36 @@ impl Outgoing {
 }
 
 impl Routes {
-    /// Hands a datagram to whom it is for.
-    fn dispatch(&self, datagram: Datagram) {
-        let route = if is_dictionary(&datagram.bytes) { &self.dht } else { &self.other };
-        if let Some(route) = route {
-            // Full, or closing: lost.
-            let _ = route.try_send(datagram);
+    /// Hands datagrams of one sender to whom they are for.
+    fn dispatch(&self, peer: SocketAddr, train: &[u8], segment_len: usize) {
+        if !train.chunks(segment_len).any(is_dictionary) {
+            if let Some(utp) = &self.utp {
+                utp.handle(peer, train, segment_len);
+            }
+            return;
+        }
+        for datagram in train.chunks(segment_len) {
+            if !is_dictionary(datagram) {
+                self.dispatch(peer, datagram, datagram.len().max(1));
+            } else if let Some(dht) = &self.dht {
+                // Full, or closing: lost.
+                let _ = dht.try_send(Datagram { peer, bytes: datagram.to_vec() });
+            }
+        }
+    }
+
+    /// Keeps uTP's timers.
+    async fn keep(&self, socket: &UdpSocket) {
+        match &self.utp {
+            Some(utp) => utp.keep(socket).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets uTP answer what came.
+    fn flush(&self) {
+        if let Some(utp) = &self.utp {
+            utp.flush();
         }
     }
 }
@@ -97,6 +124,13 @@ pub(crate) async fn run(bound: Bound, routes: Routes, closing: CancellationToken
         Ok(socket) => Arc::new(socket),
         Err(error) => return tracing::error!(%error, "cannot receive datagrams"),
     };
+    if let Some(utp) = &routes.utp {
+        // Without it packets come one by one.
+        if let Err(error) = trains::prepare(&socket) {
+            tracing::debug!(%error, "packets come one by one");
+        }
+        utp.attach(socket.clone());
+    }
     let mut buffer = vec![0; DATAGRAM_LEN_MAX];
     let mut waiting: Option<Datagram> = None;
     // Without senders it only receives.
@@ -118,6 +152,7 @@ pub(crate) async fn run(bound: Bound, routes: Routes, closing: CancellationToken
                     receive(&socket, &routes, &mut buffer);
                 }
             }
+            () = routes.keep(&socket) => {}
         }
     }
 }
@@ -137,17 +172,26 @@ fn unsent(socket: &UdpSocket, datagram: Datagram) -> Option<Datagram> {
 
 /// Takes what is there, so much that sending has its turn.
 fn receive(socket: &UdpSocket, routes: &Routes, buffer: &mut [u8]) {
+    let mut unanswered = 0;
     for _ in 0..BATCH {
-        match socket.try_recv_from(buffer) {
-            Ok((len, peer)) => {
-                let bytes = buffer[..len].to_vec();
-                routes.dispatch(Datagram { peer: swarm::canonical(peer), bytes });
+        match trains::receive(socket, buffer) {
+            Ok(Received { from, len, segment_len }) => {
+                routes.dispatch(swarm::canonical(from), &buffer[..len], segment_len);
+                unanswered += len.div_ceil(segment_len);
+                if unanswered >= ANSWER_EVERY {
+                    unanswered = 0;
+                    routes.flush();
+                }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             // What an earlier datagram of ours met; the socket itself is well.
-            Err(error) => return tracing::trace!(%error, "a datagram was not received"),
+            Err(error) => {
+                tracing::trace!(%error, "a datagram was not received");
+                break;
+            }
         }
     }
+    routes.flush();
 }
 
 /// All messages of the DHT are bencoded dictionaries.
@@ -159,8 +203,10 @@ fn is_dictionary(bytes: &[u8]) -> bool {
 const WAITING_MAX: usize = 1_024;
 /// Longer than any path carries.
 const DATAGRAM_LEN_MAX: usize = 64 * 1024;
-/// Datagrams received in a row.
+/// Trains of datagrams received in a row.
 const BATCH: usize = 64;
+/// Datagrams after which uTP answers: its peers pace themselves by that.
+const ANSWER_EVERY: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -176,8 +222,7 @@ mod tests {
         assert!(outgoing.has_v4() && !outgoing.has_v6());
         assert!(!outgoing.send("[::1]:9".parse().unwrap(), vec![1]), "no socket for IPv6");
         let (to_dht, mut dht) = mpsc::channel(4);
-        let (to_other, mut rest) = mpsc::channel(4);
-        let routes = Routes { dht: Some(to_dht), other: Some(to_other) };
+        let routes = Routes { dht: Some(to_dht), utp: None };
         let closing = CancellationToken::new();
         let task = tokio::spawn(run(bound.remove(0), routes, closing.clone()));
         for bytes in [&b"d1:xe"[..], b"\x41\x00", b"de", b""] {
@@ -187,9 +232,7 @@ mod tests {
         for expected in [b"d1:xe".to_vec(), b"de".to_vec()] {
             assert_eq!(dht.recv().await, Some(Datagram { peer, bytes: expected }));
         }
-        for expected in [b"\x41\x00".to_vec(), Vec::new()] {
-            assert_eq!(rest.recv().await, Some(Datagram { peer, bytes: expected }));
-        }
+        assert!(dht.is_empty(), "others are not for it");
         assert!(outgoing.send(peer, b"hello".to_vec()));
         let mut buffer = [0; 16];
         let (len, from) = tokio::task::spawn_blocking(move || other.recv_from(&mut buffer))
@@ -209,11 +252,9 @@ mod tests {
         let sent = (0..2 * WAITING_MAX).filter(|_| outgoing.send(peer, vec![1])).count();
         assert_eq!(sent, WAITING_MAX);
         let (sender, receiver) = mpsc::channel(1);
-        let routes = Routes { dht: None, other: Some(sender) };
-        for _ in 0..3 {
-            routes.dispatch(Datagram { peer, bytes: vec![1] });
-            routes.dispatch(Datagram { peer, bytes: b"d".to_vec() });
-        }
+        let routes = Routes { dht: Some(sender), utp: None };
+        // Three of two bytes each, in one piece.
+        routes.dispatch(peer, b"deZ?de", 2);
         assert_eq!(receiver.len(), 1);
         drop(bound);
     }

@@ -9,7 +9,9 @@ use proto::tracker::json::Beginning;
 use proto::{DecodeError, InfoHash, InfoHashV2, InfoHashes, PeerId};
 use swarm::{Connected, Direction};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
+
+use crate::stream::{Roads, Stream};
 
 /// What we say of ourselves and of the torrent.
 #[derive(Debug, Clone, Copy)]
@@ -50,48 +52,64 @@ impl HandshakeError {
 /// Connects to a peer. A hybrid is dialled under its v1 hash, with the offer to go on under v2.
 pub(crate) async fn dial(
     addr: SocketAddr,
-    bind: Option<SocketAddr>,
+    roads: &Roads,
     offer: Offer,
-) -> Result<(TcpStream, Connected), HandshakeError> {
+) -> Result<(Stream, Connected), HandshakeError> {
     let greeting = async {
-        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(bind) = bind.filter(|bind| bind.is_ipv4() == addr.is_ipv4()) {
-            socket.bind(SocketAddr::new(bind.ip(), 0))?;
+        let stream = roads.connect(addr).await?;
+        let over_tcp = matches!(stream, Stream::Tcp(_));
+        match greet(stream, addr, offer).await {
+            // Some take a TCP connection only to close it.
+            Err(HandshakeError::Io(error)) if over_tcp => match roads.connect_utp(addr).await {
+                Some(stream) => greet(stream?, addr, offer).await,
+                None => Err(error.into()),
+            },
+            greeted => greeted,
         }
-        let mut stream = socket.connect(addr).await?;
-        stream.set_nodelay(true)?;
-        let ours = ours(offer, offer.hashes.primary());
-        stream.write_all(&ours.encode()).await?;
-        let theirs = read(&mut stream).await?;
-        let upgraded = offer.hashes.is_hybrid() && Some(theirs.info_hash) == v2_wire(offer.hashes);
-        if theirs.info_hash != ours.info_hash && !upgraded {
-            return Err(HandshakeError::OtherTorrent);
-        }
-        let connected = settle(addr, Direction::Outgoing, offer, theirs.info_hash, &theirs)?;
-        Ok((stream, connected))
     };
     tokio::time::timeout(DEADLINE, greeting).await.map_err(|_| HandshakeError::TimedOut)?
+}
+
+async fn greet(
+    mut stream: Stream,
+    addr: SocketAddr,
+    offer: Offer,
+) -> Result<(Stream, Connected), HandshakeError> {
+    stream.set_nodelay()?;
+    let ours = ours(offer, offer.hashes.primary());
+    stream.write_all(&ours.encode()).await?;
+    let theirs = read(&mut stream).await?;
+    let upgraded = offer.hashes.is_hybrid() && Some(theirs.info_hash) == v2_wire(offer.hashes);
+    if theirs.info_hash != ours.info_hash && !upgraded {
+        return Err(HandshakeError::OtherTorrent);
+    }
+    let connected = settle(addr, Direction::Outgoing, offer, theirs.info_hash, &theirs)?;
+    Ok((stream, connected))
 }
 
 /// Who dialled us.
 pub(crate) enum Caller {
     /// A peer; handshakes are done.
-    Peer(TcpStream, Connected),
+    Peer(Stream, Connected),
     /// A client that speaks JSON, and its first bytes.
     Json(TcpStream, Vec<u8>),
 }
 
 /// Answers who dialled us; `find` knows our torrents.
 pub(crate) async fn answer(
-    mut stream: TcpStream,
+    mut stream: Stream,
     addr: SocketAddr,
     find: impl Fn(InfoHash) -> Option<Offer>,
 ) -> Result<Caller, HandshakeError> {
     let greeting = async {
-        stream.set_nodelay(true)?;
+        stream.set_nodelay()?;
         let mut bytes = [0; Handshake::LEN];
         let len = read_beginning(&mut stream, &mut bytes).await?;
         if Beginning::of(&bytes[..len]) == Beginning::Json {
+            // Only peers speak uTP.
+            let Stream::Tcp(stream) = stream else {
+                return Err(DecodeError::invalid("handshake", "not BitTorrent").into());
+            };
             return Ok(Caller::Json(stream, bytes[..len].to_vec()));
         }
         stream.read_exact(&mut bytes[len..]).await?;
@@ -111,7 +129,7 @@ pub(crate) async fn answer(
 
 /// Reads until it is clear what is spoken; how many bytes it took.
 async fn read_beginning(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     bytes: &mut [u8; Handshake::LEN],
 ) -> Result<usize, HandshakeError> {
     let mut len = 0;
@@ -124,7 +142,7 @@ async fn read_beginning(
     Ok(len)
 }
 
-async fn read(stream: &mut TcpStream) -> Result<Handshake, HandshakeError> {
+async fn read(stream: &mut Stream) -> Result<Handshake, HandshakeError> {
     let mut bytes = [0; Handshake::LEN];
     stream.read_exact(&mut bytes).await?;
     Ok(Handshake::decode(&bytes)?)

@@ -10,6 +10,7 @@
 //!  disk            workers check and write pieces, one thread syncs and records
 //!  tracker_client  one task a running announce
 //!  finder          one task owns the DHT's node, and datagram one each UDP socket
+//!  utp             uTP's endpoint over such a socket; a stream is of TCP or of uTP
 //! ```
 //!
 //! A torrent and its peers live on one thread, so nothing about them is locked. The waiting graph has
@@ -31,13 +32,15 @@ mod neighbours;
 mod node;
 mod opening;
 pub mod record;
+mod stream;
 pub mod tls;
 mod torrent;
 pub mod tracker_client;
+mod utp;
 
 pub use api::{
     Add, Content, DhtConfig, Fault, Fresh, NodeConfig, NodeError, PeerView, Snapshot, Source,
-    State, TrackerView,
+    State, TrackerView, UtpMode,
 };
 pub use node::{Node, Torrent};
 

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::api::{NodeConfig, NodeError};
+use crate::api::{NodeConfig, NodeError, UtpMode};
 use crate::chunks;
 use crate::handshake::{self, Caller};
 use crate::node::Inner;
+use crate::stream::Stream;
 use crate::torrent::Input;
+use crate::utp::Host;
 
 /// What peers can reach: a TCP listener and, where datagrams are wanted, a UDP socket an address.
 #[derive(Debug, Default)]
@@ -26,7 +28,7 @@ pub(crate) struct Bound {
 /// Binds every address of the configuration, all with one port number where they ask for the same.
 pub(crate) fn bind(config: &NodeConfig) -> Result<Bound, NodeError> {
     let Some(first) = config.listen.first() else { return Ok(Bound::default()) };
-    let udp = config.dht.is_some();
+    let udp = config.dht.is_some() || config.utp != UtpMode::Off;
     // A free TCP port may be somebody's UDP port: then another one is drawn.
     let tries = match first.port() {
         0 if udp => PORTS_DRAWN,
@@ -100,6 +102,9 @@ fn bind_udp(addr: SocketAddr) -> io::Result<StdUdp> {
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    // As much as the system allows: what does not fit is lost, and slows its sender down.
+    let _ = socket.set_recv_buffer_size(UDP_BUFFER_LEN);
+    let _ = socket.set_send_buffer_size(UDP_BUFFER_LEN);
     socket.bind(&addr.into())?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
@@ -122,7 +127,7 @@ pub(crate) async fn accept(node: Arc<Inner>, listener: StdListener) {
                 // Too many strangers in the door: this one may try again.
                 let Ok(permit) = half_open.clone().try_acquire_owned() else { continue };
                 let node = node.clone();
-                tokio::task::spawn_local(welcome(node, stream, addr, permit));
+                tokio::task::spawn_local(welcome(node, Stream::Tcp(stream), addr, permit));
             }
             // No descriptors left, or a connection that died in the queue: wait, do not spin.
             Err(error) => {
@@ -133,9 +138,23 @@ pub(crate) async fn accept(node: Arc<Inner>, listener: StdListener) {
     }
 }
 
+/// Accepts over uTP until the node shuts down.
+pub(crate) async fn accept_utp(node: Arc<Inner>, host: Arc<Host>) {
+    let half_open = Arc::new(Semaphore::new(HALF_OPEN_MAX));
+    loop {
+        let (stream, addr) = tokio::select! {
+            () = node.closing().cancelled() => return,
+            accepted = host.accept() => accepted,
+        };
+        // As above; dropping the stream closes it.
+        let Ok(permit) = half_open.clone().try_acquire_owned() else { continue };
+        tokio::task::spawn_local(welcome(node.clone(), Stream::Utp(stream), addr, permit));
+    }
+}
+
 async fn welcome(
     node: Arc<Inner>,
-    stream: TcpStream,
+    stream: Stream,
     addr: SocketAddr,
     half_open: OwnedSemaphorePermit,
 ) {
@@ -143,7 +162,7 @@ async fn welcome(
     drop(half_open);
     match caller {
         Ok(Caller::Peer(stream, connected)) => {
-            let (Some(inputs), Ok(stream)) = (node.inputs(connected.info_hash), stream.into_std())
+            let (Some(inputs), Ok(stream)) = (node.inputs(connected.info_hash), stream.detach())
             else {
                 return;
             };
@@ -167,6 +186,8 @@ const PORTS_DRAWN: u16 = 20;
 const BACKLOG: i32 = 256;
 /// Connections that have not said who they are.
 const HALF_OPEN_MAX: usize = 256;
+/// 50 ms at 80 MB/s.
+const UDP_BUFFER_LEN: usize = 4 << 20;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Linux: the machine has no IPv6.
 const EAFNOSUPPORT: i32 = 97;
@@ -181,6 +202,7 @@ mod tests {
             listen: vec![(Ipv4Addr::LOCALHOST, port).into()],
             next_free_port,
             dht: dht.then(DhtConfig::default),
+            utp: UtpMode::Off,
             ..NodeConfig::default()
         }
     }
@@ -195,6 +217,9 @@ mod tests {
         let (tcp, udp) = ports(&bind(&config(0, false, true)).unwrap());
         assert_eq!(udp, Some(tcp));
         assert_eq!(ports(&bind(&config(0, false, false)).unwrap()).1, None);
+        let over_utp = NodeConfig { utp: UtpMode::On, ..config(0, false, false) };
+        let (tcp, udp) = ports(&bind(&over_utp).unwrap());
+        assert_eq!(udp, Some(tcp));
     }
 
     #[test]

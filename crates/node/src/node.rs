@@ -25,6 +25,7 @@ use crate::listen;
 use crate::neighbours::{self, Neighbours};
 use crate::opening::Opening;
 use crate::record::Records;
+use crate::stream::Roads;
 use crate::torrent::{self, Input, TorrentTask, Wiring};
 use crate::tracker_client::TrackerClient;
 
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) finder: Option<Finder>,
     /// The way to the local network, if it may hear of us.
     pub(crate) neighbours: Option<Neighbours>,
+    /// How peers are dialled.
+    pub(crate) roads: Roads,
     listening: Vec<SocketAddr>,
     threads: LocalPoolHandle,
     torrents: Mutex<HashMap<InfoHash, Entry>>,
@@ -99,6 +102,8 @@ impl Node {
         let listen::Bound { tcp, udp } = listen::bind(&config)?;
         let listening: Vec<SocketAddr> =
             tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let mut roads = Roads { bind: config.bind, mode: config.utp, ..Roads::default() };
+        let hosts = roads.hosts_over(&udp);
         let (outgoing, sockets) = Outgoing::over(udp);
         let (finder, to_dht, ends) = finder::wire(outgoing);
         let dht = config.dht.clone();
@@ -115,6 +120,7 @@ impl Node {
             names: chunks::Names::default(),
             finder: dht.is_some().then_some(finder),
             neighbours: Some(neighbours).filter(|_| near),
+            roads,
             listening,
             threads: LocalPoolHandle::new(config.network_threads.max(1)),
             torrents: Mutex::default(),
@@ -127,10 +133,15 @@ impl Node {
             let inner = inner.clone();
             inner.threads.clone().spawn_pinned(move || listen::accept(inner, listener));
         }
-        let routes = Routes { dht: dht.is_some().then_some(to_dht), other: None };
-        for socket in sockets {
-            let (routes, closing) = (routes.clone(), inner.closing.clone());
+        for (socket, host) in sockets.into_iter().zip(hosts) {
+            let to_dht = dht.is_some().then(|| to_dht.clone());
+            let routes = Routes { dht: to_dht, utp: host.clone() };
+            let closing = inner.closing.clone();
             inner.threads.spawn_pinned(move || datagram::run(socket, routes, closing));
+            if let Some(host) = host {
+                let node = inner.clone();
+                inner.threads.spawn_pinned(move || listen::accept_utp(node, host));
+            }
         }
         if near {
             let node = inner.clone();

@@ -18,7 +18,6 @@ use swarm::{
     Action, AnnounceTo, Command, Connected, Direction, DiskEvent, DiskJob, Goodbye, Notice,
     PeerCommand, PeerKey, Session, SessionConfig, Swarm, TrackerAnswer,
 };
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::{Fault, PeerView, Snapshot, State, TrackerView};
@@ -30,14 +29,15 @@ use crate::handshake::{self, HandshakeError, Offer};
 use crate::neighbours::Presence;
 use crate::node::Inner;
 use crate::opening::{self, Opening};
+use crate::stream::{Detached, Stream};
 use crate::tracker_client;
 
 /// What reaches a torrent from outside its own connections and files.
 pub(crate) enum Input {
     /// A peer dialled us; handshakes are done.
-    Incoming(std::net::TcpStream, Connected),
+    Incoming(Detached, Connected),
     /// A dial ended.
-    Dialled(SocketAddr, Result<(TcpStream, Connected), HandshakeError>),
+    Dialled(SocketAddr, Result<(Stream, Connected), HandshakeError>),
     /// A tracker answered.
     Announced(AnnounceTo, Result<(TrackerAnswer, Vec<SocketAddr>), String>),
     /// The DHT knows of possible peers.
@@ -199,7 +199,7 @@ impl TorrentTask {
     fn on_input(&mut self, input: Input) {
         let now = clock::now();
         match input {
-            Input::Incoming(stream, connected) => match TcpStream::from_std(stream) {
+            Input::Incoming(stream, connected) => match Stream::attach(stream) {
                 Ok(stream) => self.on_connected(stream, connected),
                 Err(error) => tracing::debug!(%error, "cannot take over a connection"),
             },
@@ -251,7 +251,7 @@ impl TorrentTask {
         }
     }
 
-    fn on_connected(&mut self, stream: TcpStream, connected: Connected) {
+    fn on_connected(&mut self, stream: Stream, connected: Connected) {
         let now = clock::now();
         let Ok(permit) = self.node.connections.clone().try_acquire_owned() else {
             tracing::debug!("the process has as many connections as it may");
@@ -398,11 +398,11 @@ impl TorrentTask {
     }
 
     fn dial(&self, addr: SocketAddr) {
-        let (to_self, bind) = (self.to_self.clone(), self.node.config.bind);
+        let (to_self, roads) = (self.to_self.clone(), self.node.roads.clone());
         let dht = self.uses_dht();
         let offer = Offer { hashes: self.hashes, peer_id: self.node.peer_id, dht };
         tokio::task::spawn_local(async move {
-            let outcome = handshake::dial(addr, bind, offer).await;
+            let outcome = handshake::dial(addr, &roads, offer).await;
             // Nobody to tell when the torrent has ended meanwhile.
             let _ = to_self.send(Input::Dialled(addr, outcome));
         });

@@ -228,13 +228,6 @@ impl Connection {
         true
     }
 
-    /// The network says that nobody is there. Anybody can say so, thus it counts only for a first try.
-    pub(crate) fn handle_unreachable(&mut self) {
-        if let State::SynSent { .. } = self.state {
-            self.end(Ended::Refused);
-        }
-    }
-
     fn end(&mut self, why: Ended) {
         self.state = if self.closed.is_some() { State::Gone } else { State::Ended(why) };
     }

@@ -257,21 +257,6 @@ impl Endpoint {
         }
     }
 
-    /// The system says that nobody is at that address. Attempts to connect there end; whoever is connected
-    /// waits, since anybody can forge such news.
-    pub fn handle_unreachable(&mut self, now: Instant, at: SocketAddr) {
-        let there: Vec<usize> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.connection.peer == at)
-            .map(|(index, _)| index)
-            .collect();
-        for index in there {
-            self.entries[index].connection.handle_unreachable();
-            self.settle(now, index);
-        }
-    }
-
     /// When [`Endpoint::handle_timeout`] has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -336,6 +321,12 @@ impl Endpoint {
             }
         }
         None
+    }
+
+    /// Whether [`Endpoint::poll_accept`] may have one.
+    #[must_use]
+    pub fn has_arrivals(&self) -> bool {
+        !self.accepting.is_empty()
     }
 
     /// The next connection that a peer has opened.

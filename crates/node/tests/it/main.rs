@@ -6,3 +6,4 @@ mod content;
 mod dht;
 mod recalling;
 mod two_nodes;
+mod utp;

@@ -4,16 +4,20 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use node::{Add, Content, Node, NodeConfig, Source, State, Torrent};
+use node::{Add, Content, Node, NodeConfig, Source, State, Torrent, UtpMode};
 use proto::metainfo::{Format, Metainfo};
 use tempfile::TempDir;
 
 use crate::content::{folder, noise};
 
 pub(crate) async fn start(data_dir: &Path) -> Node {
+    start_with(data_dir, UtpMode::default()).await
+}
+
+pub(crate) async fn start_with(data_dir: &Path, utp: UtpMode) -> Node {
     let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-    let config = NodeConfig { data_dir: data_dir.to_path_buf(), listen, ..NodeConfig::default() };
-    Node::start(config).await.unwrap()
+    let data_dir = data_dir.to_path_buf();
+    Node::start(NodeConfig { data_dir, listen, utp, ..NodeConfig::default() }).await.unwrap()
 }
 
 pub(crate) async fn share(node: &Node, metainfo: &Metainfo, path: &Path) -> Torrent {

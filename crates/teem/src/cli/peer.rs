@@ -1,6 +1,6 @@
 //! The flags of everything that talks to peers, and the node's configuration that they make.
 
-use node::NodeConfig;
+use node::{NodeConfig, UtpMode};
 
 use super::dht::{DhtArgs, Origin};
 use crate::lan::Lan;
@@ -38,6 +38,30 @@ pub(super) struct LimitArgs {
     pex: Switch,
     #[command(flatten)]
     dht: DhtArgs,
+    /// Use uTP, which makes way for other traffic: where TCP does not get through, never, or alone
+    #[arg(long, env = "TEEM_UTP", value_name = "WHEN", default_value = "on")]
+    utp: Utp,
+}
+
+/// When to use uTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Utp {
+    /// Peers may use it; we dial by TCP first
+    On,
+    /// Neither we nor peers
+    Off,
+    /// We dial by nothing else
+    Only,
+}
+
+impl From<Utp> for UtpMode {
+    fn from(utp: Utp) -> Self {
+        match utp {
+            Utp::On => Self::On,
+            Utp::Off => Self::Off,
+            Utp::Only => Self::Only,
+        }
+    }
 }
 
 /// A thing that is done or not.
@@ -73,6 +97,7 @@ impl LimitArgs {
             dht: self.dht.config(origin),
             exchange: self.pex == Switch::On,
             local_discovery: lan == Lan::On,
+            utp: self.utp.into(),
             ..NodeConfig::default()
         }
     }

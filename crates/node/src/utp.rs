@@ -1,0 +1,317 @@
+//! uTP's endpoint over one UDP socket, and its streams.
+//!
+//! The endpoint is pure (`utp`); here it gets a clock and the socket. Whoever touches it sends at once what there
+//! is to send, so that no task stands between a write and the wire. The socket's task (`datagram`) brings
+//! what comes, keeps the timer, and waits when the kernel takes no more. The endpoint's lock is held for
+//! one batch at most, and never across an await.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use sys::trains;
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+use utp::{Config, Ended, Endpoint, Key, Transmit};
+
+use crate::clock;
+
+/// The endpoints, for those who dial: one a family.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hosts {
+    v4: Option<Arc<Host>>,
+    v6: Option<Arc<Host>>,
+}
+
+/// An endpoint and its socket.
+pub(crate) struct Host {
+    held: Mutex<Held>,
+    /// Set once the socket's task runs.
+    socket: OnceLock<Arc<UdpSocket>>,
+    /// The timer must be set anew, or the kernel takes no more.
+    changed: Notify,
+    /// Somebody connected to us.
+    arrived: Notify,
+}
+
+/// What the lock guards.
+struct Held {
+    endpoint: Endpoint,
+    wakers: HashMap<Key, Wakers>,
+    buffer: Vec<u8>,
+    /// Datagrams that the kernel did not take yet: at the end of the buffer.
+    unsent: Option<Transmit>,
+    /// When the socket's task looks by itself.
+    looks_at: Option<Instant>,
+    /// The socket's task knows that there is something unsent.
+    blocked: bool,
+}
+
+#[derive(Default)]
+struct Wakers {
+    read: Option<Waker>,
+    write: Option<Waker>,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("endpoint", &self.held.lock().endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Hosts {
+    /// An endpoint for a socket; of each family the first one dials.
+    pub(crate) fn add(&mut self, local: SocketAddr) -> Arc<Host> {
+        let config = Config { seed: rand::random(), accepts: true };
+        let held = Held {
+            endpoint: Endpoint::new(clock::now(), config),
+            wakers: HashMap::new(),
+            buffer: Vec::new(),
+            unsent: None,
+            looks_at: None,
+            blocked: false,
+        };
+        let host = Arc::new(Host {
+            held: Mutex::new(held),
+            socket: OnceLock::new(),
+            changed: Notify::new(),
+            arrived: Notify::new(),
+        });
+        let place = if local.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
+        place.get_or_insert_with(|| host.clone());
+        host
+    }
+
+    /// The endpoint that reaches that address.
+    pub(crate) const fn of(&self, addr: SocketAddr) -> Option<&Arc<Host>> {
+        if addr.is_ipv4() { self.v4.as_ref() } else { self.v6.as_ref() }
+    }
+}
+
+impl Host {
+    /// Takes over its socket.
+    pub(crate) fn attach(&self, socket: Arc<UdpSocket>) {
+        if let Err(error) = trains::forbid_fragments(&socket, false) {
+            tracing::debug!(%error, "packets may not be fragmented on their way");
+        }
+        // There is one task a socket, and it starts once.
+        let _ = self.socket.set(socket);
+    }
+
+    /// Takes datagrams of one length that came from one address.
+    pub(crate) fn handle(&self, from: SocketAddr, train: &[u8], segment_len: usize) {
+        let mut held = self.held.lock();
+        let now = clock::now();
+        for datagram in train.chunks(segment_len) {
+            held.endpoint.handle_datagram(now, from, datagram);
+        }
+        if held.endpoint.has_arrivals() {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Sends what there is to send, and wakes whom it concerns.
+    pub(crate) fn flush(&self) {
+        self.flush_held(&mut self.held.lock());
+    }
+
+    fn flush_held(&self, held: &mut Held) {
+        if let Some(socket) = self.socket.get() {
+            while held.unsent.is_some() || held.prepare() {
+                if !held.send(socket) {
+                    if !std::mem::replace(&mut held.blocked, true) {
+                        self.changed.notify_one();
+                    }
+                    break;
+                }
+            }
+        }
+        while let Some(key) = held.endpoint.poll_ready() {
+            if let Some(wakers) = held.wakers.get_mut(&key) {
+                wakers.read.take().into_iter().chain(wakers.write.take()).for_each(Waker::wake);
+            }
+        }
+        let due = held.endpoint.poll_timeout();
+        if due.is_some_and(|due| held.looks_at.is_none_or(|at| due < at)) {
+            held.looks_at = due;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until there is something to do beside what comes, and does it.
+    pub(crate) async fn keep(&self, socket: &UdpSocket) {
+        let (due, blocked) = {
+            let mut held = self.held.lock();
+            held.looks_at = held.endpoint.poll_timeout();
+            held.blocked = held.unsent.is_some();
+            (held.looks_at.unwrap_or_else(|| clock::now() + clock::LONG), held.blocked)
+        };
+        tokio::select! {
+            () = self.changed.notified() => {}
+            // An error shows when something is sent.
+            _ = socket.writable(), if blocked => {}
+            () = tokio::time::sleep_until(due.into()) => {}
+        }
+        let mut held = self.held.lock();
+        held.endpoint.handle_timeout(clock::now());
+        self.flush_held(&mut held);
+    }
+
+    /// The next connection that a peer opens.
+    pub(crate) async fn accept(self: &Arc<Self>) -> (UtpStream, SocketAddr) {
+        loop {
+            let arrival = self.held.lock().endpoint.poll_accept();
+            if let Some((key, addr)) = arrival {
+                return (self.stream(key), addr);
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    /// Connects; dropping the future gives it up.
+    pub(crate) async fn connect(self: &Arc<Self>, to: SocketAddr) -> io::Result<UtpStream> {
+        let key = self.held.lock().endpoint.connect(clock::now(), to).map_err(io::Error::other)?;
+        let stream = self.stream(key);
+        self.flush();
+        stream.writable().await;
+        let ended = self.held.lock().endpoint.ended(key);
+        match ended {
+            None => Ok(stream),
+            Some(ended) => Err(error(ended)),
+        }
+    }
+
+    fn stream(self: &Arc<Self>, key: Key) -> UtpStream {
+        UtpStream { host: self.clone(), key }
+    }
+}
+
+impl Held {
+    /// Builds the next datagrams, if there are any.
+    fn prepare(&mut self) -> bool {
+        self.buffer.clear();
+        self.unsent = self.endpoint.poll_transmit(clock::now(), &mut self.buffer);
+        self.unsent.is_some()
+    }
+
+    /// Sends what was built; false when the kernel takes no more for now.
+    fn send(&mut self, socket: &UdpSocket) -> bool {
+        let Some(transmit) = &mut self.unsent else { return true };
+        let train = &self.buffer[self.buffer.len() - transmit.len..];
+        let sent = if transmit.probe {
+            // What cannot be asked for is not found out: the packet arrives in fragments.
+            let _ = trains::forbid_fragments(socket, true);
+            let sent = trains::send(socket, transmit.to, train, transmit.segment_len);
+            let _ = trains::forbid_fragments(socket, false);
+            sent
+        } else {
+            trains::send(socket, transmit.to, train, transmit.segment_len)
+        };
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(error) => {
+                // No route, or a filter: as if the network had lost it.
+                tracing::trace!(to = %transmit.to, %error, "packets were not sent");
+                transmit.len = 0;
+            }
+            Ok(count) => transmit.len -= count.min(transmit.len),
+        }
+        if transmit.len > 0 {
+            return false;
+        }
+        self.unsent = None;
+        true
+    }
+}
+
+/// One stream of uTP. Dropping it closes it: what was written is still delivered.
+#[derive(Debug)]
+pub(crate) struct UtpStream {
+    host: Arc<Host>,
+    key: Key,
+}
+
+impl UtpStream {
+    pub(crate) fn try_read_vectored(&self, slices: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let mut held = self.host.held.lock();
+        let read = held.endpoint.read(clock::now(), self.key, slices);
+        self.host.flush_held(&mut held);
+        outcome(read)
+    }
+
+    pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut held = self.host.held.lock();
+        let written = held.endpoint.write(clock::now(), self.key, slices);
+        self.host.flush_held(&mut held);
+        outcome(written)
+    }
+
+    /// Waits until a read would not wait.
+    pub(crate) async fn readable(&self) {
+        std::future::poll_fn(|cx| self.poll_readable(cx)).await;
+    }
+
+    /// Waits until a write would not wait.
+    pub(crate) async fn writable(&self) {
+        std::future::poll_fn(|cx| self.poll_writable(cx)).await;
+    }
+
+    pub(crate) fn poll_readable(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut held = self.host.held.lock();
+        if held.endpoint.poll_readable(self.key) {
+            return Poll::Ready(());
+        }
+        held.wakers.entry(self.key).or_default().read = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    pub(crate) fn poll_writable(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut held = self.host.held.lock();
+        if held.endpoint.poll_writable(self.key) {
+            return Poll::Ready(());
+        }
+        held.wakers.entry(self.key).or_default().write = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Ends the outgoing half.
+    pub(crate) fn finish(&self) {
+        let mut held = self.host.held.lock();
+        held.endpoint.finish(clock::now(), self.key);
+        self.host.flush_held(&mut held);
+    }
+}
+
+impl Drop for UtpStream {
+    fn drop(&mut self) {
+        let mut held = self.host.held.lock();
+        held.wakers.remove(&self.key);
+        held.endpoint.close(clock::now(), self.key);
+        self.host.flush_held(&mut held);
+    }
+}
+
+fn outcome(result: Result<Option<usize>, Ended>) -> io::Result<usize> {
+    match result {
+        Ok(Some(count)) => Ok(count),
+        Ok(None) => Err(io::ErrorKind::WouldBlock.into()),
+        Err(ended) => Err(error(ended)),
+    }
+}
+
+fn error(ended: Ended) -> io::Error {
+    let kind = match ended {
+        Ended::Refused => io::ErrorKind::ConnectionRefused,
+        Ended::Reset => io::ErrorKind::ConnectionReset,
+        Ended::TimedOut => io::ErrorKind::TimedOut,
+        Ended::Closed => io::ErrorKind::NotConnected,
+    };
+    io::Error::new(kind, ended)
+}
+
+#[cfg(test)]
+mod tests;
