@@ -8,7 +8,11 @@
 //! | [`trains`] | UDP packets of one length to or from one address, many with one call |
 //! | `volley` | many UDP packets with one call, from many addresses: for the load tester, Linux only |
 
+#[cfg(target_os = "linux")]
+mod address;
 pub mod datagrams;
+#[cfg(target_os = "linux")]
+mod option;
 mod prefetch;
 pub mod tcp;
 pub mod trains;

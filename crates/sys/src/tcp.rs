@@ -2,8 +2,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-#[cfg(target_os = "linux")]
-use std::os::fd::AsRawFd as _;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -31,14 +29,8 @@ impl Listener {
     #[cfg(target_os = "linux")]
     pub fn wait_for_data(&self) -> io::Result<()> {
         // The system counts in repetitions of its answer to a connection: one, after a second.
-        let seconds: libc::c_int = 1;
-        let len = size_of_val(&seconds) as libc::socklen_t;
-        let (level, option) = (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT);
-        // SAFETY: the descriptor is open, and the option is a number that lives until the call returns.
-        let result = unsafe {
-            libc::setsockopt(self.0.as_raw_fd(), level, option, (&raw const seconds).cast(), len)
-        };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        const SECONDS: libc::c_int = 1;
+        crate::option::set(&self.0, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, SECONDS)
     }
 
     /// Does nothing here.

@@ -11,6 +11,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::ptr;
 
+use crate::address;
+
 /// Bytes of one packet that are kept on receiving.
 pub const PACKET_LEN_MAX: usize = 2_048;
 
@@ -115,7 +117,7 @@ impl Volley {
 
     /// Sends the messages. Those that the system does not take are lost, as packets may be.
     pub fn send(&mut self, socket: &UdpSocket, to: SocketAddr) {
-        let to = sockaddr(to);
+        let (to, to_len) = address::encode(to);
         self.vectors.clear();
         self.headers.clear();
         let messages = &mut self.messages[..mem::take(&mut self.filled)];
@@ -125,8 +127,8 @@ impl Volley {
         }));
         for (message, vector) in messages.iter_mut().zip(&mut self.vectors) {
             let mut header = blank();
-            header.msg_hdr.msg_name = to.0.as_ptr().cast_mut().cast();
-            header.msg_hdr.msg_namelen = to.1;
+            header.msg_hdr.msg_name = (&raw const to).cast_mut().cast();
+            header.msg_hdr.msg_namelen = to_len;
             header.msg_hdr.msg_iov = vector;
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_control = message.control.as_mut_ptr().cast();
@@ -229,29 +231,6 @@ impl Inbox {
 fn blank() -> libc::mmsghdr {
     // SAFETY: a message header of zeros is valid: no name, no vectors, no control messages.
     unsafe { mem::zeroed() }
-}
-
-/// An address as the system has it: its bytes, and how many count.
-fn sockaddr(addr: SocketAddr) -> ([u64; 4], libc::socklen_t) {
-    let mut bytes = [0_u8; 32];
-    bytes[2..4].copy_from_slice(&addr.port().to_be_bytes());
-    let (family, len) = match addr {
-        SocketAddr::V4(addr) => {
-            bytes[4..8].copy_from_slice(&addr.ip().octets());
-            (libc::AF_INET, size_of::<libc::sockaddr_in>())
-        }
-        SocketAddr::V6(addr) => {
-            bytes[8..24].copy_from_slice(&addr.ip().octets());
-            bytes[24..28].copy_from_slice(&addr.scope_id().to_ne_bytes());
-            (libc::AF_INET6, size_of::<libc::sockaddr_in6>())
-        }
-    };
-    bytes[..2].copy_from_slice(&(family as libc::sa_family_t).to_ne_bytes());
-    let mut words = [0; 4];
-    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
-        *word = u64::from_ne_bytes(*bytes);
-    }
-    (words, len as libc::socklen_t)
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@
 //! each call, so a batch can move between calls and no pointer outlives the borrow it came from.
 
 use std::mem;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd as _;
 use std::ptr;
 
 use super::{ANSWER_LEN_MAX, QUESTION_LEN_MAX, SocketAddr, UdpSocket, io};
+use crate::{address, option};
 
 /// Room for one control message with the address that a packet went to, and to spare: in 64-bit
 /// words, for its alignment.
@@ -28,18 +28,7 @@ pub fn prepare(socket: &UdpSocket) -> io::Result<()> {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
     };
-    let on: libc::c_int = 1;
-    // SAFETY: the pointer and the length are those of `on`, which lives through the call.
-    let status = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            (&raw const on).cast(),
-            size_of_val(&on) as libc::socklen_t,
-        )
-    };
-    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    option::set(socket, level, name, 1)
 }
 
 /// Places for questions and their answers.
@@ -152,7 +141,7 @@ impl Batch {
     #[must_use]
     pub fn question(&self, place: usize) -> Option<(SocketAddr, &[u8])> {
         let place = self.places[..self.filled].get(place)?;
-        Some((socket_addr(&place.from)?, place.question.get(..place.question_len?)?))
+        Some((address::decode(&place.from)?, place.question.get(..place.question_len?)?))
     }
 
     /// Has the question at a place answered: `answerer` gets the asker, the question and room for the
@@ -163,7 +152,7 @@ impl Batch {
         answerer: impl FnOnce(SocketAddr, &[u8], &mut [u8]) -> usize,
     ) {
         let Some(place) = self.places[..self.filled].get_mut(place) else { return };
-        let (Some(from), Some(len)) = (socket_addr(&place.from), place.question_len) else {
+        let (Some(from), Some(len)) = (address::decode(&place.from), place.question_len) else {
             return;
         };
         let question = place.question.get(..len).unwrap_or_default();
@@ -257,24 +246,5 @@ fn forget_interface(control: &mut [u64; CONTROL_WORDS], len: usize) {
             let info = data.cast::<libc::in6_pktinfo>();
             (&raw mut (*info).ipi6_ifindex).write_unaligned(0);
         }
-    }
-}
-
-fn socket_addr(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
-    match libc::c_int::from(storage.ss_family) {
-        libc::AF_INET => {
-            // SAFETY: the family says what it is, and the storage is large and aligned enough.
-            let v4 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
-            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
-            Some(SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into())
-        }
-        libc::AF_INET6 => {
-            // SAFETY: as above.
-            let v6 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
-            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
-            let port = u16::from_be(v6.sin6_port);
-            Some(SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id).into())
-        }
-        _ => None,
     }
 }

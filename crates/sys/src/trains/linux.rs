@@ -1,13 +1,14 @@
 //! Whole trains with `sendmsg` and `recvmsg`, cut and joined by the kernel.
 
 use std::mem;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd as _;
 use std::ptr;
 
 use tokio::io::Interest;
 
 use super::{Received, SocketAddr, UdpSocket, io, send_each};
+use crate::address;
+use crate::option::set;
 
 /// Room for one control message with a number, and to spare: in 64-bit words, for its alignment.
 const CONTROL_WORDS: usize = 8;
@@ -34,25 +35,6 @@ pub fn forbid_fragments(socket: &UdpSocket, forbid: bool) -> io::Result<()> {
     }
 }
 
-fn set(
-    socket: &UdpSocket,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
-    // SAFETY: the pointer and the length are those of `value`, which lives through the call.
-    let status = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            size_of_val(&value) as libc::socklen_t,
-        )
-    };
-    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 /// Receives a train, without waiting.
 ///
 /// # Errors
@@ -75,7 +57,7 @@ pub fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Received> {
         let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT) };
         usize::try_from(len).map_err(|_| io::Error::last_os_error())
     })?;
-    let from = socket_addr(&from)
+    let from = address::decode(&from)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "an address of no family"))?;
     let segment_len = segment_len(&control, header.msg_controllen as _).unwrap_or(len);
     Ok(Received { from, len, segment_len: segment_len.max(1) })
@@ -127,7 +109,7 @@ fn send_joined(
     train: &[u8],
     segment_len: usize,
 ) -> io::Result<usize> {
-    let (name, name_len) = storage(to);
+    let (name, name_len) = address::encode(to);
     let mut control = [0_u64; CONTROL_WORDS];
     let mut vector =
         libc::iovec { iov_base: train.as_ptr().cast_mut().cast(), iov_len: train.len() };
@@ -161,49 +143,4 @@ fn send_joined(
 fn blank() -> libc::msghdr {
     // SAFETY: a message header of zeros is valid: no name, no vectors, no control messages.
     unsafe { mem::zeroed() }
-}
-
-fn storage(addr: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
-    // SAFETY: a socket address of zeros is a valid value (of no family).
-    let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
-    let len = match addr {
-        SocketAddr::V4(addr) => {
-            // SAFETY: the storage is large and aligned enough for every kind of address.
-            let v4 = unsafe { &mut *(&raw mut storage).cast::<libc::sockaddr_in>() };
-            v4.sin_family = libc::AF_INET as _;
-            v4.sin_port = addr.port().to_be();
-            v4.sin_addr.s_addr = u32::from(*addr.ip()).to_be();
-            size_of::<libc::sockaddr_in>()
-        }
-        SocketAddr::V6(addr) => {
-            // SAFETY: as above.
-            let v6 = unsafe { &mut *(&raw mut storage).cast::<libc::sockaddr_in6>() };
-            v6.sin6_family = libc::AF_INET6 as _;
-            v6.sin6_port = addr.port().to_be();
-            v6.sin6_addr.s6_addr = addr.ip().octets();
-            v6.sin6_flowinfo = addr.flowinfo();
-            v6.sin6_scope_id = addr.scope_id();
-            size_of::<libc::sockaddr_in6>()
-        }
-    };
-    (storage, len as libc::socklen_t)
-}
-
-fn socket_addr(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
-    match libc::c_int::from(storage.ss_family) {
-        libc::AF_INET => {
-            // SAFETY: the family says what it is, and the storage is large and aligned enough.
-            let v4 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
-            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
-            Some(SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into())
-        }
-        libc::AF_INET6 => {
-            // SAFETY: as above.
-            let v6 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
-            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
-            let port = u16::from_be(v6.sin6_port);
-            Some(SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id).into())
-        }
-        _ => None,
-    }
 }
