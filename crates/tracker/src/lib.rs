@@ -14,6 +14,7 @@ mod completed;
 mod connection_id;
 mod export;
 mod http;
+mod inner;
 mod json;
 mod keep;
 mod latency;
