@@ -68,12 +68,17 @@ pub(crate) fn assert_same(files: &[(&str, Vec<u8>)], root: &Path) {
 }
 
 async fn transfers(format: Format, magnet: bool) {
+    transfers_between([UtpMode::On; 2], format, magnet).await;
+}
+
+/// A seeder and a leecher that reach others in these ways.
+pub(crate) async fn transfers_between(modes: [UtpMode; 2], format: Format, magnet: bool) {
     let (here, there) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let files = tree();
     let metainfo = folder(here.path(), "tree", &files, 64 * 1024, format);
-    let seeder = start(&here.path().join("state")).await;
+    let seeder = start_with(&here.path().join("state"), modes[0]).await;
     share(&seeder, &metainfo, &here.path().join("tree")).await;
-    let leecher = start(&there.path().join("state")).await;
+    let leecher = start_with(&there.path().join("state"), modes[1]).await;
     let source = match magnet {
         true => Source::Magnet(metainfo.magnet()),
         false => Source::Metainfo(Box::new(metainfo)),
