@@ -11,8 +11,8 @@ use crate::delay::DelayHistory;
 use crate::incoming::{Incoming, Received};
 use crate::ledbat::Ledbat;
 use crate::limits::{
-    KEEP_ALIVE, LATE_MAX, LINGER, PACKET_LEN_MIN, SEND_LEN_MAX, SEND_LEN_MIN, SYN_TRIES, TIME_WAIT,
-    TIMEOUTS_MAX,
+    KEEP_ALIVE, LATE_MAX, LINGER, PACKET_LEN_MIN, SEND_LEN_MAX, SEND_LEN_MIN, SILENCE, SYN_TRIES,
+    TIME_WAIT, TIMEOUTS_MAX,
 };
 use crate::mtu::PacketLen;
 use crate::outgoing::{Outcome, Outgoing};
@@ -211,8 +211,7 @@ impl Connection {
 
     /// The peer says that it knows nothing of us: `false` if it cannot be the peer that says so.
     pub(crate) fn handle_reset(&mut self, acknowledged: Seq) -> bool {
-        let late = acknowledged.since(self.outgoing.next_seq());
-        if !(-LATE_MAX..=0).contains(&late) {
+        if !self.outgoing.is_outstanding(acknowledged) {
             return false;
         }
         let why = match self.state {
@@ -369,7 +368,7 @@ impl Connection {
         }
         self.timeouts += 1;
         let silent = now.saturating_duration_since(self.heard_at);
-        if self.timeouts > TIMEOUTS_MAX && silent > LINGER {
+        if self.timeouts > TIMEOUTS_MAX && silent > SILENCE {
             return self.end(Ended::TimedOut);
         }
         self.rtt.on_timeout();

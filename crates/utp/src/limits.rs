@@ -93,8 +93,12 @@ pub const ACK_EACH_FIRST: u32 = 32;
 /// An idle connection sends something that often, to keep the way through address translators open.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(29);
 
-/// How long a closed stream may go without progress until it is forgotten.
-pub const LINGER: Duration = Duration::from_secs(10);
+/// How long a closed stream may go without progress until it is forgotten: time for the tries of a path
+/// that loses much.
+pub const LINGER: Duration = Duration::from_secs(60);
+
+/// A peer that was heard from in this time is not gone, whatever timed out.
+pub const SILENCE: Duration = Duration::from_secs(10);
 
 /// How long a closed connection goes on acknowledging a repeated FIN.
 pub const TIME_WAIT: Duration = Duration::from_secs(2);

@@ -169,6 +169,12 @@ impl Outgoing {
         (-LATE_MAX..=self.packets.len() as i32).contains(&count)
     }
 
+    /// Whether somebody who got one of our latest packets may name that number. What only acknowledges bears
+    /// the number of the next one.
+    pub(crate) fn is_outstanding(&self, seq: Seq) -> bool {
+        (-1..=self.packets.len() as i32).contains(&seq.since(self.first))
+    }
+
     /// The lost packet that should be sent first.
     pub(crate) fn next_lost(&mut self) -> Option<Piece> {
         if self.lost == 0 {
