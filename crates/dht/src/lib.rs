@@ -19,7 +19,6 @@
 mod answers;
 mod api;
 mod budget;
-mod chance;
 mod external;
 pub mod limits;
 mod lookup;

@@ -7,13 +7,13 @@ use std::time::Instant;
 use proto::InfoHash;
 use proto::dht::{NodeId, is_secure, secure_id};
 
-use crate::chance::Chance;
 use crate::external::External;
 use crate::limits::{BOOTSTRAP_FIRST, BOOTSTRAP_MAX, ID_KEPT, K, ROOTS_MAX};
 use crate::lookup::Lookup;
 use crate::space::Family;
 use crate::store::Store;
 use crate::table::Table;
+use chance::Secrets;
 
 /// What a lookup is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Network {
     }
 
     /// Most see us at an address: takes an id that belongs to it, unless ours does (BEP 42).
-    pub(crate) fn on_external(&mut self, now: Instant, chance: &mut Chance) -> bool {
+    pub(crate) fn on_external(&mut self, now: Instant, chance: &mut Secrets) -> bool {
         let Some(ip) = self.external.known() else { return false };
         let settled = self.moved_at.is_some_and(|at| now.duration_since(at) < ID_KEPT);
         if settled || is_secure(self.own(), ip) {

@@ -8,7 +8,6 @@ use proto::InfoHash;
 use proto::dht::{Body, Contact, Message, Method, Query, Reply};
 
 use crate::budget::Budget;
-use crate::chance::Chance;
 use crate::limits::{ACQUAINT_EVERY, ACQUAINTANCES_MAX, EVENTS_MAX, TICK, TRANSMITS_MAX};
 use crate::network::Network;
 use crate::proven::Proven;
@@ -18,6 +17,7 @@ use crate::space::{Family, canonical, is_sendable, may_name};
 use crate::state::Saved;
 use crate::tokens::Tokens;
 use crate::{Config, Event, Stats, Transmit};
+use chance::Secrets;
 
 /// A node of the distributed hash table. See the crate's contract for how it is driven.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Dht {
     pub(crate) version: [u8; 4],
     pub(crate) read_only: bool,
     pub(crate) now: Instant,
-    pub(crate) chance: Chance,
+    pub(crate) chance: Secrets,
     pub(crate) networks: Vec<Network>,
     pub(crate) requests: Requests,
     pub(crate) searches: Searches,
@@ -48,7 +48,7 @@ impl Dht {
     /// A node that starts from what an earlier run knew and from the roots.
     #[must_use]
     pub fn new(now: Instant, config: Config) -> Self {
-        let mut chance = Chance::new(config.seed);
+        let mut chance = Secrets::new(config.seed);
         let saved = Saved::decode(&config.saved).unwrap_or_default();
         let families = [(config.v4, Family::V4), (config.v6, Family::V6)];
         let mut networks = Vec::new();

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use proto::dht::NodeId;
 
-use crate::chance::Chance;
 use crate::limits::{PATIENCE_FIRST, PATIENCE_MAX, PATIENCE_MIN, PATIENCES_DEAD, REQUESTS_MAX};
+use chance::Secrets;
 
 /// What a question is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,13 +61,13 @@ impl Requests {
         to: SocketAddr,
         id: Option<NodeId>,
         purpose: Purpose,
-        chance: &mut Chance,
+        chance: &mut Secrets,
     ) -> Option<u32> {
         if self.pending.len() >= REQUESTS_MAX {
             return None;
         }
         let number = loop {
-            let number = chance.next() as u32;
+            let number = chance.number() as u32;
             if !self.pending.contains_key(&number) {
                 break number;
             }
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn an_answer_counts_from_where_it_was_asked_and_once() {
         let now = crate::test_now();
-        let mut chance = Chance::new([1; 16]);
+        let mut chance = Secrets::new([1; 16]);
         let mut requests = Requests::default();
         let number = requests.start(now, addr(1), None, Purpose::Ping, &mut chance).expect("room");
         let transaction = number.to_be_bytes();
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn questions_become_slow_and_then_dead_at_the_pace_of_the_network() {
         let mut now = crate::test_now();
-        let mut chance = Chance::new([1; 16]);
+        let mut chance = Secrets::new([1; 16]);
         let mut requests = Requests::default();
         let mut ask = |requests: &mut Requests, now| {
             requests.start(now, addr(1), None, Purpose::Lookup(7), &mut chance).expect("room")
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn questions_are_bounded() {
         let now = crate::test_now();
-        let mut chance = Chance::new([1; 16]);
+        let mut chance = Secrets::new([1; 16]);
         let mut requests = Requests::default();
         let asked = (0..2 * REQUESTS_MAX)
             .filter_map(|_| requests.start(now, addr(1), None, Purpose::Ping, &mut chance));

@@ -11,12 +11,12 @@ use proto::InfoHash;
 use proto::address::network_of;
 use proto::dht::NodeId;
 
-use crate::chance::Chance;
 use crate::limits::{
     HASHES_MAX, PEER_KEPT, PEERS_A_HASH_MAX, PEERS_A_SOURCE_AND_HASH_MAX, PEERS_A_SOURCE_MAX,
     PEERS_MAX,
 };
 use crate::space::{Distance, may_name};
+use chance::Secrets;
 
 /// The peers of all info hashes, of one family of addresses.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ impl Store {
         hash: InfoHash,
         asker: IpAddr,
         count: usize,
-        chance: &mut Chance,
+        chance: &mut Secrets,
     ) -> Vec<SocketAddr> {
         let Some(swarm) = self.swarms.get(&hash) else { return Vec::new() };
         // Told to a stranger, an address of our own network is useless at best.
@@ -161,7 +161,7 @@ mod tests {
         assert!(store.insert(later, OWN, HASH, one));
         store.expire(now + PEER_KEPT);
         let asker = IpAddr::from([9, 9, 9, 9]);
-        assert_eq!(store.sample(HASH, asker, 9, &mut Chance::new([1; 16])), [one]);
+        assert_eq!(store.sample(HASH, asker, 9, &mut Secrets::new([1; 16])), [one]);
         consistent(&store);
         store.expire(later + PEER_KEPT);
         assert!(store.swarms.is_empty() && store.sources.is_empty());
@@ -211,7 +211,7 @@ mod tests {
         }
         let local: SocketAddr = "192.168.1.1:5".parse().expect("an address");
         assert!(store.insert(now, OWN, HASH, local));
-        let mut chance = Chance::new([1; 16]);
+        let mut chance = Secrets::new([1; 16]);
         let stranger = IpAddr::from([9, 9, 9, 9]);
         let (one, other) = (
             store.sample(HASH, stranger, 10, &mut chance),

@@ -335,8 +335,8 @@ mod tests {
     use proto::dht::secure_id;
 
     use super::*;
-    use crate::chance::Chance;
     use crate::space::id_sharing;
+    use chance::Secrets;
 
     const OWN: NodeId = NodeId([0; 20]);
 
@@ -437,7 +437,7 @@ mod tests {
     #[test]
     fn ids_that_belong_to_their_address_push_out_others() {
         let now = crate::test_now();
-        let mut chance = Chance::new([1; 16]);
+        let mut chance = Secrets::new([1; 16]);
         let mut table = Table::new(now, NodeId(chance.bytes()));
         // Ids drawn at random do not fit an address but once in two million times.
         for number in 0..2000_u32 {

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use siphasher::sip::SipHasher24;
 
-use crate::chance::Chance;
 use crate::limits::TOKEN_SECRET_KEPT;
+use chance::Secrets;
 
 /// A token as it travels.
 pub(crate) type Token = [u8; 8];
@@ -21,11 +21,11 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    pub(crate) fn new(now: Instant, chance: &mut Chance) -> Self {
+    pub(crate) fn new(now: Instant, chance: &mut Secrets) -> Self {
         Self { current: chance.bytes(), previous: chance.bytes(), changed_at: now }
     }
 
-    pub(crate) fn tick(&mut self, now: Instant, chance: &mut Chance) {
+    pub(crate) fn tick(&mut self, now: Instant, chance: &mut Secrets) {
         if now.duration_since(self.changed_at) >= TOKEN_SECRET_KEPT {
             self.previous = std::mem::replace(&mut self.current, chance.bytes());
             self.changed_at = now;
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_token_counts_for_its_address_and_for_two_secrets() {
         let mut now = crate::test_now();
-        let mut chance = Chance::new([1; 16]);
+        let mut chance = Secrets::new([1; 16]);
         let mut tokens = Tokens::new(now, &mut chance);
         let (ip, other): (IpAddr, IpAddr) = ([1, 2, 3, 4].into(), [1, 2, 3, 5].into());
         let token = tokens.of(ip);

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::ensure;
+use chance::Chance;
 use proto::tracker::{Announce, AnnounceEvent, ClaimedAddrs};
 use proto::{InfoHash, PeerId};
 
@@ -84,19 +85,19 @@ impl Crowd {
     }
 
     /// A peer of that address.
-    pub(crate) fn peer_of(&self, source: u64, dice: &mut Dice) -> u64 {
+    pub(crate) fn peer_of(&self, source: u64, dice: &mut Chance) -> u64 {
         let first = source * self.per_source;
         first + dice.below(self.per_source.min(self.peers - first).max(1))
     }
 
     /// A torrent, as likely as it has peers.
-    pub(crate) fn torrent(&self, dice: &mut Dice) -> InfoHash {
-        info_hash(self.rank(dice.next()))
+    pub(crate) fn torrent(&self, dice: &mut Chance) -> InfoHash {
+        info_hash(self.rank(dice.number()))
     }
 
     /// What a peer announces.
     pub(crate) fn announce(&self, peer: u64) -> Announce {
-        let facts = mix(peer);
+        let facts = Chance::new(peer).number();
         let mut peer_id = *b"-LT20B0-000000000000";
         peer_id[12..].copy_from_slice(&facts.to_be_bytes());
         Announce {
@@ -114,7 +115,7 @@ impl Crowd {
     }
 
     fn rank(&self, facts: u64) -> u64 {
-        let share = (mix(facts) >> 11) as f64 / (1_u64 << 53) as f64;
+        let share = (Chance::new(facts).number() >> 11) as f64 / (1_u64 << 53) as f64;
         let torrents = self.torrents as f64;
         let rank = if self.zipf { torrents.powf(share) } else { torrents * share };
         (rank as u64).min(self.torrents - 1)
@@ -124,34 +125,8 @@ impl Crowd {
 /// The info hash of the torrent with that number.
 pub(crate) fn info_hash(number: u64) -> InfoHash {
     let mut hash = [0; 20];
-    let mut dice = Dice(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x7465_656d);
-    for bytes in hash.chunks_mut(8) {
-        let random = dice.next().to_be_bytes();
-        bytes.copy_from_slice(&random[..bytes.len()]);
-    }
+    Chance::new(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x7465_656d).fill(&mut hash);
     InfoHash(hash)
-}
-
-/// Numbers that look random (splitmix64).
-#[derive(Debug)]
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(self.0)
-    }
-
-    /// A number below `end`, which is not 0.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
-    }
-}
-
-const fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]
@@ -172,7 +147,7 @@ mod tests {
             .map(|peer| (crowd.source(crowd.source_of(peer)), crowd.announce(peer).port))
             .collect();
         assert_eq!(all.len(), 100_000);
-        let mut dice = Dice(1);
+        let mut dice = Chance::new(1);
         for source in 0..crowd.sources() {
             let peer = crowd.peer_of(source, &mut dice);
             assert!(peer < crowd.peers() && crowd.source_of(peer) == source);

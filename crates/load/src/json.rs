@@ -5,13 +5,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use chance::Chance;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::crowd::Dice;
 use crate::histogram::{Histogram, Percentiles};
 use crate::process::usage;
 
@@ -98,7 +98,7 @@ pub(crate) fn run(args: &JsonArgs) -> anyhow::Result<JsonReport> {
         let mut asking = JoinSet::new();
         for (mut peer, number) in ready {
             asking.spawn_local(async move {
-                let mut dice = Dice(number);
+                let mut dice = Chance::new(number);
                 let mut times = Vec::new();
                 while begin.elapsed() < limit {
                     let since = Instant::now();
@@ -260,7 +260,7 @@ impl Client {
         let own = (self.number..files).step_by(step).map(|file| format!("file-{file}")).collect();
         let answer = self.ask("REGISTER", registration(own)).await?;
         ensure!(answer.contains("REGISTERED"), "{answer}");
-        let mut dice = Dice(self.number);
+        let mut dice = Chance::new(self.number);
         for _ in 0..ROW_QUESTIONS {
             let file = format!("file-{}", dice.below(files));
             let answer = self.ask("PEER_LIST", json!({ "file_name": file })).await?;

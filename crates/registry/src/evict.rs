@@ -3,9 +3,9 @@
 //! What goes is drawn by a keyed hash, so nobody can aim at a swarm: of a few drawn ones the one that
 //! serves the fewest, and of those the youngest, since made-up hashes are young and have one peer.
 
+use chance::Chance;
 use proto::InfoHash;
 
-use crate::chance::Dice;
 use crate::feed::Change;
 use crate::shard::Shard;
 
@@ -16,7 +16,7 @@ impl Shard {
     /// Makes room for one more swarm; false if only those of the catalogue are left.
     pub(crate) fn evict_swarm(&mut self, newcomer: &InfoHash) -> bool {
         let mut dice = self.dice(newcomer);
-        let drawn = (0..DRAWN).map(|_| dice.below(self.swarms.len()));
+        let drawn = (0..DRAWN).map(|_| dice.index(self.swarms.len()));
         let least = drawn
             .filter(|&at| !self.swarms[at].pinned)
             .min_by_key(|&at| (self.swarms[at].count().peers, u32::MAX - self.swarms[at].born.0));
@@ -30,7 +30,7 @@ impl Shard {
     /// swarm that loses its last one stays until it is swept: the caller's positions hold.
     pub(crate) fn evict_peer(&mut self, newcomer: &InfoHash) -> bool {
         let mut dice = self.dice(newcomer);
-        let drawn = (0..DRAWN).map(|_| dice.below(self.swarms.len()));
+        let drawn = (0..DRAWN).map(|_| dice.index(self.swarms.len()));
         let Some(at) = drawn.max_by_key(|&at| self.swarms[at].count().peers) else { return false };
         let before = self.swarms[at].count();
         if before.peers == 0 {
@@ -49,10 +49,10 @@ impl Shard {
     }
 
     /// Chance that nobody without the key can foresee.
-    fn dice(&self, newcomer: &InfoHash) -> Dice {
+    fn dice(&self, newcomer: &InfoHash) -> Chance {
         let mut message = [0; InfoHash::LEN + 8];
         message[..InfoHash::LEN].copy_from_slice(newcomer.as_bytes());
         message[InfoHash::LEN..].copy_from_slice(&self.totals.evicted.to_le_bytes());
-        Dice(self.hasher.hash(&message))
+        Chance::new(self.hasher.hash(&message))
     }
 }

@@ -15,7 +15,6 @@
 //! | every bound | [`limits`] |
 #![forbid(unsafe_code)]
 
-mod chance;
 mod client;
 mod dump;
 mod evict;
@@ -27,13 +26,14 @@ mod key;
 pub mod limits;
 mod mark;
 mod peers;
+mod place;
 mod proofs;
+mod sample;
 mod seeders;
 mod shard;
 mod swarm;
 mod time;
 
-pub use chance::{HashKey, Place};
 pub use client::ClientClass;
 pub use dump::{DumpError, DumpReader, DumpWriter, SwarmDump};
 pub use feed::{Change, Presence, SwarmChanges};
@@ -41,6 +41,7 @@ pub use files::{FileHolders, Files, FilesError, Lives, Token, Voucher};
 pub use key::Families;
 pub use mark::Names;
 pub use peers::Role;
+pub use place::{HashKey, Place};
 pub use proofs::{Holder, Proofs};
 pub use seeders::{Chosen, Registration, Seeder, Seeders, SeedersError};
 pub use shard::{

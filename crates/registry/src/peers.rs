@@ -5,9 +5,9 @@
 
 use smallvec::SmallVec;
 
-use crate::chance::HashKey;
 use crate::index::Index;
 use crate::mark::Mark;
+use crate::place::HashKey;
 
 /// From so many entries on they are found by index; below, looking at each is as fast.
 const INDEXED_FROM: usize = 33;

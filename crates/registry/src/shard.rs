@@ -11,10 +11,10 @@ mod walk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use chance::Chance;
 use proto::tracker::{Announce, AnnounceEvent, Announced, SwarmCounts};
 use proto::{InfoHash, PeerId};
 
-use crate::chance::{Dice, HashKey, sample};
 use crate::client::ClientClass;
 use crate::feed::{Change, Feed, Presence, SwarmChanges};
 use crate::ids::PeerIds;
@@ -25,6 +25,8 @@ use crate::limits::{
 };
 use crate::mark::{EPOCH_SECS, Epoch, Expiry, Mark, Names};
 use crate::peers::{Role, room_for_more};
+use crate::place::HashKey;
+use crate::sample::sample;
 use crate::swarm::{Count, Found, Swarm, Wish};
 use crate::time::{Intervals, Secs};
 
@@ -284,7 +286,7 @@ impl Shard {
         };
         let there: Vec<_> = self.ids.of(swarm.hash).filter(is_there).collect();
         let mut named = Vec::with_capacity(max.min(there.len()));
-        sample(there.len(), max, &mut Dice(chance), |at| {
+        sample(there.len(), max, &mut Chance::new(chance), |at| {
             let (peer, id) = there[at];
             named.push((id, peer.into()));
         });

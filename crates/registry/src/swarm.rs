@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 
+use chance::Chance;
 use proto::InfoHash;
 
-use crate::chance::{Dice, HashKey, sample_runs};
 use crate::key::{Families, PeerKey, addr_of};
 use crate::limits::{FILTER_SCAN_MAX, NEAR_PEERS, RUN_PEERS, SWARM_PEERS_MAX, TOUCH_SWEEP_MAX};
 use crate::mark::{Mark, Names};
 use crate::peers::{PeerSet, Role};
+use crate::place::HashKey;
+use crate::sample::sample_runs;
 use crate::time::Secs;
 
 /// The peers that share one torrent.
@@ -151,8 +153,8 @@ impl Swarm {
     }
 
     /// Takes out a peer by chance. There is one.
-    pub(crate) fn remove_any(&mut self, hasher: &HashKey, dice: &mut Dice) -> (PeerKey, Mark) {
-        let number = dice.below(self.count().peers);
+    pub(crate) fn remove_any(&mut self, hasher: &HashKey, dice: &mut Chance) -> (PeerKey, Mark) {
+        let number = dice.index(self.count().peers);
         let removed = match (number.checked_sub(self.v4.len()), &mut self.v6) {
             (Some(position), Some(set)) => {
                 let (key, mark, _) = set.at(position);
@@ -229,7 +231,7 @@ impl Swarm {
         chance: u64,
         mut emit: impl FnMut(SocketAddr, Mark, Role),
     ) {
-        let mut dice = Dice(chance);
+        let mut dice = Chance::new(chance);
         let filter = self.second.is_some().then_some(wish.names);
         let asker4 = wish.asker.and_then(|(key, at)| matches!(key, PeerKey::V4(_)).then_some(at));
         let asker6 = wish.asker.and_then(|(key, at)| matches!(key, PeerKey::V6(_)).then_some(at));
@@ -319,7 +321,7 @@ impl<'a, const N: usize> Pool<'a, N> {
         &self,
         filter: Option<Names>,
         want: usize,
-        dice: &mut Dice,
+        dice: &mut Chance,
         mut emit: impl FnMut(SocketAddr, Mark, Role),
     ) -> usize {
         let Some(names) = filter else {
@@ -331,7 +333,7 @@ impl<'a, const N: usize> Pool<'a, N> {
             return want.min(self.count);
         };
         let mut taken = 0;
-        let start = if self.count == 0 { 0 } else { dice.below(self.count) };
+        let start = if self.count == 0 { 0 } else { dice.index(self.count) };
         for number in 0..self.count.min(FILTER_SCAN_MAX) {
             if taken == want {
                 break;

@@ -6,7 +6,7 @@ use proto::metainfo::{
 };
 use proto::{BLOCK_LEN, Block, Geometry, PieceHash, PieceIndex};
 
-use crate::chance::Chance;
+use chance::Chance;
 
 /// What a torrent is made of.
 #[derive(Debug, Clone)]

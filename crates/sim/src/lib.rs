@@ -11,7 +11,6 @@
 //! list of addresses), time.
 #![forbid(unsafe_code)]
 
-mod chance;
 mod content;
 mod disk;
 mod link;

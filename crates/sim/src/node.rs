@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use proto::{InfoHashes, PeerId};
 use swarm::{Config, Notice, PeerKey, Swarm};
 
-use crate::chance::Chance;
 use crate::content::Content;
 use crate::disk::Disk;
 use crate::link::Access;
 use crate::plan::{Behaviour, NodeSpec, Start};
 use crate::report::NodeReport;
+use chance::Chance;
 
 /// One peer.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Node {
         let known = if spec.v2 { all } else { InfoHashes::new(all.v1(), None).unwrap_or(all) };
         let trackers = if spec.tracker { vec![vec![TRACKER.to_owned()]] } else { Vec::new() };
         let config = Config {
-            seed: chance.next(),
+            seed: chance.number(),
             peer_id,
             info_hashes: known,
             trackers,

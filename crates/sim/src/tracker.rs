@@ -7,7 +7,7 @@ use std::time::Duration;
 use proto::InfoHash;
 use swarm::{AnnounceEvent, AnnounceTo, TrackerAnswer};
 
-use crate::chance::Chance;
+use chance::Chance;
 
 /// Who announced what and did not take it back.
 #[derive(Debug, Default)]

@@ -9,7 +9,6 @@ use proto::metainfo::Info;
 use proto::{Bitfield, PieceIndex};
 use swarm::{AnnounceTo, Command, DiskEvent, DiskJob, UploadRun};
 
-use crate::chance::Chance;
 use crate::content::Content;
 use crate::link::Connection;
 use crate::node::Node;
@@ -18,6 +17,7 @@ use crate::plan::{Fault, Plan, Start};
 use crate::report::Report;
 use crate::trace::Trace;
 use crate::tracker::Tracker;
+use chance::Chance;
 
 /// Something that will happen. Ends of connections are named by connection and side.
 #[derive(Debug)]

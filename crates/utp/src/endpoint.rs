@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use proto::utp::{Header, Kind, Packet, Seq};
 use slab::Slab;
 
-use crate::chance::Chance;
 use crate::connection::{Connection, Ended, State};
 use crate::half_open::{HalfOpen, Id};
 use crate::limits::{
@@ -17,12 +16,13 @@ use crate::limits::{
     REPLIES_PER_SECOND,
 };
 use crate::transmit::Transmit;
+use chance::Secrets;
 
 /// How an endpoint behaves.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
     /// Where chance comes from: connection ids and first numbers. Strangers must not know it.
-    pub seed: u64,
+    pub seed: [u8; 16],
     /// Whether others may connect to us.
     pub accepts: bool,
 }
@@ -68,7 +68,7 @@ struct Entry {
 /// All connections of one port.
 pub struct Endpoint {
     config: Config,
-    chance: Chance,
+    chance: Secrets,
     /// What the clock of our packets counts from.
     epoch: Instant,
     entries: Slab<Entry>,
@@ -99,7 +99,7 @@ impl Endpoint {
     pub fn new(now: Instant, config: Config) -> Self {
         Self {
             config,
-            chance: Chance::new(config.seed),
+            chance: Secrets::new(config.seed),
             epoch: now,
             entries: Slab::new(),
             by_id: HashMap::new(),
@@ -123,11 +123,11 @@ impl Endpoint {
             return Err(ConnectError::TooMany);
         }
         // Few of 65,536 are taken by one peer.
-        let mut receive_id = self.chance.next_u16();
+        let mut receive_id = self.chance.number() as u16;
         while self.by_id.contains_key(&(to, receive_id)) {
-            receive_id = self.chance.next_u16();
+            receive_id = self.chance.number() as u16;
         }
-        let syn = Seq(self.chance.next_u16());
+        let syn = Seq(self.chance.number() as u16);
         Ok(self.insert(now, Connection::outgoing(now, to, receive_id, syn)))
     }
 
@@ -204,7 +204,7 @@ impl Endpoint {
         if !self.config.accepts {
             return self.refuse(now, from, header);
         }
-        let ours = Seq(self.chance.next_u16());
+        let ours = Seq(self.chance.number() as u16);
         let Some(stranger) = self.half_open.knock(now, id, header.seq, ours) else { return };
         let sent_micros = self.micros(now);
         let answer = Header {
@@ -235,7 +235,7 @@ impl Endpoint {
     }
 
     fn refuse(&mut self, now: Instant, to: SocketAddr, about: &Header) {
-        let seq = Seq(self.chance.next_u16());
+        let seq = Seq(self.chance.number() as u16);
         let header = self.reset(now, about.connection_id, seq, about.seq);
         self.reply(now, to, header);
     }

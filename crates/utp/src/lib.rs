@@ -14,7 +14,6 @@
 #![forbid(unsafe_code)]
 
 mod ack;
-mod chance;
 mod connection;
 mod delay;
 mod endpoint;

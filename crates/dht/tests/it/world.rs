@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use chance::Chance;
 use dht::{Config, Dht, Event, Transmit};
 use proto::InfoHash;
 use proto::dht::{Body, Contact, Message, NodeId, Reply};
@@ -29,7 +30,7 @@ enum Happening {
 pub(crate) struct World {
     pub(crate) now: Instant,
     start: Instant,
-    chance: u64,
+    chance: Chance,
     sequence: u64,
     queue: BinaryHeap<Reverse<(Instant, u64, Happening)>>,
     pub(crate) hosts: BTreeMap<SocketAddr, Host>,
@@ -49,7 +50,7 @@ impl World {
         Self {
             now,
             start: now,
-            chance: seed,
+            chance: Chance::new(seed),
             sequence: 0,
             queue: BinaryHeap::new(),
             hosts: BTreeMap::new(),
@@ -62,11 +63,7 @@ impl World {
     }
 
     pub(crate) fn random(&mut self) -> u64 {
-        self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.chance;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.chance.number()
     }
 
     pub(crate) fn random_id(&mut self) -> [u8; 20] {

@@ -7,12 +7,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use chance::Chance;
 use proto::tracker::udp::{ConnectionId, Request, TransactionId};
 use serde::Serialize;
 use sys::volley::{Inbox, SEGMENTS_MAX, Volley};
 
 use super::{Kind, Mix};
-use crate::crowd::{Crowd, Dice};
+use crate::crowd::Crowd;
 use crate::histogram::{Histogram, Percentiles};
 
 /// Messages given to the system, and packets taken from it, with one call.
@@ -88,7 +89,7 @@ pub(super) struct Engine {
     free: Vec<u16>,
     /// Peers whose announce was lost.
     again: Vec<u64>,
-    dice: Dice,
+    dice: Chance,
     tally: Tally,
     histogram: Histogram,
     start: Instant,
@@ -125,7 +126,7 @@ impl Engine {
             slots: vec![slot; window],
             free: (0..window as u16).collect(),
             again: Vec::new(),
-            dice: Dice(7),
+            dice: Chance::new(7),
             tally: Tally::default(),
             histogram: Histogram::new(),
             start: Instant::now(),
@@ -231,7 +232,7 @@ impl Engine {
         let times = [now.as_nanos() as u64; SEGMENTS_MAX];
         while self.free.len() >= self.burst && !self.volley.is_full() {
             let source = self.dice.below(self.crowd.sources());
-            let kind = mix.pick(self.dice.next());
+            let kind = mix.pick(self.dice.number());
             self.push(kind, source, &times[..self.burst]);
         }
     }
@@ -257,7 +258,7 @@ impl Engine {
                 continue;
             }
             let source = self.dice.below(self.crowd.sources());
-            let kind = mix.pick(self.dice.next());
+            let kind = mix.pick(self.dice.number());
             self.push(kind, source, &times[..count]);
         }
     }
@@ -293,7 +294,7 @@ impl Engine {
             let (crowd, dice) = (&self.crowd, &mut self.dice);
             self.volley.push(source, announce_len(&self.path), |out| {
                 for _ in 0..count {
-                    let connection = ConnectionId(dice.next());
+                    let connection = ConnectionId(dice.number());
                     announce((crowd, &self.path), connection, FORGED, peer, out);
                 }
             });

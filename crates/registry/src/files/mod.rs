@@ -9,8 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::Secs;
-use crate::chance::{Dice, sample};
 use crate::limits::{FILE_HOLDINGS_MAX, FILE_PEERS_MAX};
+use crate::sample::sample;
+use chance::Chance;
 
 /// A secret that proves a peer's name: 128 bits of chance.
 pub type Token = [u8; 16];
@@ -222,7 +223,7 @@ impl Files {
         });
         let reachable: Vec<_> = reachable.collect();
         let mut peers = Vec::with_capacity(max.min(reachable.len()));
-        let mut dice = Dice(chance);
+        let mut dice = Chance::new(chance);
         sample(reachable.len(), max, &mut dice, |at| peers.push(reachable[at].clone()));
         FileHolders { parts: holders.parts, peers }
     }

@@ -9,12 +9,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use chance::Chance;
 use proto::tracker::text::ChunkList;
 
-use crate::chance::{Dice, sample};
 use crate::limits::{
     CHUNK_LISTS_HOLDER_LEN_MAX, CHUNK_LISTS_LEN_MAX, SEEDERS_HOLDER_MAX, SEEDERS_MAX,
 };
+use crate::sample::sample;
 use crate::{Holder, Secs};
 
 /// Who serves what, in the text protocol.
@@ -222,7 +223,7 @@ impl Seeders {
         chance: u64,
         mut each: impl FnMut(Chosen<'a>),
     ) {
-        sample(self.rows.len() + others, max, &mut Dice(chance), |at| {
+        sample(self.rows.len() + others, max, &mut Chance::new(chance), |at| {
             each(match self.rows.get(at) {
                 Some(row) => Chosen::Seeder(&row.seeder),
                 None => Chosen::Other(at - self.rows.len()),

@@ -5,7 +5,7 @@
 //! only told here, never read through: a wrong guess costs nothing but time.
 
 use super::Shard;
-use crate::chance::Place;
+use crate::place::Place;
 
 /// A read on the way to a swarm's peers. Each needs the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -196,7 +196,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::chance::HashKey;
+    use crate::place::HashKey;
     use crate::shard::Caps;
     use crate::time::Intervals;
 

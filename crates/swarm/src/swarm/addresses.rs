@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::chance::Chance;
+use chance::Chance;
 
 #[derive(Debug)]
 struct Candidate {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use proto::InfoHash;
 
-use super::chance::Chance;
 use crate::AnnounceEvent;
+use chance::Chance;
 
 /// A tracker's answer, as the swarm needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]

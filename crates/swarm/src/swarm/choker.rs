@@ -6,8 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::chance::Chance;
 use crate::PeerKey;
+use chance::Chance;
 
 /// What the choker sees of a peer.
 #[derive(Debug, Clone, Copy)]
@@ -146,7 +146,7 @@ fn choose_optimistic(
         let new = now.duration_since(peer.connected_at) < NEWCOMER;
         lots.extend(std::iter::repeat_n(peer.key, if new { 3 } else { 1 }));
     }
-    (!lots.is_empty()).then(|| lots[chance.below(lots.len())])
+    (!lots.is_empty()).then(|| lots[chance.index(lots.len())])
 }
 
 /// More slots for a faster uplink: enough that slow peers together can use it, few enough that each

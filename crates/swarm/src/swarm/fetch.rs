@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use proto::{Block, MerkleHash, PieceIndex};
 
-use super::chance::Chance;
 use super::open::{Asking, Received, are_several};
 use super::peer::Peer;
 use super::rarity::Rarity;
 use super::{PieceSet, Swarm, Torrent, view};
 use crate::{Action, BlockBuf, DiskEvent, DiskJob, Notice, PeerCommand, PeerKey};
+use chance::Chance;
 
 impl Swarm {
     /// Asks a peer for as much as its window has room for.

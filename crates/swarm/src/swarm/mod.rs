@@ -8,7 +8,6 @@
 mod addresses;
 mod announce;
 mod blame;
-mod chance;
 mod choker;
 mod exchange;
 mod fetch;
@@ -32,6 +31,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chance::Chance;
 use proto::metainfo::{Expected, Info, OpenHash, PieceLayers};
 use proto::{Bitfield, Geometry, InfoHash, InfoHashes, PeerId, PieceIndex};
 
@@ -40,7 +40,7 @@ pub use self::announce::TrackerAnswer;
 pub use self::guests::GuestView;
 pub use self::view::{PeerStats, Stats, TrackerStats};
 use self::{
-    addresses::Addresses, announce::Announcer, blame::Suspicions, chance::Chance, choker::Choker,
+    addresses::Addresses, announce::Announcer, blame::Suspicions, choker::Choker,
     exchange::Exchange, guests::Guests, hashes::HashFetch, metadata::MetadataFetch,
     open::OpenPieces, peer::Peer, rarity::Rarity, rate::Rate, seek::Need, seek::Seeker,
 };

@@ -5,7 +5,7 @@
 
 use proto::{Bitfield, PieceIndex};
 
-use super::chance::Chance;
+use chance::Chance;
 
 /// How many peers have each piece, and the pieces to be had in that order.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Rarity {
     /// The rarest piece that may be picked among those in `of`, at random among equals.
     pub(crate) fn rarest(&self, of: &Bitfield, chance: &mut Chance) -> Option<PieceIndex> {
         self.buckets.iter().filter(|bucket| !bucket.is_empty()).find_map(|bucket| {
-            let start = chance.below(bucket.len());
+            let start = chance.index(bucket.len());
             let (before, after) = bucket.split_at(start);
             after.iter().chain(before).copied().find(|piece| of.has(*piece))
         })

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use chance::Chance;
 use proptest::prelude::*;
 use proto::utp::{Header, Kind, Packet, Seq};
 use utp::limits::{HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE, REPLIES_PER_SECOND};
 
-use crate::link::{Chance, Path};
+use crate::link::Path;
 use crate::world::{World, addr};
 
 fn packet(kind: Kind, connection_id: u16, seq: u16, ack: u16, payload: &[u8]) -> Vec<u8> {
@@ -46,12 +47,12 @@ fn answers(world: &mut World, to: SocketAddr) -> Vec<Vec<u8>> {
 #[test]
 fn flood_of_syns_holds_little_and_answers_no_more_than_it_hears() {
     let mut world = World::new(1, 2, Path::clean(10), Path::clean(10));
-    let (mut chance, now) = (Chance(1), world.now);
+    let (mut chance, now) = (Chance::new(1), world.now);
     let mut heard = 0;
     let mut out = Vec::new();
     for _ in 0..100_000 {
-        let from: SocketAddr = ((chance.next() as u32).to_be_bytes(), 1).into();
-        let syn = packet(Kind::Syn, chance.next() as u16, 1, 0, &[]);
+        let from: SocketAddr = ((chance.number() as u32).to_be_bytes(), 1).into();
+        let syn = packet(Kind::Syn, chance.number() as u16, 1, 0, &[]);
         heard += syn.len();
         world.nodes[1].endpoint.handle_datagram(now, from, &syn);
         while world.nodes[1].endpoint.poll_transmit(now, &mut out).is_some() {}
@@ -128,7 +129,7 @@ fn resets_and_acknowledgements_out_of_the_window_are_ignored() {
 #[test]
 fn peer_without_that_connection_ends_it_at_once() {
     let mut world = busy(6);
-    let config = utp::Config { seed: 99, accepts: true };
+    let config = utp::Config { seed: [99; 16], accepts: true };
     world.nodes[1].endpoint = utp::Endpoint::new(world.now, config);
     world.nodes[1].owners.clear();
     world.run_until(Duration::from_secs(1), |world| world.nodes[0].owners[0].failed.is_some());
@@ -137,7 +138,7 @@ fn peer_without_that_connection_ends_it_at_once() {
 #[test]
 fn refusal_ends_an_attempt_at_once() {
     let mut world = World::new(7, 2, Path::clean(10), Path::clean(10));
-    let config = utp::Config { seed: 99, accepts: false };
+    let config = utp::Config { seed: [99; 16], accepts: false };
     world.nodes[1].endpoint = utp::Endpoint::new(world.now, config);
     world.connect(0, 1, 1);
     world.run_until(Duration::from_secs(1), |world| {

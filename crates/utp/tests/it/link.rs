@@ -2,24 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// SplitMix64.
-#[derive(Debug, Clone)]
-pub(crate) struct Chance(pub(crate) u64);
-
-impl Chance {
-    pub(crate) const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// True that often, in thousandths.
-    pub(crate) const fn happens(&mut self, thousandths: u64) -> bool {
-        self.next() % 1_000 < thousandths
-    }
-}
+use chance::Chance;
 
 /// What a direction is like.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +59,7 @@ impl Link {
     pub(crate) const fn new(path: Path, seed: u64) -> Self {
         Self {
             path,
-            chance: Chance(seed),
+            chance: Chance::new(seed),
             busy_until: None,
             waited_max: Duration::ZERO,
             waited: Duration::ZERO,
@@ -88,7 +71,7 @@ impl Link {
     /// When a datagram arrives, each time that it does.
     pub(crate) fn send(&mut self, now: Instant, len: usize, probe: bool) -> Vec<Instant> {
         let path = self.path;
-        if (probe && len > path.mtu) || self.chance.happens(path.loss) {
+        if (probe && len > path.mtu) || self.happens(path.loss) {
             self.dropped += 1;
             return Vec::new();
         }
@@ -108,16 +91,21 @@ impl Link {
         }
         self.passed += 1;
         let mut arrivals = vec![leaves + path.delay];
-        if self.chance.happens(path.repeats) {
+        if self.happens(path.repeats) {
             arrivals.push(leaves + path.delay + path.late_by / 2);
         }
         for arrival in &mut arrivals {
-            if self.chance.happens(path.late) {
-                let share = (self.chance.next() % 1_000) as u32;
+            if self.happens(path.late) {
+                let share = self.chance.below(1_000) as u32;
                 *arrival += path.late_by * share / 1_000;
             }
         }
         arrivals
+    }
+
+    /// True that often, in thousandths.
+    const fn happens(&mut self, thousandths: u64) -> bool {
+        self.chance.below(1_000) < thousandths
     }
 
     pub(crate) fn forget_waits(&mut self) {

@@ -80,7 +80,10 @@ impl World {
         let node = |number: usize| Node {
             endpoint: Endpoint::new(
                 start,
-                Config { seed: seed ^ (number as u64) << 32, accepts: true },
+                Config {
+                    seed: (u128::from(seed) | (number as u128) << 64).to_le_bytes(),
+                    accepts: true,
+                },
             ),
             owners: Vec::new(),
             gives: 0,
