@@ -139,10 +139,11 @@ class LibtorrentPeer:
 class Aria2Peer:
     """aria2, v1 only; 1.37, since 1.36 takes a wrong info hash from a hybrid torrent file (its issue 1903)."""
 
-    def __init__(self, address, logs, namespace=None):
+    def __init__(self, address, logs, namespace=None, extra=()):
         self.address = address
         self.logs = Path(logs)
         self.namespace = namespace
+        self.extra = extra
         self.process = None
 
     def _run(self, torrent, folder, *more):
@@ -170,6 +171,7 @@ class Aria2Peer:
                 "--console-log-level=info",
                 "--enable-color=false",
                 f"--dir={folder}",
+                *self.extra,
                 *more,
                 str(torrent),
             ],
@@ -207,10 +209,12 @@ class TransmissionPeer:
 
     RPC_PORT = 9091
 
-    def __init__(self, address, logs, namespace):
+    def __init__(self, address, logs, namespace, encryption=0):
         self.address = address
         self.logs = Path(logs)
         self.namespace = namespace
+        # 0: tolerated, 1: preferred, 2: required.
+        self.encryption = encryption
         self.home = self.logs / f"transmission-{address}"
         self.process = None
 
@@ -231,7 +235,7 @@ class TransmissionPeer:
             "pex-enabled": False,
             "utp-enabled": False,
             "port-forwarding-enabled": False,
-            "encryption": 0,
+            "encryption": self.encryption,
             "ratio-limit-enabled": False,
             "start-added-torrents": True,
             "trash-original-torrent-files": False,

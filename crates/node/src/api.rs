@@ -44,6 +44,24 @@ pub struct NodeConfig {
     pub local_discovery: bool,
     /// Whether peers are reached over uTP (BEP 29), too.
     pub utp: UtpMode,
+    /// Whether what peers say to each other looks like noise (MSE).
+    pub encryption: Encryption,
+}
+
+/// How a node uses message stream encryption (MSE), which hides BitTorrent from whoever shapes traffic by
+/// pattern. It is no secrecy: who knows the info hash can read along. Where the other side agrees, only
+/// the handshake is hidden, and what follows travels in plain bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encryption {
+    /// Nothing else is spoken, and all of the stream is hidden (RC4). Clients that are no peers are refused.
+    Forced,
+    /// We dial with it, and in plain bytes when the peer closes such a connection.
+    Preferred,
+    /// We dial in plain bytes, and with it when the peer closes such a connection.
+    #[default]
+    Allowed,
+    /// Not at all.
+    Off,
 }
 
 /// How a node uses uTP, which makes way for other traffic.
@@ -280,6 +298,7 @@ impl Default for NodeConfig {
             exchange: true,
             local_discovery: false,
             utp: UtpMode::On,
+            encryption: Encryption::Allowed,
         }
     }
 }

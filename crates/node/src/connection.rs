@@ -179,10 +179,13 @@ impl Connection {
         while !self.blocked {
             let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(SLICES);
             self.session.transmit(&mut slices);
-            if slices.is_empty() {
-                return Ok(());
-            }
-            match self.stream.try_write_vectored(&slices) {
+            let idle = slices.is_empty();
+            let written = match idle {
+                true => self.stream.try_flush().map(|()| 0),
+                false => self.stream.try_write_vectored(&slices),
+            };
+            match written {
+                Ok(_) if idle => return Ok(()),
                 Ok(count) => {
                     drop(slices);
                     self.session.transmitted(clock::now(), count);

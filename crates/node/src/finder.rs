@@ -173,7 +173,7 @@ impl Task {
                     continue;
                 }
             };
-            if let Some(inputs) = self.node.inputs(info_hash) {
+            if let Some(inputs) = self.node.directory.inputs(info_hash) {
                 // A torrent that has just ended needs no peers.
                 let _ = inputs.send(input);
             }

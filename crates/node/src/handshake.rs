@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mse::{Methods, MseError};
+use proto::peer::handshake::PREFIX;
 use proto::peer::{Capabilities, Handshake};
 use proto::tracker::json::Beginning;
 use proto::{DecodeError, InfoHash, InfoHashV2, InfoHashes, PeerId};
@@ -11,7 +13,11 @@ use swarm::{Connected, Direction};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::stream::{Roads, Stream};
+use crate::carrier::Carrier;
+use crate::encryption;
+use crate::node::Inner;
+use crate::roads::Roads;
+use crate::stream::Stream;
 
 /// What we say of ourselves and of the torrent.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +43,12 @@ pub(crate) enum HandshakeError {
     /// The peer is there for another torrent, or we have no such torrent.
     #[error("not a torrent of ours")]
     OtherTorrent,
+    /// The handshake before the handshake failed.
+    #[error(transparent)]
+    Encryption(#[from] MseError),
+    /// Who dialled us hides nothing.
+    #[error("not encrypted, as we require")]
+    Plain,
     /// We reached ourselves.
     #[error("connected to ourselves")]
     Ourselves,
@@ -47,6 +59,11 @@ impl HandshakeError {
     pub(crate) const fn is_final(&self) -> bool {
         matches!(self, Self::OtherTorrent | Self::Ourselves)
     }
+
+    /// The peer may speak another way: it closed the connection, or said what makes no sense.
+    const fn may_be_the_way(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::Decode(_) | Self::Encryption(_))
+    }
 }
 
 /// Connects to a peer. A hybrid is dialled under its v1 hash, with the offer to go on under v2.
@@ -55,29 +72,43 @@ pub(crate) async fn dial(
     roads: &Roads,
     offer: Offer,
 ) -> Result<(Stream, Connected), HandshakeError> {
-    let greeting = async {
-        let stream = roads.connect(addr).await?;
-        let over_tcp = matches!(stream, Stream::Tcp(_));
-        match greet(stream, addr, offer).await {
-            // Some take a TCP connection only to close it.
-            Err(HandshakeError::Io(error)) if over_tcp => match roads.connect_utp(addr).await {
-                Some(stream) => greet(stream?, addr, offer).await,
-                None => Err(error.into()),
-            },
-            greeted => greeted,
+    let dialling = async {
+        let ways = roads.encryption.ways();
+        let mut last = HandshakeError::TimedOut;
+        let mut over_tcp = false;
+        for way in ways {
+            let carrier = roads.connect(addr).await?;
+            over_tcp = matches!(carrier, Carrier::Tcp(_));
+            match greet(carrier, addr, offer, *way).await {
+                Err(error) if error.may_be_the_way() => last = error,
+                greeted => return greeted,
+            }
+        }
+        // Some take a TCP connection only to close it.
+        match roads.connect_utp(addr).await.filter(|_| over_tcp) {
+            Some(carrier) => greet(carrier?, addr, offer, ways[0]).await,
+            None => Err(last),
         }
     };
-    tokio::time::timeout(DEADLINE, greeting).await.map_err(|_| HandshakeError::TimedOut)?
+    tokio::time::timeout(DEADLINE, dialling).await.map_err(|_| HandshakeError::TimedOut)?
 }
 
 async fn greet(
-    mut stream: Stream,
+    carrier: Carrier,
     addr: SocketAddr,
     offer: Offer,
+    way: Option<Methods>,
 ) -> Result<(Stream, Connected), HandshakeError> {
-    stream.set_nodelay()?;
+    carrier.set_nodelay()?;
     let ours = ours(offer, offer.hashes.primary());
-    stream.write_all(&ours.encode()).await?;
+    let mut stream = match way {
+        Some(methods) => encryption::call(carrier, ours.info_hash, methods, &ours.encode()).await?,
+        None => {
+            let mut stream = Stream::from(carrier);
+            stream.write_all(&ours.encode()).await?;
+            stream
+        }
+    };
     let theirs = read(&mut stream).await?;
     let upgraded = offer.hashes.is_hybrid() && Some(theirs.info_hash) == v2_wire(offer.hashes);
     if theirs.info_hash != ours.info_hash && !upgraded {
@@ -95,26 +126,39 @@ pub(crate) enum Caller {
     Json(TcpStream, Vec<u8>),
 }
 
-/// Answers who dialled us; `find` knows our torrents.
+/// Answers who dialled us.
 pub(crate) async fn answer(
-    mut stream: Stream,
+    mut carrier: Carrier,
     addr: SocketAddr,
-    find: impl Fn(InfoHash) -> Option<Offer>,
+    node: &Inner,
 ) -> Result<Caller, HandshakeError> {
-    let greeting = async {
-        stream.set_nodelay()?;
-        let mut bytes = [0; Handshake::LEN];
-        let len = read_beginning(&mut stream, &mut bytes).await?;
-        if Beginning::of(&bytes[..len]) == Beginning::Json {
-            // Only peers speak uTP.
-            let Stream::Tcp(stream) = stream else {
+    let encryption = node.config.encryption;
+    let answering = async {
+        carrier.set_nodelay()?;
+        let mut begun = Vec::with_capacity(Handshake::LEN);
+        let spoken = listen(&mut carrier, &mut begun).await?;
+        let (mut stream, torrent) = match (spoken, carrier, encryption.answers_noise()) {
+            (Spoken::Json, Carrier::Tcp(stream), _) if encryption.answers_plain() => {
+                return Ok(Caller::Json(stream, begun));
+            }
+            (Spoken::BitTorrent, carrier, _) if encryption.answers_plain() => {
+                (Stream::rewound(carrier, begun), None)
+            }
+            (Spoken::BitTorrent, ..) => return Err(HandshakeError::Plain),
+            (Spoken::Noise, carrier, Some(methods)) => {
+                let (stream, torrent) =
+                    encryption::answer(carrier, &begun, methods, &node.directory).await?;
+                (stream, Some(torrent))
+            }
+            (Spoken::Json | Spoken::Noise, ..) => {
                 return Err(DecodeError::invalid("handshake", "not BitTorrent").into());
-            };
-            return Ok(Caller::Json(stream, bytes[..len].to_vec()));
+            }
+        };
+        let theirs = read(&mut stream).await?;
+        if torrent.is_some_and(|torrent| torrent != theirs.info_hash) {
+            return Err(HandshakeError::OtherTorrent);
         }
-        stream.read_exact(&mut bytes[len..]).await?;
-        let theirs = Handshake::decode(&bytes)?;
-        let offer = find(theirs.info_hash).ok_or(HandshakeError::OtherTorrent)?;
+        let offer = node.offer(theirs.info_hash).ok_or(HandshakeError::OtherTorrent)?;
         let upgrade = offer.hashes.is_hybrid() && theirs.capabilities.v2_upgrade;
         let hash = match v2_wire(offer.hashes) {
             Some(v2) if upgrade => v2,
@@ -124,22 +168,34 @@ pub(crate) async fn answer(
         let connected = settle(addr, Direction::Incoming, offer, hash, &theirs)?;
         Ok(Caller::Peer(stream, connected))
     };
-    tokio::time::timeout(DEADLINE, greeting).await.map_err(|_| HandshakeError::TimedOut)?
+    tokio::time::timeout(DEADLINE, answering).await.map_err(|_| HandshakeError::TimedOut)?
 }
 
-/// Reads until it is clear what is spoken; how many bytes it took.
-async fn read_beginning(
-    stream: &mut Stream,
-    bytes: &mut [u8; Handshake::LEN],
-) -> Result<usize, HandshakeError> {
-    let mut len = 0;
-    while len < bytes.len() && Beginning::of(&bytes[..len]) == Beginning::Unclear {
-        match stream.read(&mut bytes[len..]).await? {
-            0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-            count => len += count,
+/// What a caller speaks.
+enum Spoken {
+    Json,
+    BitTorrent,
+    /// Neither: an encrypted handshake, or nothing that we know.
+    Noise,
+}
+
+/// Reads until it is clear what is spoken.
+async fn listen(carrier: &mut Carrier, begun: &mut Vec<u8>) -> Result<Spoken, HandshakeError> {
+    loop {
+        match Beginning::of(begun) {
+            Beginning::Json => return Ok(Spoken::Json),
+            Beginning::Other if begun.starts_with(&PREFIX) => return Ok(Spoken::BitTorrent),
+            Beginning::Other if !PREFIX.starts_with(begun) => return Ok(Spoken::Noise),
+            Beginning::Other | Beginning::Unclear => {}
         }
+        if begun.len() == Handshake::LEN {
+            // White space without an end.
+            return Ok(Spoken::Noise);
+        }
+        let mut bytes = [0; Handshake::LEN];
+        let count = carrier.read(&mut bytes[begun.len()..]).await?;
+        begun.extend_from_slice(&bytes[begun.len()..][..count]);
     }
-    Ok(len)
 }
 
 async fn read(stream: &mut Stream) -> Result<Handshake, HandshakeError> {

@@ -18,11 +18,14 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod carrier;
 mod chunks;
 mod clock;
 mod connection;
 mod datagram;
+mod directory;
 pub mod disk;
+mod encryption;
 mod finder;
 mod handshake;
 pub mod hashing;
@@ -32,6 +35,7 @@ mod neighbours;
 mod node;
 mod opening;
 pub mod record;
+mod roads;
 mod stream;
 pub mod tls;
 mod torrent;
@@ -39,8 +43,8 @@ pub mod tracker_client;
 mod utp;
 
 pub use api::{
-    Add, Content, DhtConfig, Fault, Fresh, NodeConfig, NodeError, PeerView, Snapshot, Source,
-    State, TrackerView, UtpMode,
+    Add, Content, DhtConfig, Encryption, Fault, Fresh, NodeConfig, NodeError, PeerView, Snapshot,
+    Source, State, TrackerView, UtpMode,
 };
 pub use node::{Node, Torrent};
 

@@ -11,10 +11,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::{NodeConfig, NodeError, UtpMode};
+use crate::carrier::Carrier;
 use crate::chunks;
 use crate::handshake::{self, Caller};
 use crate::node::Inner;
-use crate::stream::Stream;
 use crate::torrent::Input;
 use crate::utp::Host;
 
@@ -127,7 +127,7 @@ pub(crate) async fn accept(node: Arc<Inner>, listener: StdListener) {
                 // Too many strangers in the door: this one may try again.
                 let Ok(permit) = half_open.clone().try_acquire_owned() else { continue };
                 let node = node.clone();
-                tokio::task::spawn_local(welcome(node, Stream::Tcp(stream), addr, permit));
+                tokio::task::spawn_local(welcome(node, Carrier::Tcp(stream), addr, permit));
             }
             // No descriptors left, or a connection that died in the queue: wait, do not spin.
             Err(error) => {
@@ -148,21 +148,22 @@ pub(crate) async fn accept_utp(node: Arc<Inner>, host: Arc<Host>) {
         };
         // As above; dropping the stream closes it.
         let Ok(permit) = half_open.clone().try_acquire_owned() else { continue };
-        tokio::task::spawn_local(welcome(node.clone(), Stream::Utp(stream), addr, permit));
+        tokio::task::spawn_local(welcome(node.clone(), Carrier::Utp(stream), addr, permit));
     }
 }
 
 async fn welcome(
     node: Arc<Inner>,
-    stream: Stream,
+    carrier: Carrier,
     addr: SocketAddr,
     half_open: OwnedSemaphorePermit,
 ) {
-    let caller = handshake::answer(stream, addr, |hash| node.offer(hash)).await;
+    let caller = handshake::answer(carrier, addr, &node).await;
     drop(half_open);
     match caller {
         Ok(Caller::Peer(stream, connected)) => {
-            let (Some(inputs), Ok(stream)) = (node.inputs(connected.info_hash), stream.detach())
+            let (Some(inputs), Ok(stream)) =
+                (node.directory.inputs(connected.info_hash), stream.detach())
             else {
                 return;
             };

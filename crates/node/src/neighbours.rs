@@ -169,7 +169,7 @@ impl Task {
         }
         let peer = SocketAddr::new(from.ip().to_canonical(), heard.port);
         for hash in heard.hashes.into_iter().filter(|hash| self.schedule.knows(*hash)) {
-            if let Some(inputs) = self.node.inputs(hash) {
+            if let Some(inputs) = self.node.directory.inputs(hash) {
                 tracing::debug!(%peer, %hash, "a neighbour");
                 // A torrent that has just ended needs no peers.
                 let _ = inputs.send(Input::Found(vec![peer]));

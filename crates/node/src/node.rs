@@ -1,6 +1,5 @@
 //! All torrents of one process: the threads that carry them, the ports that peers dial.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use tokio_util::task::LocalPoolHandle;
 use crate::api::{Add, Content, NodeConfig, NodeError, Snapshot, Source, State};
 use crate::chunks;
 use crate::datagram::{self, Outgoing, Routes};
+use crate::directory::{Directory, Facts};
 use crate::disk::{BlockPool, Disk, DiskConfig};
 use crate::finder::{self, Finder};
 use crate::handshake::Offer;
@@ -25,7 +25,7 @@ use crate::listen;
 use crate::neighbours::{self, Neighbours};
 use crate::opening::Opening;
 use crate::record::Records;
-use crate::stream::Roads;
+use crate::roads::Roads;
 use crate::torrent::{self, Input, TorrentTask, Wiring};
 use crate::tracker_client::TrackerClient;
 
@@ -64,9 +64,10 @@ pub(crate) struct Inner {
     pub(crate) neighbours: Option<Neighbours>,
     /// How peers are dialled.
     pub(crate) roads: Roads,
+    /// The torrents that peers may ask for.
+    pub(crate) directory: Directory,
     listening: Vec<SocketAddr>,
     threads: LocalPoolHandle,
-    torrents: Mutex<HashMap<InfoHash, Entry>>,
     handles: Mutex<Vec<Torrent>>,
     /// The DHT's task, which keeps what it knows before it ends.
     finding: Mutex<Option<JoinHandle<()>>>,
@@ -77,14 +78,6 @@ impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Node").field("listening", &self.listening).finish_non_exhaustive()
     }
-}
-
-/// How incoming connections find their torrent.
-struct Entry {
-    hashes: InfoHashes,
-    /// Known to be private (BEP 27).
-    private: bool,
-    inputs: mpsc::UnboundedSender<Input>,
 }
 
 impl Node {
@@ -102,7 +95,8 @@ impl Node {
         let listen::Bound { tcp, udp } = listen::bind(&config)?;
         let listening: Vec<SocketAddr> =
             tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        let mut roads = Roads { bind: config.bind, mode: config.utp, ..Roads::default() };
+        let (mode, encryption) = (config.utp, config.encryption);
+        let mut roads = Roads { bind: config.bind, mode, encryption, ..Roads::default() };
         let hosts = roads.hosts_over(&udp);
         let (outgoing, sockets) = Outgoing::over(udp);
         let (finder, to_dht, ends) = finder::wire(outgoing);
@@ -123,7 +117,7 @@ impl Node {
             roads,
             listening,
             threads: LocalPoolHandle::new(config.network_threads.max(1)),
-            torrents: Mutex::default(),
+            directory: Directory::default(),
             handles: Mutex::default(),
             finding: Mutex::default(),
             closing: CancellationToken::new(),
@@ -186,7 +180,9 @@ impl Node {
         trackers.splice(0..0, add.trackers);
         let (inputs, from_outside) = mpsc::unbounded_channel();
         let private = metainfo.as_ref().is_some_and(|metainfo| metainfo.info.is_private());
-        self.inner.register_new(hashes, private, &inputs)?;
+        if !self.inner.directory.insert_new(Facts { hashes, private }, &inputs) {
+            return Err(NodeError::Duplicate(hashes.primary().to_string()));
+        }
         if let Some(name) = add.name {
             self.inner.names.insert(&name, inputs.clone());
         }
@@ -275,49 +271,13 @@ impl Inner {
 
     /// What to answer a peer that asks for that torrent.
     pub(crate) fn offer(&self, info_hash: InfoHash) -> Option<Offer> {
-        let torrents = self.torrents.lock();
-        let entry = torrents.get(&info_hash)?;
-        let dht = self.finder.is_some() && !entry.private;
-        Some(Offer { hashes: entry.hashes, peer_id: self.peer_id, dht })
-    }
-
-    pub(crate) fn inputs(&self, info_hash: InfoHash) -> Option<mpsc::UnboundedSender<Input>> {
-        self.torrents.lock().get(&info_hash).map(|entry| entry.inputs.clone())
+        let Facts { hashes, private } = self.directory.facts(info_hash)?;
+        let dht = self.finder.is_some() && !private;
+        Some(Offer { hashes, peer_id: self.peer_id, dht })
     }
 
     pub(crate) const fn closing(&self) -> &CancellationToken {
         &self.closing
-    }
-
-    /// A magnet link's metadata may bring a second hash.
-    pub(crate) fn register(
-        &self,
-        hashes: InfoHashes,
-        private: bool,
-        inputs: &mpsc::UnboundedSender<Input>,
-    ) {
-        let mut torrents = self.torrents.lock();
-        for hash in hashes.wire() {
-            torrents.insert(hash, Entry { hashes, private, inputs: inputs.clone() });
-        }
-    }
-
-    pub(crate) fn unregister(&self, hashes: InfoHashes) {
-        let mut torrents = self.torrents.lock();
-        hashes.wire().for_each(|hash| drop(torrents.remove(&hash)));
-    }
-
-    fn register_new(
-        &self,
-        hashes: InfoHashes,
-        private: bool,
-        inputs: &mpsc::UnboundedSender<Input>,
-    ) -> Result<(), NodeError> {
-        if hashes.wire().any(|hash| self.torrents.lock().contains_key(&hash)) {
-            return Err(NodeError::Duplicate(hashes.primary().to_string()));
-        }
-        self.register(hashes, private, inputs);
-        Ok(())
     }
 
     fn swarm_config(

@@ -1,89 +1,167 @@
-//! A connection's bytes: over TCP or over uTP, and which of them a peer is dialled by.
+//! A connection's bytes, whatever carries them, in plain or as noise (MSE).
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
-use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
+use mse::{Ciphers, Settled};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpSocket, TcpStream};
 
-use crate::api::UtpMode;
-use crate::utp::{Host, Hosts, UtpStream};
+use crate::carrier::{self, Carrier};
 
 /// A stream on the thread that uses it.
 #[derive(Debug)]
-pub(crate) enum Stream {
-    Tcp(TcpStream),
-    Utp(UtpStream),
+pub(crate) struct Stream {
+    carrier: Carrier,
+    /// Taken away as soon as it changes nothing.
+    veil: Option<Box<Veil>>,
 }
 
 /// A stream on its way to another thread.
 #[derive(Debug)]
-pub(crate) enum Detached {
-    Tcp(std::net::TcpStream),
-    Utp(UtpStream),
+pub(crate) struct Detached {
+    carrier: carrier::Detached,
+    veil: Option<Box<Veil>>,
+}
+
+/// What stands between a carrier and who uses it.
+#[derive(Debug, Default)]
+struct Veil {
+    ciphers: Option<Ciphers>,
+    /// Came with the handshake, in plain bytes, and is read first.
+    early: Vec<u8>,
+    /// Bytes of `early` that were read.
+    read: usize,
+    /// Noise that the carrier had no room for.
+    unsent: Vec<u8>,
+    /// Bytes of `unsent` that were sent.
+    sent: usize,
+}
+
+impl From<Carrier> for Stream {
+    fn from(carrier: Carrier) -> Self {
+        Self { carrier, veil: None }
+    }
 }
 
 impl Stream {
+    /// A stream of which something was read already, and is read once more.
+    pub(crate) fn rewound(carrier: Carrier, early: Vec<u8>) -> Self {
+        Self { carrier, veil: Some(Box::new(Veil { early, ..Veil::default() })) }
+    }
+
+    /// Goes on as was settled.
+    pub(crate) fn veiled(carrier: Carrier, settled: Settled) -> Self {
+        let Settled { ciphers, received: early } = settled;
+        Self { carrier, veil: Some(Box::new(Veil { ciphers, early, ..Veil::default() })) }
+    }
+
     /// Takes over a stream that another thread began.
     pub(crate) fn attach(detached: Detached) -> io::Result<Self> {
-        Ok(match detached {
-            Detached::Tcp(stream) => Self::Tcp(TcpStream::from_std(stream)?),
-            Detached::Utp(stream) => Self::Utp(stream),
-        })
+        Ok(Self { carrier: Carrier::attach(detached.carrier)?, veil: detached.veil })
+    }
+
+    /// What carried a stream that was plain.
+    pub(crate) fn into_carrier(self) -> Carrier {
+        self.carrier
     }
 
     /// Gives it to another thread.
     pub(crate) fn detach(self) -> io::Result<Detached> {
-        Ok(match self {
-            Self::Tcp(stream) => Detached::Tcp(stream.into_std()?),
-            Self::Utp(stream) => Detached::Utp(stream),
-        })
-    }
-
-    /// Small messages leave at once.
-    pub(crate) fn set_nodelay(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.set_nodelay(true),
-            Self::Utp(_) => Ok(()),
-        }
+        Ok(Detached { carrier: self.carrier.detach()?, veil: self.veil })
     }
 
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.readable().await,
-            Self::Utp(stream) => {
-                stream.readable().await;
-                Ok(())
-            }
+        if self.veil.as_ref().is_some_and(|veil| veil.has_early()) {
+            return Ok(());
         }
+        std::future::poll_fn(|cx| self.carrier.poll_readable(cx)).await
     }
 
     pub(crate) async fn writable(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.writable().await,
-            Self::Utp(stream) => {
-                stream.writable().await;
-                Ok(())
+        std::future::poll_fn(|cx| self.carrier.poll_writable(cx)).await
+    }
+
+    pub(crate) fn try_read_vectored(&mut self, slices: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let Some(veil) = &mut self.veil else { return self.carrier.try_read_vectored(slices) };
+        if veil.has_early() {
+            let count = veil.read_early(slices);
+            if !veil.has_early() && veil.ciphers.is_none() {
+                self.veil = None;
+            }
+            return Ok(count);
+        }
+        let count = self.carrier.try_read_vectored(slices)?;
+        veil.reveal(slices, count);
+        Ok(count)
+    }
+
+    /// What was taken counts as written, though some of it may still wait for [`Stream::try_flush`].
+    pub(crate) fn try_write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let ciphers = self.veil.as_mut().and_then(|veil| veil.ciphers.as_mut());
+        if ciphers.is_none() {
+            return self.carrier.try_write_vectored(slices);
+        }
+        self.try_flush()?;
+        let count = self.veil.as_mut().map_or(0, |veil| veil.conceal(slices));
+        match self.try_flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            Ok(()) | Err(_) => Ok(count),
+        }
+    }
+
+    /// Sends what was taken and is not sent yet.
+    pub(crate) fn try_flush(&mut self) -> io::Result<()> {
+        let Some(veil) = &mut self.veil else { return Ok(()) };
+        while veil.sent < veil.unsent.len() {
+            let rest = &veil.unsent[veil.sent..];
+            match self.carrier.try_write_vectored(&[IoSlice::new(rest)])? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => veil.sent += count,
             }
         }
+        veil.unsent.clear();
+        veil.sent = 0;
+        Ok(())
+    }
+}
+
+impl Veil {
+    const fn has_early(&self) -> bool {
+        self.read < self.early.len()
     }
 
-    pub(crate) fn try_read_vectored(&self, slices: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_read_vectored(slices),
-            Self::Utp(stream) => stream.try_read_vectored(slices),
+    fn read_early(&mut self, slices: &mut [IoSliceMut<'_>]) -> usize {
+        let before = self.read;
+        for slice in slices {
+            let rest = &self.early[self.read..];
+            let len = rest.len().min(slice.len());
+            slice[..len].copy_from_slice(&rest[..len]);
+            self.read += len;
+        }
+        self.read - before
+    }
+
+    /// Turns the first `count` bytes, which just came, into what they stand for.
+    fn reveal(&mut self, slices: &mut [IoSliceMut<'_>], mut count: usize) {
+        let Some(ciphers) = &mut self.ciphers else { return };
+        for slice in slices {
+            let len = slice.len().min(count);
+            ciphers.theirs.apply(&mut slice[..len]);
+            count -= len;
         }
     }
 
-    pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_write_vectored(slices),
-            Self::Utp(stream) => stream.try_write_vectored(slices),
+    /// Takes some of the bytes, as noise, to be sent; how many.
+    fn conceal(&mut self, slices: &[IoSlice<'_>]) -> usize {
+        for slice in slices {
+            let room = UNSENT_LEN_MAX - self.unsent.len();
+            self.unsent.extend_from_slice(&slice[..slice.len().min(room)]);
         }
+        if let Some(ciphers) = &mut self.ciphers {
+            ciphers.ours.apply(&mut self.unsent);
+        }
+        self.unsent.len()
     }
 }
 
@@ -93,17 +171,15 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Utp(stream) => loop {
-                let into = buffer.initialize_unfilled();
-                match stream.try_read_vectored(&mut [IoSliceMut::new(into)]) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        ready!(stream.poll_readable(cx));
-                    }
-                    outcome => return Poll::Ready(outcome.map(|count| buffer.advance(count))),
+        let stream = self.get_mut();
+        loop {
+            let into = buffer.initialize_unfilled();
+            match stream.try_read_vectored(&mut [IoSliceMut::new(into)]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(stream.carrier.poll_readable(cx))?;
                 }
-            },
+                outcome => return Poll::Ready(outcome.map(|count| buffer.advance(count))),
+            }
         }
     }
 }
@@ -114,171 +190,122 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Utp(stream) => loop {
-                match stream.try_write_vectored(&[IoSlice::new(bytes)]) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        ready!(stream.poll_writable(cx));
-                    }
-                    outcome => return Poll::Ready(outcome),
+        let stream = self.get_mut();
+        loop {
+            match stream.try_write_vectored(&[IoSlice::new(bytes)]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(stream.carrier.poll_writable(cx))?;
                 }
-            },
+                outcome => return Poll::Ready(outcome),
+            }
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Utp(_) => Poll::Ready(Ok(())),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Utp(stream) => {
-                stream.finish();
-                Poll::Ready(Ok(()))
+        let stream = self.get_mut();
+        loop {
+            match stream.try_flush() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(stream.carrier.poll_writable(cx))?;
+                }
+                outcome => return Poll::Ready(outcome),
             }
         }
     }
-}
 
-/// How peers are dialled.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Roads {
-    /// Local address of TCP connections.
-    pub(crate) bind: Option<SocketAddr>,
-    pub(crate) mode: UtpMode,
-    pub(crate) hosts: Hosts,
-}
-
-impl Roads {
-    /// Takes an endpoint of uTP for each socket, if there shall be any.
-    pub(crate) fn hosts_over(&mut self, sockets: &[UdpSocket]) -> Vec<Option<Arc<Host>>> {
-        let wanted = self.mode != UtpMode::Off;
-        let mut host = |socket: &UdpSocket| {
-            let local = socket.local_addr().ok().filter(|_| wanted)?;
-            Some(self.hosts.add(local))
-        };
-        sockets.iter().map(&mut host).collect()
-    }
-
-    /// Connects by whichever of the two answers first. TCP has a head start, and uTP begins at once when TCP
-    /// fails. What is given up leaves nothing behind.
-    pub(crate) async fn connect(&self, addr: SocketAddr) -> io::Result<Stream> {
-        let host = match self.mode {
-            UtpMode::Off => None,
-            UtpMode::On | UtpMode::Only => self.hosts.of(addr),
-        };
-        let Some(host) = host else {
-            return match self.mode {
-                UtpMode::Only => Err(io::ErrorKind::AddrNotAvailable.into()),
-                UtpMode::On | UtpMode::Off => self.connect_tcp(addr).await,
-            };
-        };
-        let utp = async { host.connect(addr).await.map(Stream::Utp) };
-        if self.mode == UtpMode::Only {
-            return utp.await;
-        }
-        let near = proto::address::is_local(addr.ip());
-        let head_start = if near { HEAD_START_NEAR } else { HEAD_START };
-        race(self.connect_tcp(addr), utp, head_start).await
-    }
-
-    /// Connects over uTP alone, where there is any.
-    pub(crate) async fn connect_utp(&self, addr: SocketAddr) -> Option<io::Result<Stream>> {
-        Some(self.hosts.of(addr)?.connect(addr).await.map(Stream::Utp))
-    }
-
-    async fn connect_tcp(&self, addr: SocketAddr) -> io::Result<Stream> {
-        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(bind) = self.bind.filter(|bind| bind.is_ipv4() == addr.is_ipv4()) {
-            socket.bind(SocketAddr::new(bind.ip(), 0))?;
-        }
-        socket.connect(addr).await.map(Stream::Tcp)
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        self.carrier.poll_shutdown(cx)
     }
 }
 
-/// The first of two that succeeds; the second one starts later, or when the first has failed, and then has
-/// not long.
-async fn race<T>(
-    first: impl Future<Output = io::Result<T>>,
-    second: impl Future<Output = io::Result<T>>,
-    head_start: Duration,
-) -> io::Result<T> {
-    let (mut first, mut second) = (pin!(first), pin!(second));
-    let failed = tokio::select! {
-        biased;
-        outcome = &mut first => match outcome {
-            Ok(stream) => return Ok(stream),
-            Err(error) => Some(error),
-        },
-        () = tokio::time::sleep(head_start) => None,
-    };
-    let error = match failed {
-        Some(error) => error,
-        None => tokio::select! {
-            biased;
-            outcome = &mut first => match outcome {
-                Ok(stream) => return Ok(stream),
-                Err(error) => error,
-            },
-            outcome = &mut second => return match outcome {
-                Ok(stream) => Ok(stream),
-                Err(_) => first.await,
-            },
-        },
-    };
-    match tokio::time::timeout(LAST_CHANCE, second).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(_)) | Err(_) => Err(error),
-    }
-}
-
-/// How much earlier TCP is tried than uTP: two round trips of a long way.
-const HEAD_START: Duration = Duration::from_millis(300);
-/// The same on a local network, where nothing has to be spared and TCP is faster.
-const HEAD_START_NEAR: Duration = Duration::from_millis(1_500);
-/// How long uTP may take when TCP has failed: three tries of its SYN.
-const LAST_CHANCE: Duration = Duration::from_secs(4);
+/// Bytes that are turned into noise at once; so much memory has a connection whose peer takes nothing.
+const UNSENT_LEN_MAX: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests {
+    use mse::Methods;
+    use proto::InfoHash;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::directory::{Directory, Facts};
+    use crate::encryption;
 
-    async fn after<T>(millis: u64, outcome: io::Result<T>) -> io::Result<T> {
-        tokio::time::sleep(Duration::from_millis(millis)).await;
-        outcome
+    const TORRENT: InfoHash = InfoHash([7; 20]);
+
+    async fn pair() -> (Carrier, Carrier) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Carrier::Tcp(stream), Carrier::Tcp(listener.accept().await.unwrap().0))
     }
 
-    fn refused<T>() -> io::Result<T> {
-        Err(io::ErrorKind::ConnectionRefused.into())
+    /// Both ends after a handshake that brought `beginning` along.
+    async fn settled(methods: Methods, beginning: &[u8]) -> (Stream, Stream) {
+        let (one, other) = pair().await;
+        let directory = Directory::default();
+        let hashes = proto::InfoHashes::new(Some(proto::InfoHashV1(TORRENT.0)), None).unwrap();
+        let (inputs, _) = tokio::sync::mpsc::unbounded_channel();
+        directory.insert(Facts { hashes, private: false }, &inputs);
+        let (called, answered) = tokio::join!(
+            encryption::call(one, TORRENT, methods, beginning),
+            encryption::answer(other, b"", Methods::Any, &directory),
+        );
+        let (answered, torrent) = answered.unwrap();
+        assert_eq!(torrent, TORRENT);
+        (called.unwrap(), answered)
     }
 
-    async fn check(
-        first: impl Future<Output = io::Result<u32>>,
-        second: impl Future<Output = io::Result<u32>>,
-        expected: Result<u32, io::ErrorKind>,
-    ) -> Duration {
-        let begun = tokio::time::Instant::now();
-        let outcome = race(first, second, HEAD_START).await.map_err(|error| error.kind());
-        assert_eq!(outcome, expected);
-        begun.elapsed()
+    #[tokio::test]
+    async fn bytes_are_the_same_behind_a_veil_however_they_are_cut() {
+        for methods in [Methods::Any, Methods::Rc4] {
+            let (mut one, mut other) = settled(methods, b"hello, ").await;
+            assert_eq!(
+                one.veil.as_ref().is_some_and(|veil| veil.ciphers.is_some()),
+                methods == Methods::Rc4
+            );
+            let sent: Vec<u8> =
+                (0..3_000_000_u32).map(|at| (at.wrapping_mul(at) >> 7) as u8).collect();
+            let expected = sent.clone();
+            let sending = tokio::spawn(async move {
+                one.write_all(b"world").await.unwrap();
+                for part in sent.chunks(300_001) {
+                    one.write_all(part).await.unwrap();
+                }
+                one.shutdown().await.unwrap();
+                one
+            });
+            let mut beginning = [0; 12];
+            // Cut inside what came with the handshake.
+            other.read_exact(&mut beginning[..3]).await.unwrap();
+            other.read_exact(&mut beginning[3..]).await.unwrap();
+            assert_eq!(&beginning, b"hello, world");
+            let mut received = Vec::new();
+            other.read_to_end(&mut received).await.unwrap();
+            assert!(received == expected);
+            sending.await.unwrap();
+        }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn first_road_is_preferred_and_the_second_one_fills_in() {
-        const REFUSED: io::ErrorKind = io::ErrorKind::ConnectionRefused;
-        let millis = Duration::from_millis;
-        assert!(check(after(200, Ok(1)), after(0, Ok(2)), Ok(1)).await < millis(250));
-        assert!(check(after(9_000, Ok(1)), after(50, Ok(2)), Ok(2)).await < millis(400));
-        assert!(check(after(10, refused()), after(20, Ok(2)), Ok(2)).await < millis(50));
-        assert!(check(after(400, Ok(1)), after(20, refused()), Ok(1)).await < millis(450));
-        assert!(check(after(400, refused()), after(500, Ok(2)), Ok(2)).await < millis(850));
-        let nobody = check(after(10, refused()), std::future::pending(), Err(REFUSED)).await;
-        assert!(nobody < LAST_CHANCE + millis(50));
-        check(after(10, refused()), after(10, refused()), Err(REFUSED)).await;
+    #[tokio::test]
+    async fn what_was_read_comes_again_and_wakes_its_reader() {
+        let (one, _other) = pair().await;
+        let mut stream = Stream::rewound(one, b"abc".to_vec());
+        stream.readable().await.unwrap();
+        let (mut first, mut second) = ([0; 2], [0; 2]);
+        let mut slices = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+        assert_eq!(stream.try_read_vectored(&mut slices).unwrap(), 3);
+        assert_eq!((&first, second[0]), (b"ab", b'c'));
+        assert!(stream.veil.is_none());
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_holds_no_more_than_one_buffer_of_noise() {
+        let (mut one, _other) = settled(Methods::Rc4, b"").await;
+        let bytes = vec![0; 1 << 20];
+        while one.try_write_vectored(&[IoSlice::new(&bytes)]).is_ok() {}
+        assert_eq!(one.try_flush().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(one.veil.unwrap().unsent.len() <= UNSENT_LEN_MAX);
     }
 }

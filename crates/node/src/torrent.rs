@@ -24,6 +24,7 @@ use crate::api::{Fault, PeerView, Snapshot, State, TrackerView};
 use crate::chunks::{Asked, Desk};
 use crate::clock;
 use crate::connection::{Connection, FromPeer, Shared};
+use crate::directory::Facts;
 use crate::disk::{Storage, StorageEvent};
 use crate::handshake::{self, HandshakeError, Offer};
 use crate::neighbours::Presence;
@@ -480,7 +481,9 @@ impl TorrentTask {
     /// A magnet link's info dictionary came.
     fn on_metadata(&mut self, info: &Arc<Info>) {
         self.hashes = info.hashes();
-        self.node.register(info.hashes(), info.is_private(), &self.to_self);
+        self.node
+            .directory
+            .insert(Facts { hashes: info.hashes(), private: info.is_private() }, &self.to_self);
         if info.is_private() {
             self.leave_dht();
         }
@@ -577,7 +580,7 @@ impl TorrentTask {
     }
 
     async fn close(mut self) {
-        self.node.unregister(self.hashes);
+        self.node.directory.remove(self.hashes);
         self.leave_dht();
         self.node.names.remove(&self.to_self);
         if let Some(storage) = self.shared.storage.get().cloned()

@@ -250,11 +250,6 @@ impl UtpStream {
         outcome(written)
     }
 
-    /// Waits until a read would not wait.
-    pub(crate) async fn readable(&self) {
-        std::future::poll_fn(|cx| self.poll_readable(cx)).await;
-    }
-
     /// Waits until a write would not wait.
     pub(crate) async fn writable(&self) {
         std::future::poll_fn(|cx| self.poll_writable(cx)).await;

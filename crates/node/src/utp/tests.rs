@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::carrier::Carrier;
 use crate::datagram::{self, Outgoing, Routes};
 use crate::stream::Stream;
 
@@ -28,7 +29,7 @@ async fn pair(bind: &str) -> (Stream, Stream, [CancellationToken; 2]) {
     // Whoever was called knows it for sure when the first bytes come.
     let (accepted, addr) = other.accept().await;
     assert_eq!(addr, from);
-    (Stream::Utp(stream), Stream::Utp(accepted), [ends_one, ends_other])
+    (Carrier::Utp(stream).into(), Carrier::Utp(accepted).into(), [ends_one, ends_other])
 }
 
 fn bytes(len: usize) -> Vec<u8> {

@@ -4,6 +4,7 @@
 
 mod content;
 mod dht;
+mod encryption;
 mod recalling;
 mod two_nodes;
 mod utp;

@@ -4,20 +4,20 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use node::{Add, Content, Node, NodeConfig, Source, State, Torrent, UtpMode};
+use node::{Add, Content, Node, NodeConfig, Source, State, Torrent};
 use proto::metainfo::{Format, Metainfo};
 use tempfile::TempDir;
 
 use crate::content::{folder, noise};
 
 pub(crate) async fn start(data_dir: &Path) -> Node {
-    start_with(data_dir, UtpMode::default()).await
+    start_with(data_dir, NodeConfig::default()).await
 }
 
-pub(crate) async fn start_with(data_dir: &Path, utp: UtpMode) -> Node {
+pub(crate) async fn start_with(data_dir: &Path, config: NodeConfig) -> Node {
     let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     let data_dir = data_dir.to_path_buf();
-    Node::start(NodeConfig { data_dir, listen, utp, ..NodeConfig::default() }).await.unwrap()
+    Node::start(NodeConfig { data_dir, listen, ..config }).await.unwrap()
 }
 
 pub(crate) async fn share(node: &Node, metainfo: &Metainfo, path: &Path) -> Torrent {
@@ -68,17 +68,18 @@ pub(crate) fn assert_same(files: &[(&str, Vec<u8>)], root: &Path) {
 }
 
 async fn transfers(format: Format, magnet: bool) {
-    transfers_between([UtpMode::On; 2], format, magnet).await;
+    transfers_between([NodeConfig::default(), NodeConfig::default()], format, magnet).await;
 }
 
-/// A seeder and a leecher that reach others in these ways.
-pub(crate) async fn transfers_between(modes: [UtpMode; 2], format: Format, magnet: bool) {
+/// A seeder and a leecher that are set up so.
+pub(crate) async fn transfers_between(configs: [NodeConfig; 2], format: Format, magnet: bool) {
+    let [seeding, leeching] = configs;
     let (here, there) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let files = tree();
     let metainfo = folder(here.path(), "tree", &files, 64 * 1024, format);
-    let seeder = start_with(&here.path().join("state"), modes[0]).await;
+    let seeder = start_with(&here.path().join("state"), seeding).await;
     share(&seeder, &metainfo, &here.path().join("tree")).await;
-    let leecher = start_with(&there.path().join("state"), modes[1]).await;
+    let leecher = start_with(&there.path().join("state"), leeching).await;
     let source = match magnet {
         true => Source::Magnet(metainfo.magnet()),
         false => Source::Metainfo(Box::new(metainfo)),

@@ -1,6 +1,6 @@
 //! The flags of everything that talks to peers, and the node's configuration that they make.
 
-use node::{NodeConfig, UtpMode};
+use node::{Encryption, NodeConfig, UtpMode};
 
 use super::dht::{DhtArgs, Origin};
 use crate::lan::Lan;
@@ -41,6 +41,9 @@ pub(super) struct LimitArgs {
     /// Use uTP, which makes way for other traffic: where TCP does not get through, never, or alone
     #[arg(long, env = "TEEM_UTP", value_name = "WHEN", default_value = "on")]
     utp: Utp,
+    /// Hide from whoever shapes traffic that this is BitTorrent (MSE); no secrecy
+    #[arg(long, env = "TEEM_ENCRYPTION", value_name = "WHEN", default_value = "allowed")]
+    encryption: Hiding,
 }
 
 /// When to use uTP.
@@ -60,6 +63,30 @@ impl From<Utp> for UtpMode {
             Utp::On => Self::On,
             Utp::Off => Self::Off,
             Utp::Only => Self::Only,
+        }
+    }
+}
+
+/// When to hide what is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Hiding {
+    /// Always, all of it; refuse who does not
+    Forced,
+    /// Dial so first; plain bytes after the handshake
+    Preferred,
+    /// Dial in plain bytes first; answer both
+    Allowed,
+    /// Never; refuse who does
+    Off,
+}
+
+impl From<Hiding> for Encryption {
+    fn from(hiding: Hiding) -> Self {
+        match hiding {
+            Hiding::Forced => Self::Forced,
+            Hiding::Preferred => Self::Preferred,
+            Hiding::Allowed => Self::Allowed,
+            Hiding::Off => Self::Off,
         }
     }
 }
@@ -98,6 +125,7 @@ impl LimitArgs {
             exchange: self.pex == Switch::On,
             local_discovery: lan == Lan::On,
             utp: self.utp.into(),
+            encryption: self.encryption.into(),
             ..NodeConfig::default()
         }
     }
