@@ -19,8 +19,8 @@ pub const REFRESH_FIRST: Duration = Duration::from_secs(60);
 pub const ALPHA: usize = 3;
 /// Questions of a lookup under way, slow ones included.
 pub const LOOKUP_IN_FLIGHT_MAX: usize = 12;
-/// Candidates of a lookup whose id belongs to their address, and as many others: several times what
-/// the last steps need.
+/// Names that a lookup has not asked yet and whose id belongs to their address, and as many others:
+/// several times what the last steps need, and more than a few liars can fill with [`K`] names each.
 pub const CANDIDATES_MAX: usize = 48;
 /// Questions of one lookup. In a network of millions some 30 are enough; beyond this somebody leads us
 /// about.

@@ -6,6 +6,8 @@
 //! nothing else both are the same; so it costs nothing where it is of no use. What is found and where we
 //! announce is the union of both.
 //!
+//! What others name is a claim until it has answered: names push out names, and never a node that did.
+//!
 //! Nodes of one source (/24, /64) take turns: of those only one may be asked, unless it does not answer.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +27,6 @@ enum State {
     Asked,
     /// It answered; its token, if it gave one.
     Replied(Option<Vec<u8>>),
-    /// It did not answer, or as somebody else.
-    Failed,
 }
 
 #[derive(Debug)]
@@ -56,7 +56,9 @@ pub(crate) struct Lookup {
     /// Addresses without ids, asked when too few nodes answer.
     roots: Vec<SocketAddr>,
     roots_asked: BTreeSet<SocketAddr>,
-    asked: u32,
+    /// Who was asked under which id: nobody is twice. At most [`LOOKUP_ASKED_MAX`].
+    asked: BTreeSet<Place>,
+    questions: u32,
     in_flight: usize,
     slow: BTreeSet<SocketAddr>,
     /// The frontier that had its turn last.
@@ -77,7 +79,8 @@ impl Lookup {
             roots,
             candidates: BTreeMap::new(),
             roots_asked: BTreeSet::new(),
-            asked: 0,
+            asked: BTreeSet::new(),
+            questions: 0,
             in_flight: 0,
             slow: BTreeSet::new(),
             secure_last: true,
@@ -93,17 +96,17 @@ impl Lookup {
     /// Somebody named a node.
     pub(crate) fn add(&mut self, contact: Contact) {
         let place = (Distance::between(self.target, contact.id), contact.addr);
-        if contact.id == self.own || self.candidates.contains_key(&place) {
+        let known = self.candidates.contains_key(&place) || self.asked.contains(&place);
+        if contact.id == self.own || known {
             return;
         }
         let secure = is_secure(contact.id, contact.addr.ip());
-        let alike = self.candidates.iter().filter(|(_, other)| other.secure == secure);
+        let names = self.candidates.iter().filter(|(_, other)| other.state == State::New);
+        let alike = names.filter(|(_, other)| other.secure == secure);
         if alike.clone().count() >= CANDIDATES_MAX {
-            // The farthest that is not under way makes room, if it is farther.
-            let idle = alike.rev().find(|(_, other)| other.state != State::Asked);
-            let Some(farthest) = idle.map(|(place, _)| *place).filter(|far| *far > place) else {
-                return;
-            };
+            // The farthest makes room, if it is farther.
+            let farthest = alike.map(|(place, _)| *place).next_back();
+            let Some(farthest) = farthest.filter(|far| *far > place) else { return };
             self.candidates.remove(&farthest);
         }
         let candidate = Candidate { id: contact.id, secure, state: State::New };
@@ -113,8 +116,8 @@ impl Lookup {
     /// Whom to ask now; `None` while enough are asked, and when nobody is left.
     pub(crate) fn next(&mut self) -> Option<Ask> {
         let fast = self.in_flight - self.slow.len();
-        if fast >= ALPHA || self.in_flight >= LOOKUP_IN_FLIGHT_MAX || self.asked >= LOOKUP_ASKED_MAX
-        {
+        let spent = self.questions >= LOOKUP_ASKED_MAX;
+        if fast >= ALPHA || self.in_flight >= LOOKUP_IN_FLIGHT_MAX || spent {
             return None;
         }
         let turns = [!self.secure_last, self.secure_last];
@@ -123,6 +126,7 @@ impl Lookup {
             self.secure_last = secure;
             let candidate = self.candidates.get_mut(&place)?;
             candidate.state = State::Asked;
+            self.asked.insert(place);
             Ask { to: place.1, id: Some(candidate.id) }
         } else {
             let enough = self.answered() >= K;
@@ -130,14 +134,14 @@ impl Lookup {
             self.roots_asked.insert(to);
             Ask { to, id: None }
         };
-        self.asked += 1;
+        self.questions += 1;
         self.in_flight += 1;
         Some(ask)
     }
 
     /// Nobody who is left to ask, or who may still answer, is nearer than those who answered.
     pub(crate) fn is_done(&self) -> bool {
-        if self.asked >= LOOKUP_ASKED_MAX {
+        if self.questions >= LOOKUP_ASKED_MAX {
             return self.in_flight == 0;
         }
         let settled =
@@ -150,15 +154,14 @@ impl Lookup {
     pub(crate) fn on_reply(&mut self, from: SocketAddr, id: NodeId, token: Option<&[u8]>) -> bool {
         self.landed(from);
         let place = (Distance::between(self.target, id), from);
-        if self.roots_asked.remove(&from) {
-            self.add(Contact { id, addr: from });
-        } else if !self.candidates.get(&place).is_some_and(|c| c.state == State::Asked) {
+        let rooted = self.roots_asked.remove(&from);
+        if !rooted && !self.candidates.get(&place).is_some_and(|c| c.state == State::Asked) {
             self.fail(from);
             return false;
         }
-        if let Some(candidate) = self.candidates.get_mut(&place) {
-            candidate.state = State::Replied(token.map(<[u8]>::to_vec));
-        }
+        let secure = is_secure(id, from.ip());
+        let state = State::Replied(token.map(<[u8]>::to_vec));
+        self.candidates.insert(place, Candidate { id, secure, state });
         true
     }
 
@@ -192,8 +195,8 @@ impl Lookup {
     }
 
     #[cfg(test)]
-    pub(crate) const fn asked(&self) -> u32 {
-        self.asked
+    pub(crate) const fn questions(&self) -> u32 {
+        self.questions
     }
 
     fn answered(&self) -> usize {
@@ -206,13 +209,11 @@ impl Lookup {
     }
 
     fn fail(&mut self, to: SocketAddr) {
-        let asked = self.candidates.iter_mut().filter(|((_, addr), _)| *addr == to);
-        for (_, candidate) in asked.filter(|(_, candidate)| candidate.state == State::Asked) {
-            candidate.state = State::Failed;
-        }
+        let asked = |candidate: &Candidate| candidate.state == State::Asked;
+        self.candidates.retain(|(_, addr), candidate| *addr != to || !asked(candidate));
     }
 
-    /// The nearest [`K`] of a frontier that have not failed: one that is not asked yet, and whether any
+    /// The nearest [`K`] of a frontier: one that is not asked yet, and whether any
     /// of them may still answer.
     fn frontier(&self, secure_only: bool) -> (Option<Place>, bool) {
         let mut networks: BTreeSet<IpAddr> = self
@@ -226,7 +227,6 @@ impl Lookup {
         let fitting = self.candidates.iter().filter(|(_, c)| c.secure || !secure_only);
         for (place, candidate) in fitting {
             match candidate.state {
-                State::Failed => continue,
                 State::New => {
                     let ip = place.1.ip();
                     if !is_local(ip) && !networks.insert(network_of(ip)) {
@@ -303,7 +303,7 @@ mod tests {
         let mut nearest: Vec<_> = (0..30).map(honest).collect();
         nearest.sort_by_key(|contact| Distance::between(TARGET, contact.id));
         assert!(nearest[..K].iter().all(|honest| asked.contains(&honest.addr)));
-        assert_eq!(lookup.asked() as usize, 2 * K, "and it costs no more than that");
+        assert_eq!(lookup.questions() as usize, 2 * K, "and it costs no more than that");
         let holders = lookup.holders();
         assert!(nearest[..K].iter().all(|honest| holders.iter().any(|(at, _)| at == honest)));
     }
@@ -381,7 +381,31 @@ mod tests {
             }
         }
         assert!(lookup.is_done());
-        assert!(lookup.asked() <= LOOKUP_ASKED_MAX);
-        assert!(lookup.candidates.len() <= 2 * CANDIDATES_MAX);
+        assert!(lookup.questions() <= LOOKUP_ASKED_MAX);
+        assert!(lookup.candidates.len() <= 2 * CANDIDATES_MAX + LOOKUP_ASKED_MAX as usize);
+    }
+
+    #[test]
+    fn names_push_out_no_node_that_answered() {
+        let honest: Vec<_> = (1..=8).map(honest).collect();
+        let mut lookup = Lookup::new(TARGET, OWN, honest.clone(), vec![]);
+        run(&mut lookup);
+        (0..1000).for_each(|number| lookup.add(chosen(100, 1000 + number)));
+        for network in 0..1000_u16 {
+            let [a, b] = network.to_be_bytes();
+            let ip = IpAddr::from([70, a, b, 1]);
+            let id = secure_id(ip, TARGET.0);
+            lookup.add(Contact { id, addr: SocketAddr::new(ip, 6881) });
+        }
+        // Who is silent is named again, in vain.
+        let mut asked = BTreeSet::new();
+        while let Some(ask) = lookup.next() {
+            assert!(asked.insert(ask.to), "asked twice");
+            lookup.on_dead(ask.to);
+            lookup.add(Contact { id: ask.id.expect("a node"), addr: ask.to });
+        }
+        assert!(lookup.is_done());
+        let holders = lookup.holders();
+        assert!(honest.iter().all(|honest| holders.iter().any(|(at, _)| at == honest)));
     }
 }

@@ -8,7 +8,7 @@ use proto::InfoHash;
 use proto::dht::{Body, Contact, Message, Method, Query, Reply};
 
 use crate::budget::Budget;
-use crate::limits::{ACQUAINT_EVERY, ACQUAINTANCES_MAX, EVENTS_MAX, TICK, TRANSMITS_MAX};
+use crate::limits::{ACQUAINT_EVERY, ACQUAINTANCES_MAX, EVENTS_MAX, K, TICK, TRANSMITS_MAX};
 use crate::network::Network;
 use crate::proven::Proven;
 use crate::requests::{Late, Purpose, Request, Requests};
@@ -328,7 +328,8 @@ impl Dht {
         self.on_refused(at, request);
     }
 
-    /// The nodes that an answer names, as far as its sender may name them.
+    /// The nodes that an answer names, as far as its sender may name them: [`K`], which BEP 5 asks
+    /// for. Whoever names more has no better ones, and takes others' places.
     pub(crate) fn named(&self, at: usize, from: SocketAddr, reply: &Reply<'_>) -> Vec<Contact> {
         let nodes = match self.networks[at].family {
             Family::V4 => &reply.nodes,
@@ -339,6 +340,6 @@ impl Dht {
             .iter()
             .flatten()
             .filter(|contact| may_name(from.ip(), contact.addr) && seen.insert(contact.addr));
-        named.copied().collect()
+        named.take(K).copied().collect()
     }
 }

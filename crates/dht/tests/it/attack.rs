@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use dht::limits::K;
 use proto::InfoHash;
-use proto::dht::{Contact, NodeId};
+use proto::dht::{Contact, NODES_MAX, NodeId, secure_id};
 
 use crate::world::{Host, Town, World};
 
@@ -26,6 +27,7 @@ fn surround(
         // Each names others of them, in turn.
         let mut named = friends.clone();
         named.rotate_left(number);
+        named.truncate(K);
         let Contact { id, addr } = friends[number];
         world.hosts.insert(addr, Host::Liar { id, friends: named });
     }
@@ -81,5 +83,49 @@ fn one_network_full_of_nodes_is_one_node() {
         let before = town.world.sent;
         assert_eq!(town.seek(from, hash), expected);
         assert!(town.world.sent - before < 4_000, "nobody is led about");
+    }
+}
+
+/// An address, and an id that belongs to it and shares its first 14 bits with the hash: nearer than any
+/// node of a network of some hundreds.
+fn secure_near(world: &mut World, hash: InfoHash) -> Contact {
+    loop {
+        let addr = world.free_addr();
+        for last in 0..8 {
+            let mut random = world.random_id();
+            random[19] = last;
+            let id = secure_id(addr.ip(), random);
+            if id.0[0] == hash.0[0] && (id.0[1] ^ hash.0[1]) >> 2 == 0 {
+                return Contact { id, addr };
+            }
+        }
+    }
+}
+
+#[test]
+fn nodes_that_are_named_and_do_not_exist_do_not_hide_the_peers() {
+    let mut town = Town::grow(13, 300);
+    let (hash, expected) = town.publish(3);
+    let mut liars = Vec::new();
+    for _ in 0..3 {
+        let Contact { id, addr } = secure_near(&mut town.world, hash);
+        // Nobody is there, but nobody can tell from the names: the ids belong to the addresses.
+        let friends = (0..NODES_MAX).map(|_| secure_near(&mut town.world, hash)).collect();
+        town.world.hosts.insert(addr, Host::Liar { id, friends });
+        liars.push(addr);
+    }
+    advertise(&mut town, &liars);
+    for _ in 0..10 {
+        let from = town.any_open();
+        assert_eq!(town.seek(from, hash), expected);
+    }
+    let newcomer = town.any_open();
+    town.world.search(newcomer, hash, Some(9000));
+    town.world.run(Duration::from_secs(60));
+    let (_, announced) = town.world.found(newcomer, hash);
+    assert!(announced >= Some(K), "{announced:?} nodes took the announce");
+    for _ in 0..5 {
+        let from = town.any_open();
+        assert!(town.seek(from, hash).contains(&SocketAddr::new(newcomer.ip(), 9000)));
     }
 }

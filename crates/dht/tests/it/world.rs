@@ -16,7 +16,7 @@ pub(crate) enum Host {
     Node(Box<Dht>),
     /// Answers nothing.
     Dead,
-    /// Answers every question with others of its kind, and with a token.
+    /// Answers every question with those others, and with a token.
     Liar { id: NodeId, friends: Vec<Contact> },
 }
 
@@ -230,7 +230,7 @@ impl World {
 fn lie(id: NodeId, friends: &[Contact], bytes: &[u8]) -> Option<Vec<u8>> {
     let message = Message::decode(bytes).ok()?;
     let Body::Query(_) = message.body else { return None };
-    let nodes = Some(friends.iter().copied().take(8).collect());
+    let nodes = Some(friends.to_vec());
     let body = Body::Reply(Reply { id, nodes, token: Some(b"lie"), ..Reply::default() });
     let answer = Message { body, version: None, observed: None, transaction: message.transaction };
     Some(answer.encode())
