@@ -100,15 +100,14 @@ impl Network {
         self.bootstrap_at
     }
 
-    /// Most see us at an address: takes an id that belongs to it, unless ours does (BEP 42).
-    pub(crate) fn on_external(&mut self, now: Instant, chance: &mut Secrets) -> bool {
-        let Some(ip) = self.external.known() else { return false };
+    /// Takes an id that belongs to the address at which most see us, unless ours does (BEP 42). To be
+    /// called again and again: an address that changed too soon counts later.
+    pub(crate) fn settle(&mut self, now: Instant, chance: &mut Secrets) {
+        let Some(ip) = self.external.known() else { return };
         let settled = self.moved_at.is_some_and(|at| now.duration_since(at) < ID_KEPT);
-        if settled || is_secure(self.own(), ip) {
-            return false;
+        if !settled && !is_secure(self.own(), ip) {
+            self.moved_at = Some(now);
+            self.table.move_to(now, secure_id(ip, chance.bytes()));
         }
-        self.moved_at = Some(now);
-        self.table.move_to(now, secure_id(ip, chance.bytes()));
-        true
     }
 }

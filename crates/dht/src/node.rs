@@ -290,7 +290,7 @@ impl Dht {
         if let Some(observed) = observed.map(canonical)
             && let Some(ip) = network.external.vote(from.ip(), observed.ip())
         {
-            network.on_external(self.now, &mut self.chance);
+            network.settle(self.now, &mut self.chance);
             self.tell(Event::External(ip));
         }
         match request.purpose {

@@ -26,6 +26,7 @@ impl Dht {
     fn keep_up(&mut self, at: usize) {
         let now = self.now;
         let network = &mut self.networks[at];
+        network.settle(now, &mut self.chance);
         let own = network.own();
         if network.due_bootstrap(now) {
             return self.look(at, own, Goal::Nodes);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use dht::limits::{AMPLIFICATION_MAX, ASKED_BURST, K, PATIENCE_FIRST, PATIENCES_DEAD};
+use dht::limits::{AMPLIFICATION_MAX, ASKED_BURST, ID_KEPT, K, PATIENCE_FIRST, PATIENCES_DEAD};
 use dht::{Config, Dht, Event, Transmit};
 use proptest::prelude::*;
 use proto::InfoHash;
@@ -238,6 +238,35 @@ fn our_id_comes_to_belong_to_the_address_that_others_see() {
     assert!(matches!(body(&bytes), Body::Reply(Reply { id, .. }) if id == reply.id));
     again.search(now, HASH, None);
     assert!(!drain(&mut again).is_empty(), "it goes on from the nodes that it knew");
+}
+
+#[test]
+fn an_address_that_changes_soon_changes_our_id_later() {
+    let mut now = start();
+    let (first, second): (SocketAddr, SocketAddr) =
+        (([8, 7, 6, 5], 6881).into(), ([9, 7, 6, 5], 6881).into());
+    let mut dht = Dht::new(now, Config { roots: (1..30).map(addr).collect(), ..config() });
+    dht.handle_timeout(now);
+    while reply_all(&mut dht, now, Some(first)) > 0 {}
+    now += Duration::from_secs(1);
+    for hash in 0..16 {
+        dht.search(now, InfoHash([16 * hash; 20]), None);
+        while reply_all(&mut dht, now, Some(second)) > 0 {}
+    }
+    let mut events = std::iter::from_fn(|| dht.poll_event());
+    assert!(events.any(|event| event == Event::External(second.ip())));
+    let mut belongs_to = |now| {
+        drain(&mut dht);
+        dht.handle_timeout(now);
+        drain(&mut dht);
+        dht.handle_packet(now, addr(99), &query(1, true, Method::Ping));
+        let bytes = answer(&mut dht);
+        let Body::Reply(reply) = body(&bytes) else { panic!("a reply") };
+        [first, second].map(|ours| is_secure(reply.id, ours.ip()))
+    };
+    assert_eq!(belongs_to(now), [true, false], "not so soon");
+    // Nobody says anything new, and nobody has to.
+    assert_eq!(belongs_to(now + ID_KEPT), [false, true]);
 }
 
 #[test]
