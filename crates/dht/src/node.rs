@@ -141,7 +141,11 @@ impl Dht {
             Body::Error { .. } => {
                 if let Some(request) = self.requests.finish(now, from, message.transaction) {
                     self.proven.insert(now, from.ip());
-                    self.on_refused(at, request);
+                    match request.purpose {
+                        // Who refuses even that is of no more use than who is silent.
+                        Purpose::Ping => self.on_dead(request),
+                        Purpose::Lookup(_) | Purpose::Announce(_) => self.on_refused(at, request),
+                    }
                 }
             }
         }

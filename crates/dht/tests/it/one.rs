@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use dht::limits::{AMPLIFICATION_MAX, ASKED_BURST, ID_KEPT, K, PATIENCE_FIRST, PATIENCES_DEAD};
+use dht::limits::{
+    AMPLIFICATION_MAX, ASKED_BURST, FAILURES_BAD, FRESH, ID_KEPT, K, PATIENCE_FIRST,
+    PATIENCES_DEAD, TICK,
+};
 use dht::{Config, Dht, Event, Transmit};
 use proptest::prelude::*;
 use proto::InfoHash;
@@ -267,6 +270,37 @@ fn an_address_that_changes_soon_changes_our_id_later() {
     assert_eq!(belongs_to(now), [true, false], "not so soon");
     // Nobody says anything new, and nobody has to.
     assert_eq!(belongs_to(now + ID_KEPT), [false, true]);
+}
+
+#[test]
+fn who_refuses_to_be_pinged_does_not_keep_others_from_it() {
+    let mut now = start();
+    let roots = vec![addr(1), addr(2)];
+    let mut dht = Dht::new(now, Config { roots, v6: false, ..config() });
+    dht.handle_timeout(now);
+    while reply_all(&mut dht, now, None) > 0 {}
+    assert_eq!(dht.stats().nodes_v4, 2);
+    now += FRESH;
+    let mut refused = 0;
+    for _ in 0..20 {
+        now += TICK;
+        dht.handle_timeout(now);
+        for Transmit { to, bytes } in drain(&mut dht) {
+            let message = Message::decode(&bytes).expect("a question");
+            let Body::Query(Query { method, .. }) = message.body else { panic!("a question") };
+            let body = if to == addr(1) {
+                refused += usize::from(method == Method::Ping);
+                Body::Error { code: ErrorCode::Server, reason: String::new() }
+            } else {
+                Body::Reply(Reply { id: id_of(to), ..Reply::default() })
+            };
+            let transaction = message.transaction;
+            let answer = Message { transaction, version: None, observed: None, body }.encode();
+            dht.handle_packet(now, to, &answer);
+        }
+    }
+    assert_eq!(refused, usize::from(FAILURES_BAD), "then others have their turn");
+    assert_eq!(dht.stats().nodes_v4, 1);
 }
 
 #[test]
