@@ -36,6 +36,11 @@ impl Node {
         self.failures >= FAILURES_BAD
     }
 
+    /// Of one network, `newcomer` is the better one.
+    const fn gives_way(&self, newcomer: &Self) -> bool {
+        self.is_bad() || (newcomer.secure && !self.secure)
+    }
+
     fn heard_at(&self) -> Option<Instant> {
         // What it asks counts once it has answered (BEP 5).
         self.replied_at.map(|replied| self.asked_us_at.map_or(replied, |asked| asked.max(replied)))
@@ -139,17 +144,26 @@ impl Table {
             return false;
         }
         if let Some((bucket, at)) = self.find(contact) {
-            self.buckets[bucket].nodes[at].asked_us_at = Some(now);
-            return false;
+            let node = &mut self.buckets[bucket].nodes[at];
+            node.asked_us_at = Some(now);
+            return node.is_bad();
         }
-        if self.rival(contact).is_some_and(|(bucket, at)| !self.buckets[bucket].nodes[at].is_bad())
-        {
-            return false;
+        if let Some((bucket, at)) = self.rival(contact) {
+            let rival = &self.buckets[bucket].nodes[at];
+            if rival.contact.addr == contact.addr {
+                return true;
+            }
+            if !rival.is_bad() {
+                return false;
+            }
         }
         let index = self.index(contact.id);
         let bucket = &self.buckets[index];
-        let room = bucket.nodes.len() < K || index + 1 == self.buckets.len();
         let node = Node::new(None, contact);
+        if let Some(at) = neighbour(&bucket.nodes, contact.addr.ip()) {
+            return bucket.nodes[at].gives_way(&node);
+        }
+        let room = bucket.nodes.len() < K || index + 1 == self.buckets.len();
         room || bucket.replaceable(&node).is_some() || bucket.spares.len() < SPARES_MAX / 2
     }
 
@@ -261,8 +275,7 @@ impl Table {
             let bucket = &mut self.buckets[index];
             if let Some(at) = neighbour(&bucket.nodes, node.contact.addr.ip()) {
                 // Its neighbour stays, unless it is gone or has an id that is not its own.
-                let other = &bucket.nodes[at];
-                if other.is_bad() || (node.secure && !other.secure) {
+                if bucket.nodes[at].gives_way(&node) {
                     bucket.nodes[at] = node;
                     bucket.changed_at = now;
                 }
@@ -421,6 +434,24 @@ mod tests {
         let anew = Contact { id: contact(0, 9).id, ..first };
         table.on_reply(now, anew);
         assert_eq!(table.good(now, OWN), [anew], "the same place under a new id");
+    }
+
+    #[test]
+    fn who_asks_is_asked_back_when_that_may_change_something() {
+        let now = crate::test_now();
+        let mut table = Table::new(now, OWN);
+        let (known, anew) = (contact(0, 1), Contact { id: contact(0, 9).id, ..contact(0, 1) });
+        table.on_reply(now, known);
+        assert!(!table.on_query(now, known), "it is known");
+        assert!(table.on_query(now, anew), "it may have been started anew");
+        let neighbour =
+            Contact { id: contact(0, 3).id, addr: SocketAddr::from(([20, 0, 1, 77], 6881)) };
+        assert!(!table.on_query(now, neighbour), "there is room, but not for its network");
+        let mut secure = (0..=255).map(|random| secure([20, 0, 1, 77], random));
+        let secure = secure.find(|contact| contact.id.0[0] & 0x80 != 0).expect("one");
+        assert!(table.on_query(now, secure), "it would take its neighbour's place");
+        (0..2).for_each(|_| table.on_failure(now, known));
+        assert!(table.on_query(now, known), "it was gone and is back");
     }
 
     #[test]
