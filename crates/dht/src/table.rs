@@ -173,11 +173,10 @@ impl Table {
         let bucket = &mut self.buckets[index];
         let node = &mut bucket.nodes[at];
         node.failures = node.failures.saturating_add(1);
-        if node.is_bad()
-            && let Some(spare) = bucket.spares.pop()
-        {
-            bucket.nodes.remove(at);
-            self.place(now, spare);
+        if node.is_bad() {
+            let bad = bucket.nodes.remove(at);
+            let node = self.take_spare(now, index).unwrap_or(bad);
+            self.buckets[index].nodes.insert(at, node);
         }
     }
 
@@ -300,6 +299,19 @@ impl Table {
         }
     }
 
+    /// The latest spare that the table still has a place for; those without one are forgotten.
+    fn take_spare(&mut self, now: Instant, index: usize) -> Option<Node> {
+        loop {
+            let bucket = &mut self.buckets[index];
+            let spare = bucket.spares.pop()?;
+            let crowded = neighbour(&bucket.nodes, spare.contact.addr.ip()).is_some();
+            if !crowded && self.rival(spare.contact).is_none() {
+                self.buckets[index].changed_at = now;
+                return Some(spare);
+            }
+        }
+    }
+
     /// The last bucket gives those that share one bit more to a new one.
     fn split(&mut self, now: Instant) {
         let index = self.buckets.len() - 1;
@@ -403,6 +415,31 @@ mod tests {
         let known = contact(0, 8);
         assert!(!table.on_query(now, known));
         assert_eq!(table.good_len(now), 1, "it answered before, and asks now");
+    }
+
+    #[test]
+    fn a_spare_follows_the_rules_that_newcomers_follow() {
+        let now = crate::test_now();
+        let mut table = Table::new(now, OWN);
+        (0..12).for_each(|number| table.on_reply(now, contact(0, number)));
+        // The latest spare has been started anew elsewhere, the one before has got a neighbour.
+        let anew = Contact { id: contact(1, 11).id, ..contact(0, 11) };
+        table.on_reply(now, anew);
+        let mut near = (0..=255).map(|random| secure([20, 0, 10, 77], random));
+        let near = near.find(|contact| contact.id.0[0] & 0x80 != 0).expect("one");
+        table.on_reply(now, near);
+        assert!(table.find(near).is_some() && table.find(anew).is_some());
+        for _ in 0..2 {
+            table.on_failure(now, contact(0, 1));
+        }
+        assert_eq!(table.buckets[0].nodes.len(), K);
+        assert!(table.find(contact(0, 9)).is_some());
+        // With no spare that may take its place a bad node stays.
+        table.buckets[0].spares.clear();
+        for _ in 0..2 {
+            table.on_failure(now, contact(0, 2));
+        }
+        assert_eq!(table.buckets[0].nodes.len(), K);
     }
 
     #[test]
