@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use proto::address::{is_local, network_of};
-
 use crate::limits::{
     ANSWER_BYTES_A_SECOND, ANSWER_BYTES_BURST, ASKED_A_SECOND, ASKED_BURST, SOURCES_SLOTS,
 };
 use crate::proven::hash;
+use crate::space::source_of;
 
 /// A token bucket in thousandths, which time refills.
 #[derive(Debug, Clone, Copy)]
@@ -59,9 +58,7 @@ impl Budget {
         if self.sources.is_empty() {
             self.sources.resize(SOURCES_SLOTS, None);
         }
-        // On a local network each host stands for itself: all of them share one /24.
-        let source = if is_local(ip) { ip } else { network_of(ip) };
-        let slot = hash(&self.key, source) as usize % SOURCES_SLOTS;
+        let slot = hash(&self.key, source_of(ip)) as usize % SOURCES_SLOTS;
         let bucket = self.sources[slot].get_or_insert_with(|| Bucket::full(now, ASKED_BURST));
         bucket.refill(now, ASKED_A_SECOND, ASKED_BURST);
         bucket.take(1)

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use proto::address::{is_local, network_of};
+use proto::address::is_local;
 
 use crate::limits::{VOTES_MAX, VOTES_NEEDED};
+use crate::space::source_of;
 
 /// The latest votes.
 #[derive(Debug, Default)]
@@ -25,7 +26,7 @@ impl External {
         if voter.is_ipv4() != ip.is_ipv4() {
             return None;
         }
-        let network = network_of(voter);
+        let network = source_of(voter);
         self.votes.retain(|(known, _)| *known != network);
         if self.votes.len() >= VOTES_MAX {
             self.votes.pop_front();
@@ -67,6 +68,19 @@ mod tests {
             let _ = external.vote(voter(network, 1), wrong);
         }
         assert_eq!(external.known(), Some(wrong), "an address that changed is learnt");
+    }
+
+    #[test]
+    fn one_ipv6_site_has_one_vote() {
+        let mut external = External::default();
+        let ours = IpAddr::from([0x2001, 0xdb8, 9, 0, 0, 0, 0, 1]);
+        for net in 0..50 {
+            let voter = IpAddr::from([0x2001, 0xdb8, 1, net, 0, 0, 0, 1]);
+            assert_eq!(external.vote(voter, ours), None);
+        }
+        let told = (2..5).map(|site| [0x2001, 0xdb8, site, 0, 0, 0, 0, 1].into());
+        let told: Vec<_> = told.map(|voter| external.vote(voter, ours)).collect();
+        assert_eq!(told, [None, None, Some(ours)]);
     }
 
     #[test]

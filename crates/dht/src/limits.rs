@@ -64,7 +64,7 @@ pub const HASHES_MAX: usize = 2_000;
 pub const PEERS_A_HASH_MAX: usize = 500;
 /// Peers kept in all: some 5 MB.
 pub const PEERS_MAX: usize = 50_000;
-/// Peers kept of one source (/24, /64) and one info hash: many people may stand behind one address.
+/// Peers kept of one source (/24, /48) and one info hash: many people may stand behind one address.
 pub const PEERS_A_SOURCE_AND_HASH_MAX: u32 = 32;
 /// Peers kept of one source in all, so that it takes many to fill the store.
 pub const PEERS_A_SOURCE_MAX: u32 = 500;
@@ -79,7 +79,7 @@ pub const AMPLIFICATION_MAX: usize = 3;
 pub const PROVEN_KEPT: Duration = Duration::from_secs(10 * 60);
 /// Addresses that proved themselves, by a keyed hash; a newer one takes an older one's place.
 pub const PROVEN_SLOTS: usize = 4_096;
-/// Questions that one source (/24, /64) may ask at once …
+/// Questions that one source (/24, /48) may ask at once …
 pub const ASKED_BURST: u32 = 60;
 /// … and a second, on average. A lookup asks a node once or twice.
 pub const ASKED_A_SECOND: u32 = 10;

@@ -8,16 +8,16 @@
 //!
 //! What others name is a claim until it has answered: names push out names, and never a node that did.
 //!
-//! Nodes of one source (/24, /64) take turns: of those only one may be asked, unless it does not answer.
+//! Nodes of one source (/24, /48) take turns: of those only one may be asked, unless it does not answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use proto::address::{is_local, network_of};
+use proto::address::is_local;
 use proto::dht::{Contact, NodeId, is_secure};
 
 use crate::limits::{ALPHA, CANDIDATES_MAX, K, LOOKUP_ASKED_MAX, LOOKUP_IN_FLIGHT_MAX};
-use crate::space::Distance;
+use crate::space::{Distance, source_of};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
@@ -221,7 +221,7 @@ impl Lookup {
             .iter()
             .filter(|(_, c)| matches!(c.state, State::Asked | State::Replied(_)))
             .filter(|((_, addr), _)| !is_local(addr.ip()))
-            .map(|((_, addr), _)| network_of(addr.ip()))
+            .map(|((_, addr), _)| source_of(addr.ip()))
             .collect();
         let (mut next, mut waiting, mut alive) = (None, false, 0);
         let fitting = self.candidates.iter().filter(|(_, c)| c.secure || !secure_only);
@@ -229,7 +229,7 @@ impl Lookup {
             match candidate.state {
                 State::New => {
                     let ip = place.1.ip();
-                    if !is_local(ip) && !networks.insert(network_of(ip)) {
+                    if !is_local(ip) && !networks.insert(source_of(ip)) {
                         continue;
                     }
                     next = next.or(Some(*place));
@@ -321,6 +321,17 @@ mod tests {
         assert_eq!(lookup.next().map(|ask| ask.to), Some(seeds[0].addr));
         lookup.on_dead(seeds[0].addr);
         assert_eq!(run(&mut lookup), [seeds[1].addr, seeds[2].addr]);
+    }
+
+    #[test]
+    fn one_site_is_one_source_of_ipv6_nodes() {
+        let node = |site: u16, net: u16, bits| {
+            let ip = IpAddr::from([0x2001, 0xdb8, site, net, 0, 0, 0, 1]);
+            Contact { id: chosen(bits, net).id, addr: SocketAddr::new(ip, 6881) }
+        };
+        let seeds = vec![node(1, 1, 30), node(1, 2, 29), node(2, 1, 10)];
+        let mut lookup = Lookup::new(TARGET, OWN, seeds.clone(), vec![]);
+        assert_eq!(run(&mut lookup), [seeds[0].addr, seeds[2].addr]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Distances between ids, and which addresses make sense.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use proto::address::is_local;
+use proto::address::{is_local, network_of};
 use proto::dht::NodeId;
 
 /// Which of the two networks (BEP 32).
@@ -67,6 +67,17 @@ pub(crate) fn may_name(source: IpAddr, named: SocketAddr) -> bool {
     is_sendable(named) && nearness(named.ip()) <= nearness(source)
 }
 
+/// What counts as one source wherever places and votes are: the /24 of an IPv4 address, the /48 of an
+/// IPv6 one, since a site often has that many. Whoever has one address of it has, or easily gets, the
+/// others. On a local network each host stands for itself: all of them share one.
+pub(crate) fn source_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        ip if is_local(ip) => ip,
+        IpAddr::V4(ip) => network_of(ip.into()),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !(u128::MAX >> 48)).into(),
+    }
+}
+
 fn nearness(ip: IpAddr) -> u8 {
     match (ip.is_loopback(), is_local(ip)) {
         (true, _) => 2,
@@ -108,6 +119,21 @@ mod tests {
         for (source, named, expected) in table {
             let source = source.parse().expect("an address");
             assert_eq!(may_name(source, addr(named)), expected, "{named} by {source}");
+        }
+    }
+
+    #[test]
+    fn a_site_is_one_source_and_a_host_of_a_local_network_another() {
+        let table = [
+            ("192.0.2.77", "192.0.2.0"),
+            ("::ffff:192.0.2.77", "192.0.2.0"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1::"),
+            ("192.168.1.2", "192.168.1.2"),
+            ("fd00::1:2", "fd00::1:2"),
+        ];
+        for (ip, source) in table {
+            let [ip, source] = [ip, source].map(|ip| ip.parse().expect("an address"));
+            assert_eq!(source_of(ip), source);
         }
     }
 

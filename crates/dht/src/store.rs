@@ -8,14 +8,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use proto::InfoHash;
-use proto::address::network_of;
 use proto::dht::NodeId;
 
 use crate::limits::{
     HASHES_MAX, PEER_KEPT, PEERS_A_HASH_MAX, PEERS_A_SOURCE_AND_HASH_MAX, PEERS_A_SOURCE_MAX,
     PEERS_MAX,
 };
-use crate::space::{Distance, may_name};
+use crate::space::{Distance, may_name, source_of};
 use chance::Secrets;
 
 /// The peers of all info hashes, of one family of addresses.
@@ -45,7 +44,7 @@ impl Store {
             *seen_at = now;
             return true;
         }
-        let source = network_of(peer.ip());
+        let source = source_of(peer.ip());
         let of_source = self.sources.get(&source).copied().unwrap_or_default();
         if of_source >= PEERS_A_SOURCE_MAX || !self.has_room(hash, source) {
             return false;
@@ -106,7 +105,7 @@ impl Store {
 
     fn has_room(&self, hash: InfoHash, source: IpAddr) -> bool {
         let Some(swarm) = self.swarms.get(&hash) else { return true };
-        let near = swarm.keys().filter(|peer| network_of(peer.ip()) == source).count();
+        let near = swarm.keys().filter(|peer| source_of(peer.ip()) == source).count();
         swarm.len() < PEERS_A_HASH_MAX && near < PEERS_A_SOURCE_AND_HASH_MAX as usize
     }
 
@@ -125,7 +124,7 @@ impl Store {
 }
 
 fn release(sources: &mut BTreeMap<IpAddr, u32>, peer: SocketAddr) {
-    let source = network_of(peer.ip());
+    let source = source_of(peer.ip());
     if let Some(count) = sources.get_mut(&source) {
         *count -= 1;
         if *count == 0 {

@@ -1,7 +1,7 @@
 //! The routing table: nodes that answered, many near our id and few far from it (BEP 5).
 //!
 //! Bucket `i` holds nodes that share `i` bits with our id, the last one all that share more; it splits
-//! when it is full. Against somebody with many ids: one node an address, one of a source (/24, /64) in
+//! when it is full. Against somebody with many ids: one node an address, one of a source (/24, /48) in
 //! a bucket, and a node whose id belongs to its address (BEP 42) takes the place of one whose does not.
 //!
 //! Nodes that stop answering stay until another takes their place: when our own line is down nobody
@@ -10,11 +10,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use proto::address::{is_local, network_of};
+use proto::address::is_local;
 use proto::dht::{Contact, NodeId, is_secure};
 
 use crate::limits::{FAILURES_BAD, FRESH, K, REFRESH_FIRST, SPARES_MAX};
-use crate::space::Distance;
+use crate::space::{Distance, source_of};
 
 /// A node that answered, or that an earlier run knew.
 #[derive(Debug, Clone)]
@@ -347,7 +347,7 @@ fn neighbour(nodes: &[Node], ip: IpAddr) -> Option<usize> {
     if is_local(ip) {
         return None;
     }
-    nodes.iter().position(|node| network_of(node.contact.addr.ip()) == network_of(ip))
+    nodes.iter().position(|node| source_of(node.contact.addr.ip()) == source_of(ip))
 }
 
 /// One for each bit of an id.
