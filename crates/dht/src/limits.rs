@@ -57,8 +57,8 @@ pub const PATIENCE_MAX: Duration = Duration::from_secs(2);
 /// An answer that did not come within this many times the patience does not come.
 pub const PATIENCES_DEAD: u32 = 3;
 
-/// Info hashes that peers are kept for. When there are more, those far from us go: they are other
-/// nodes' to keep.
+/// Info hashes that peers are kept for. When there are more, the source that brought most of them loses
+/// one; of sources that brought as many each, the one far from us, which is other nodes' to keep.
 pub const HASHES_MAX: usize = 2_000;
 /// Peers kept of one info hash; an answer carries a few dozen of them.
 pub const PEERS_A_HASH_MAX: usize = 500;

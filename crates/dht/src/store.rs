@@ -1,7 +1,8 @@
 //! Peers that announced themselves to us, for a while and within bounds.
 //!
-//! Whoever has one network can fill [`PEERS_A_SOURCE_MAX`] places, not the store; and when there are too
-//! many info hashes, those far from our id go first, which are others' to keep.
+//! Whoever has one network can fill [`PEERS_A_SOURCE_MAX`] places, not the store. When there are too many
+//! info hashes, those of the source that brought most of them go first, so that a few networks cannot push
+//! out everybody's; then those far from our id, which are others' to keep.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,12 +18,29 @@ use crate::limits::{
 use crate::space::{Distance, may_name, source_of};
 use chance::Secrets;
 
+/// The peers of one info hash.
+#[derive(Debug)]
+struct Swarm {
+    /// The source of its first peer.
+    founder: IpAddr,
+    /// Nobody else joined it.
+    alone: bool,
+    peers: BTreeMap<SocketAddr, Instant>,
+}
+
+/// What is kept of one source.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Source {
+    peers: u32,
+    /// Info hashes that it brought.
+    founded: u32,
+}
+
 /// The peers of all info hashes, of one family of addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
-    swarms: BTreeMap<InfoHash, BTreeMap<SocketAddr, Instant>>,
-    /// Peers kept of each source.
-    sources: BTreeMap<IpAddr, u32>,
+    swarms: BTreeMap<InfoHash, Swarm>,
+    sources: BTreeMap<IpAddr, Source>,
     len: usize,
 }
 
@@ -39,27 +57,33 @@ impl Store {
         hash: InfoHash,
         peer: SocketAddr,
     ) -> bool {
-        let known = self.swarms.get_mut(&hash).and_then(|swarm| swarm.get_mut(&peer));
+        let known = self.swarms.get_mut(&hash).and_then(|swarm| swarm.peers.get_mut(&peer));
         if let Some(seen_at) = known {
             *seen_at = now;
             return true;
         }
         let source = source_of(peer.ip());
-        let of_source = self.sources.get(&source).copied().unwrap_or_default();
+        let of_source = self.sources.get(&source).map_or(0, |source| source.peers);
         if of_source >= PEERS_A_SOURCE_MAX || !self.has_room(hash, source) {
             return false;
         }
         if !self.swarms.contains_key(&hash)
             && self.swarms.len() >= HASHES_MAX
-            && !self.evict_farther(own, hash)
+            && !self.evict(own, hash, source)
         {
             return false;
         }
         if self.len >= PEERS_MAX {
             return false;
         }
-        self.swarms.entry(hash).or_default().insert(peer, now);
-        *self.sources.entry(source).or_default() += 1;
+        let of_source = self.sources.entry(source).or_default();
+        of_source.peers += 1;
+        let swarm = self.swarms.entry(hash).or_insert_with(|| {
+            of_source.founded += 1;
+            Swarm { founder: source, alone: true, peers: BTreeMap::new() }
+        });
+        swarm.alone &= swarm.founder == source;
+        swarm.peers.insert(peer, now);
         self.len += 1;
         true
     }
@@ -74,7 +98,7 @@ impl Store {
     ) -> Vec<SocketAddr> {
         let Some(swarm) = self.swarms.get(&hash) else { return Vec::new() };
         // Told to a stranger, an address of our own network is useless at best.
-        let told = swarm.keys().filter(|peer| may_name(asker, **peer));
+        let told = swarm.peers.keys().filter(|peer| may_name(asker, **peer));
         let mut peers: Vec<_> = told.copied().collect();
         chance.sample(&mut peers, count);
         peers.truncate(count);
@@ -83,52 +107,69 @@ impl Store {
 
     /// Some peers of a swarm.
     pub(crate) fn any(&self, hash: InfoHash, count: usize) -> impl Iterator<Item = SocketAddr> {
-        self.swarms.get(&hash).into_iter().flat_map(BTreeMap::keys).take(count).copied()
+        self.swarms.get(&hash).into_iter().flat_map(|swarm| swarm.peers.keys()).take(count).copied()
     }
 
     /// Forgets who did not announce again.
     pub(crate) fn expire(&mut self, now: Instant) {
         let (sources, mut gone) = (&mut self.sources, 0);
         self.swarms.retain(|_, swarm| {
-            swarm.retain(|peer, seen_at| {
+            swarm.peers.retain(|peer, seen_at| {
                 let stays = now.duration_since(*seen_at) < PEER_KEPT;
                 if !stays {
                     gone += 1;
-                    release(sources, *peer);
+                    release(sources, source_of(peer.ip()), |source| source.peers -= 1);
                 }
                 stays
             });
-            !swarm.is_empty()
+            if swarm.peers.is_empty() {
+                release(sources, swarm.founder, |source| source.founded -= 1);
+            }
+            !swarm.peers.is_empty()
         });
         self.len -= gone;
     }
 
     fn has_room(&self, hash: InfoHash, source: IpAddr) -> bool {
         let Some(swarm) = self.swarms.get(&hash) else { return true };
-        let near = swarm.keys().filter(|peer| source_of(peer.ip()) == source).count();
-        swarm.len() < PEERS_A_HASH_MAX && near < PEERS_A_SOURCE_AND_HASH_MAX as usize
+        let near = swarm.peers.keys().filter(|peer| source_of(peer.ip()) == source).count();
+        swarm.peers.len() < PEERS_A_HASH_MAX && near < PEERS_A_SOURCE_AND_HASH_MAX as usize
     }
 
-    /// Makes room by forgetting the swarm that is farthest from us, if `hash` is nearer.
-    fn evict_farther(&mut self, own: NodeId, hash: InfoHash) -> bool {
+    /// Makes room for a hash that `source` brings, by forgetting the swarm that is worth least, if it is
+    /// worth less: whose founder brought more, then that nobody else joined, then that is farther from us.
+    fn evict(&mut self, own: NodeId, hash: InfoHash, source: IpAddr) -> bool {
         let distance = |hash: InfoHash| Distance::between(own, NodeId(hash.0));
-        let farthest = self.swarms.keys().copied().max_by_key(|hash| distance(*hash));
-        let Some(farthest) = farthest.filter(|far| distance(*far) > distance(hash)) else {
+        // With this hash, of which its source may keep one for another.
+        let founded = |founder: IpAddr| {
+            let founded = self.sources.get(&founder).map_or(0, |founder| founder.founded);
+            founded + u32::from(founder == source)
+        };
+        let cheapness =
+            |hash: InfoHash, swarm: &Swarm| (founded(swarm.founder), swarm.alone, distance(hash));
+        let cheapest =
+            self.swarms.iter().map(|(hash, swarm)| (cheapness(*hash, swarm), *hash)).max();
+        let newcomer = (founded(source), true, distance(hash));
+        let Some((_, cheapest)) = cheapest.filter(|(cheapness, _)| *cheapness > newcomer) else {
             return false;
         };
-        let gone = self.swarms.remove(&farthest).unwrap_or_default();
-        self.len -= gone.len();
-        gone.keys().for_each(|peer| release(&mut self.sources, *peer));
+        if let Some(gone) = self.swarms.remove(&cheapest) {
+            self.len -= gone.peers.len();
+            let sources = &mut self.sources;
+            let peers = gone.peers.keys().map(|peer| source_of(peer.ip()));
+            peers.for_each(|ip| release(sources, ip, |source| source.peers -= 1));
+            release(sources, gone.founder, |source| source.founded -= 1);
+        }
         true
     }
 }
 
-fn release(sources: &mut BTreeMap<IpAddr, u32>, peer: SocketAddr) {
-    let source = source_of(peer.ip());
-    if let Some(count) = sources.get_mut(&source) {
-        *count -= 1;
-        if *count == 0 {
-            sources.remove(&source);
+/// Takes something off a source, and forgets it when nothing is left.
+fn release(sources: &mut BTreeMap<IpAddr, Source>, ip: IpAddr, off: impl FnOnce(&mut Source)) {
+    if let Some(source) = sources.get_mut(&ip) {
+        off(source);
+        if *source == Source::default() {
+            sources.remove(&ip);
         }
     }
 }
@@ -142,12 +183,17 @@ mod tests {
 
     fn peer(network: u32, host: u8, port: u16) -> SocketAddr {
         let [_, a, b, _] = network.to_be_bytes();
-        SocketAddr::from(([11, a, b + 1, host], port))
+        SocketAddr::from(([11, a, b, host], port))
     }
 
     fn consistent(store: &Store) {
-        assert_eq!(store.len, store.swarms.values().map(BTreeMap::len).sum::<usize>());
-        assert_eq!(store.len as u32, store.sources.values().sum::<u32>());
+        assert_eq!(store.len, store.swarms.values().map(|swarm| swarm.peers.len()).sum::<usize>());
+        assert_eq!(
+            store.len as u32,
+            store.sources.values().map(|source| source.peers).sum::<u32>()
+        );
+        let founded = store.sources.values().map(|source| source.founded).sum::<u32>();
+        assert_eq!(store.swarms.len() as u32, founded);
     }
 
     #[test]
@@ -183,21 +229,57 @@ mod tests {
         consistent(&store);
     }
 
+    /// The smaller, the nearer to us.
+    fn hash(number: u32) -> InfoHash {
+        let mut bytes = [0; 20];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        InfoHash(bytes)
+    }
+
     #[test]
     fn too_many_hashes_push_out_those_far_from_us() {
         let now = crate::test_now();
         let mut store = Store::default();
-        let hash = |number: u32| {
-            let mut bytes = [0; 20];
-            bytes[..4].copy_from_slice(&number.to_be_bytes());
-            InfoHash(bytes)
-        };
         for number in 0..HASHES_MAX as u32 {
-            assert!(store.insert(now, OWN, hash(1000 + number), peer((number / 100) << 8, 1, 1)));
+            assert!(store.insert(now, OWN, hash(1000 + number), peer(number << 8, 1, 1)));
         }
-        assert!(!store.insert(now, OWN, hash(u32::MAX), peer(99 << 8, 1, 1)), "farther than all");
-        assert!(store.insert(now, OWN, hash(1), peer(99 << 8, 1, 1)));
+        let new = peer(9999 << 8, 1, 1);
+        assert!(!store.insert(now, OWN, hash(u32::MAX), new), "farther than all");
+        assert!(store.insert(now, OWN, hash(1), new));
         assert_eq!(store.swarms.len(), HASHES_MAX);
+        consistent(&store);
+    }
+
+    #[test]
+    fn a_few_networks_cannot_push_out_everybodys_hashes() {
+        let now = crate::test_now();
+        let mut store = Store::default();
+        let honest = HASHES_MAX as u32 - 500;
+        for number in 0..honest {
+            assert!(store.insert(now, OWN, hash(1 << 20 | number), peer(number << 8, 1, 1)));
+        }
+        for number in 0..2 * PEERS_A_SOURCE_MAX {
+            let _ = store.insert(now, OWN, hash(number), peer((9000 + number % 4) << 8, 1, 1));
+        }
+        consistent(&store);
+        assert_eq!(store.swarms.len(), HASHES_MAX);
+        let kept = |store: &Store| {
+            let kept =
+                (0..honest).filter(|number| store.any(hash(1 << 20 | number), 1).count() == 1);
+            kept.count() as u32
+        };
+        assert_eq!(kept(&store), honest);
+        // Others have room, however far; a swarm that somebody joined goes after one that nobody did.
+        assert!(store.insert(now, OWN, hash(u32::MAX), peer(5000 << 8, 1, 1)));
+        let joined = hash(498);
+        assert_eq!(store.any(joined, 2).count(), 1);
+        assert!(store.insert(now, OWN, joined, peer(5001 << 8, 1, 1)));
+        for number in 0..100 {
+            let number = 6000 + number;
+            assert!(store.insert(now, OWN, hash(1 << 30 | number), peer(number << 8, 1, 1)));
+        }
+        assert_eq!(store.any(joined, 2).count(), 2);
+        assert_eq!(kept(&store), honest);
         consistent(&store);
     }
 
