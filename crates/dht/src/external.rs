@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use proto::address::is_local;
+use proto::address::{is_local, is_shared};
 
 use crate::limits::{VOTES_MAX, VOTES_NEEDED};
 use crate::space::source_of;
@@ -19,8 +19,9 @@ pub(crate) struct External {
 impl External {
     /// Somebody at `voter`, whom we asked, sees us at `ip`. Returns an address that is new.
     pub(crate) fn vote(&mut self, voter: IpAddr, ip: IpAddr) -> Option<IpAddr> {
-        // A local network's view of us says nothing about the rest of the world.
-        if is_local(ip) || is_local(voter) || ip.is_unspecified() || ip.is_multicast() {
+        // A local network's view of us, or a provider's, says nothing about the rest of the world.
+        let inside = |ip| is_local(ip) || is_shared(ip);
+        if inside(ip) || inside(voter) || ip.is_unspecified() || ip.is_multicast() {
             return None;
         }
         if voter.is_ipv4() != ip.is_ipv4() {
@@ -89,6 +90,8 @@ mod tests {
         for network in 0..10 {
             assert_eq!(external.vote(voter(network, 1), [192, 168, 1, 2].into()), None);
             assert_eq!(external.vote([10, 0, network, 1].into(), [5, 6, 7, 8].into()), None);
+            assert_eq!(external.vote([100, 64, network, 1].into(), [5, 6, 7, 8].into()), None);
+            assert_eq!(external.vote(voter(network, 1), [100, 64, 1, 2].into()), None);
         }
         assert_eq!(external.known(), None);
     }

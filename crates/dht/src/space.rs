@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use proto::address::{is_local, network_of};
+use proto::address::{is_local, is_shared, network_of};
 use proto::dht::NodeId;
 
 /// Which of the two networks (BEP 32).
@@ -61,8 +61,8 @@ pub(crate) fn is_sendable(addr: SocketAddr) -> bool {
     host && addr.port() != 0
 }
 
-/// Whether `named` may be believed when somebody at `source` names it: a stranger must not lead us
-/// into our own network, nor the network into this machine.
+/// Whether `named` may be believed when somebody at `source` names it: a stranger must not lead us to
+/// our provider's other customers, those not into our own network, nor the network into this machine.
 pub(crate) fn may_name(source: IpAddr, named: SocketAddr) -> bool {
     is_sendable(named) && nearness(named.ip()) <= nearness(source)
 }
@@ -79,10 +79,10 @@ pub(crate) fn source_of(ip: IpAddr) -> IpAddr {
 }
 
 fn nearness(ip: IpAddr) -> u8 {
-    match (ip.is_loopback(), is_local(ip)) {
-        (true, _) => 2,
-        (false, true) => 1,
-        (false, false) => 0,
+    match ip {
+        ip if ip.is_loopback() => 3,
+        ip if is_local(ip) => 2,
+        ip => u8::from(is_shared(ip)),
     }
 }
 
@@ -105,6 +105,12 @@ mod tests {
             ("192.168.1.2", "127.0.0.1:80", false),
             ("127.0.0.1", "127.0.0.2:80", true),
             ("127.0.0.1", "9.9.9.9:1", true),
+            ("8.8.8.8", "100.64.0.1:80", false),
+            ("8.8.8.8", "100.127.255.254:80", false),
+            ("8.8.8.8", "100.128.0.1:80", true),
+            ("100.64.0.1", "100.64.7.7:80", true),
+            ("100.64.0.1", "192.168.1.1:80", false),
+            ("192.168.1.2", "100.64.7.7:80", true),
             ("2001:db8::1", "[fe80::1]:1", false),
             ("2001:db8::1", "[::1]:1", false),
             ("2001:db8::1", "[2001:db8::2]:1", true),
