@@ -75,6 +75,9 @@ pub(crate) struct Outgoing {
     order: u64,
     /// The latest transmission that arrived.
     arrived: Option<u64>,
+    /// The peer told of these, up to the last that came early: what is beyond may be there, too, since a
+    /// mask has an end.
+    told: usize,
     /// Losses of transmissions before this one belong to a round trip that is accounted for.
     recovery: u64,
     duplicates: u32,
@@ -97,6 +100,7 @@ impl Outgoing {
             lost_from: 0,
             order: 0,
             arrived: None,
+            told: 0,
             recovery: 0,
             duplicates: 0,
             overdue_at: None,
@@ -271,6 +275,7 @@ impl Outgoing {
                 last_early = last_early.max(Some(at as usize));
             }
         }
+        self.told = self.told.max(last_early.map_or(0, |at| at + 1));
         outcome.rtt = latest.and_then(|(_, rtt)| rtt);
         self.count_duplicates(count, repeats && last_early.is_none(), &mut outcome);
         self.find_lost(now, reordering, &mut outcome);
@@ -320,6 +325,7 @@ impl Outgoing {
         self.kept_from += len as u64;
         self.first = self.first.plus(count as u16);
         self.lost_from = self.lost_from.saturating_sub(count);
+        self.told = self.told.saturating_sub(count);
     }
 
     /// Peers without selective acknowledgements repeat the last one for each packet that comes early.
@@ -334,12 +340,15 @@ impl Outgoing {
         }
     }
 
-    /// Finds what was sent long enough before something that arrived.
+    /// Finds what was sent long enough before something that arrived, of the packets that the peer told of: the
+    /// first, since it is not acknowledged, and those before the last that came early (as RFC 6675 does).
     fn find_lost(&mut self, now: Instant, reordering: Duration, outcome: &mut Outcome) {
         self.overdue_at = None;
         let Some(arrived) = self.arrived else { return };
         let mut at = 0;
-        while let Some(packet) = self.packets.get(at) {
+        while at < self.told.max(1)
+            && let Some(packet) = self.packets.get(at)
+        {
             if packet.order >= arrived && packet.transmissions == 1 {
                 // Those after it were sent after it, or are sent again already.
                 break;

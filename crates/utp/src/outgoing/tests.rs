@@ -56,6 +56,36 @@ fn packet_that_three_later_ones_overtook_is_lost() {
 }
 
 #[test]
+fn packets_beyond_the_mask_are_not_taken_for_lost() {
+    let (mut outgoing, start) = sent(100);
+    // Numbers 105 and 150 are lost; the mask has 30 bits, as that of many implementations.
+    let mask = |ack: u16| (ack + 2..ack + 32).collect::<Vec<u16>>();
+    let now = start + RTT;
+    assert!(ack(&mut outgoing, now, 104, &mask(104)).congested);
+    assert_eq!(lost(&mut outgoing, now), [105]);
+    let later = now + RTT;
+    ack(&mut outgoing, later, 149, &mask(149));
+    assert_eq!(lost(&mut outgoing, later), [150]);
+    assert!(outgoing.poll_timeout().is_none_or(|due| due > later));
+    let late = later + RTT * 9;
+    outgoing.on_overdue(late, RTT * 2);
+    assert!(lost(&mut outgoing, late).is_empty(), "180 to 199 arrived, and nobody said otherwise");
+    ack(&mut outgoing, late, 199, &[]);
+    assert!(!outgoing.is_waiting());
+}
+
+#[test]
+fn first_missing_packet_needs_no_mask_once_a_later_one_arrived() {
+    let (mut outgoing, start) = sent(8);
+    let now = start + RTT;
+    ack(&mut outgoing, now, 99, &[101, 102, 103]);
+    assert_eq!(lost(&mut outgoing, now), [100]);
+    // All after 103 was lost; what was sent again arrived, after them.
+    ack(&mut outgoing, now + RTT, 103, &[]);
+    assert_eq!(lost(&mut outgoing, now + RTT), [104]);
+}
+
+#[test]
 fn packet_sent_again_may_be_lost_again() {
     let (mut outgoing, start) = sent(8);
     let now = start + RTT;
