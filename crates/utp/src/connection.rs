@@ -90,6 +90,8 @@ pub(crate) struct Connection {
     pub(crate) permit: bool,
     /// When a packet may probe a window that the peer closed.
     pub(crate) probe_window_at: Option<Instant>,
+    /// The last packet that did.
+    pub(crate) window_probe: Option<Seq>,
     /// When the pacer opens.
     pub(crate) paced_until: Option<Instant>,
     /// The owner waits for something to read, or for room to write.
@@ -153,6 +155,7 @@ impl Connection {
             tail_tried: false,
             permit: false,
             probe_window_at: None,
+            window_probe: None,
             paced_until: None,
             wants_read: false,
             wants_write: false,
@@ -193,11 +196,15 @@ impl Connection {
         }
         self.heard_at = now;
         self.measure(now, micros, packet);
+        let was_closed = self.is_window_closed();
         self.peer_window = packet.header.window as usize;
         if self.peer_window > 0 {
             self.probe_window_at = None;
         }
         self.on_acknowledgement(now, packet);
+        if was_closed && !self.is_window_closed() {
+            self.on_room(now);
+        }
         self.on_payload(now, packet, may_hold);
         self.advance_close(now);
     }
@@ -247,7 +254,8 @@ impl Connection {
     fn on_acknowledgement(&mut self, now: Instant, packet: &Packet<'_>) {
         let flying = self.outgoing.flying();
         let early = packet.sack.into_iter().flat_map(|sack| sack.received());
-        let repeats = packet.header.kind == Kind::State;
+        // A peer without room repeats itself, too.
+        let repeats = packet.header.kind == Kind::State && !self.is_window_closed();
         let least = self.rtt.least().unwrap_or(Duration::ZERO);
         let reordering = self.rtt.reordering();
         let ack = packet.header.ack;
@@ -276,6 +284,21 @@ impl Connection {
             }
         }
         self.on_outcome(&outcome);
+    }
+
+    /// The peer has no room for what comes next: that it does not arrive says nothing about the path.
+    fn is_window_closed(&self) -> bool {
+        self.outgoing.first_len().is_some_and(|len| self.peer_window < len)
+    }
+
+    /// The peer has room again: neither what it refused nor the waits between questions are waited for.
+    fn on_room(&mut self, now: Instant) {
+        if let Some(refused) = self.window_probe.take() {
+            self.outgoing.on_room(refused);
+        }
+        self.rtt.on_progress();
+        self.timeouts = 0;
+        self.progress_at = now;
     }
 
     fn on_outcome(&mut self, outcome: &Outcome) {
@@ -380,7 +403,9 @@ impl Connection {
         if self.timeouts == BLACK_HOLE {
             self.packet_len.on_black_hole();
         }
-        self.congestion.on_timeout(self.packet_len.get());
+        if !self.is_window_closed() {
+            self.congestion.on_timeout(self.packet_len.get(), !outcome.congested);
+        }
     }
 
     /// When all that is in flight counts as lost.

@@ -57,9 +57,12 @@ impl Ledbat {
         self.threshold = self.window;
     }
 
-    /// Nothing came back for too long.
-    pub(crate) fn on_timeout(&mut self, packet_len: usize) {
-        self.threshold = (self.window / 2.0).max((WINDOW_MIN * packet_len) as f64);
+    /// Nothing came back for too long; `again` when the same was true of what was sent for that reason: the
+    /// window is small by then, and says nothing about the path (RFC 5681, section 3.1).
+    pub(crate) fn on_timeout(&mut self, packet_len: usize, again: bool) {
+        if !again {
+            self.threshold = (self.window / 2.0).max((WINDOW_MIN * packet_len) as f64);
+        }
         self.window = packet_len as f64;
     }
 
@@ -146,7 +149,8 @@ mod tests {
         let mut ledbat = steady(50_000.0);
         ledbat.on_loss(PACKET);
         assert_eq!(ledbat.window(), 25_000);
-        ledbat.on_timeout(PACKET);
+        ledbat.on_timeout(PACKET, false);
+        ledbat.on_timeout(PACKET, true);
         assert_eq!(ledbat.window(), PACKET);
         assert!(ledbat.is_slow_start());
         rounds(&mut ledbat, 8, Duration::ZERO);

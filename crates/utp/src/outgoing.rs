@@ -80,6 +80,8 @@ pub(crate) struct Outgoing {
     told: usize,
     /// Losses of transmissions before this one belong to a round trip that is accounted for.
     recovery: u64,
+    /// A timeout had the first packet sent again.
+    timed_out: bool,
     duplicates: u32,
     /// What may merely be late counts as lost from then on.
     overdue_at: Option<Instant>,
@@ -102,6 +104,7 @@ impl Outgoing {
             arrived: None,
             told: 0,
             recovery: 0,
+            timed_out: false,
             duplicates: 0,
             overdue_at: None,
             closing: false,
@@ -137,6 +140,11 @@ impl Outgoing {
     /// Bytes written and not acknowledged.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Bytes of the first packet that is not acknowledged.
+    pub(crate) fn first_len(&self) -> Option<usize> {
+        self.packets.front().map(|packet| packet.len)
     }
 
     pub(crate) fn unpacked(&self) -> usize {
@@ -326,6 +334,7 @@ impl Outgoing {
         self.first = self.first.plus(count as u16);
         self.lost_from = self.lost_from.saturating_sub(count);
         self.told = self.told.saturating_sub(count);
+        self.timed_out &= count == 0;
     }
 
     /// Peers without selective acknowledgements repeat the last one for each packet that comes early.
@@ -366,12 +375,17 @@ impl Outgoing {
         }
     }
 
-    fn lose(&mut self, at: usize, outcome: &mut Outcome) {
+    fn mark_lost(&mut self, at: usize) -> &Sent {
         let packet = &mut self.packets[at];
         packet.state = State::Lost;
         self.flying -= packet.len;
         self.lost += 1;
         self.lost_from = self.lost_from.min(at);
+        packet
+    }
+
+    fn lose(&mut self, at: usize, outcome: &mut Outcome) {
+        let packet = *self.mark_lost(at);
         if let Some(len) = packet.probe {
             // It was longer than the others: that says nothing about a queue.
             outcome.probe_lost = Some(len);
@@ -394,7 +408,8 @@ impl Outgoing {
         self.overdue_at
     }
 
-    /// Nothing came back for too long: all of it counts as lost.
+    /// Nothing came back for too long: all of it counts as lost. It is no news of the path when the first packet
+    /// was sent again for that reason before.
     pub(crate) fn on_timeout(&mut self) -> Outcome {
         let mut outcome = Outcome::default();
         for at in 0..self.packets.len() {
@@ -402,9 +417,19 @@ impl Outgoing {
                 self.lose(at, &mut outcome);
             }
         }
+        outcome.congested = !std::mem::replace(&mut self.timed_out, true);
         self.recovery = self.order;
         self.overdue_at = None;
         outcome
+    }
+
+    /// The peer had no room for that packet, and has now: it is sent again, and nothing follows from it.
+    pub(crate) fn on_room(&mut self, refused: Seq) {
+        self.timed_out = false;
+        let at = refused.since(self.first);
+        if at >= 0 && self.packets.get(at as usize).is_some_and(|one| one.state == State::Flying) {
+            self.mark_lost(at as usize);
+        }
     }
 
     /// The last packet in flight is to be sent once more: if it was lost, nothing behind it tells.

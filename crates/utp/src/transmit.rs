@@ -108,7 +108,7 @@ impl Connection {
                 break;
             }
             if !self.permit {
-                if !self.window_admits(now, piece.len) {
+                if !self.window_admits(now, piece) {
                     break;
                 }
                 if let Some(rate) = rate.filter(|_| !self.pacer.is_open()) {
@@ -132,7 +132,8 @@ impl Connection {
             // Only where it costs nothing: a probe that is lost holds up what follows it.
             let probe_payload = len - HEADER_LEN;
             if self.outgoing.unpacked() >= 4 * probe_payload
-                && self.congestion.window() >= self.outgoing.flying() + probe_payload
+                && self.congestion.window().min(self.peer_window)
+                    >= self.outgoing.flying() + probe_payload
                 && self.congestion.window() >= 8 * probe_payload
             {
                 return Some((self.outgoing.next_new(probe_payload)?, true));
@@ -141,10 +142,10 @@ impl Connection {
         Some((self.outgoing.next_new(payload)?, false))
     }
 
-    /// Both windows have room for that many bytes. One packet is always allowed, so that a window smaller
-    /// than a packet stops nothing, and a closed one is asked about from time to time.
-    fn window_admits(&mut self, now: Instant, len: usize) -> bool {
-        let flying = self.outgoing.flying();
+    /// Both windows have room for a packet. With nothing in flight, a congestion window smaller than the packet
+    /// stops nothing, and a peer without room for it is asked from time to time.
+    fn window_admits(&mut self, now: Instant, piece: Piece) -> bool {
+        let (len, flying) = (piece.len, self.outgoing.flying());
         if flying + len <= self.congestion.window().min(self.peer_window) {
             return true;
         }
@@ -156,6 +157,7 @@ impl Connection {
         let is_due = *self.probe_window_at.get_or_insert_with(|| now + timeout) <= now;
         if is_due {
             self.probe_window_at = None;
+            self.window_probe = Some(piece.seq);
         }
         is_due
     }

@@ -136,6 +136,30 @@ fn after_a_timeout_everything_is_sent_again() {
 }
 
 #[test]
+fn second_timeout_of_one_packet_is_no_news() {
+    let (mut outgoing, start) = sent(4);
+    for is_news in [true, false, false] {
+        assert_eq!(outgoing.on_timeout().congested, is_news);
+        lost(&mut outgoing, start + RTT * 9);
+    }
+    ack(&mut outgoing, start + RTT * 10, 100, &[]);
+    assert!(outgoing.on_timeout().congested);
+}
+
+#[test]
+fn refused_packet_is_sent_again_when_there_is_room() {
+    let (mut outgoing, start) = sent(2);
+    outgoing.on_room(Seq(101));
+    assert_eq!((outgoing.flying(), outgoing.next_lost().unwrap().seq), (10, Seq(101)));
+    lost(&mut outgoing, start + RTT);
+    for gone in [99, 102] {
+        outgoing.on_room(Seq(gone));
+        assert_eq!(outgoing.flying(), 20);
+    }
+    assert!(!ack(&mut outgoing, start + RTT, 101, &[]).congested);
+}
+
+#[test]
 fn what_was_sent_twice_measures_no_round_trip() {
     let (mut outgoing, start) = sent(1);
     outgoing.on_timeout();

@@ -111,6 +111,27 @@ fn lazy_reader_holds_the_sender_back() {
     world.run_until(MINUTES, |world| world.received(1) == 3_000_000);
 }
 
+#[test]
+fn reader_that_stalled_is_served_as_before_within_round_trips() {
+    let path = Path::clean(50).with_rate(2_000_000, 2_000_000);
+    let mut world = World::new(9, 2, path, Path::clean(50));
+    world.connect(0, 1, 1 << 40);
+    world.run_for(Duration::from_secs(20));
+    let before = world.received(1);
+    world.run_for(Duration::from_secs(1));
+    let rate = world.received(1) - before;
+    world.nodes[1].owners[0].lazy = true;
+    world.run_for(Duration::from_secs(10));
+    world.nodes[1].owners[0].lazy = false;
+    world.attend(1);
+    // What it was told of travels for one round trip; then it is as it was.
+    world.run_for(Duration::from_millis(200));
+    let before = world.received(1);
+    world.run_for(Duration::from_secs(1));
+    let after = world.received(1) - before;
+    assert!(after * 10 > rate * 8, "{after} bytes a second after {rate}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
