@@ -2,7 +2,7 @@
 //! forged address costs one answer as long as the question, and a place here for a moment.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use proto::utp::Seq;
@@ -24,9 +24,10 @@ pub(crate) struct Stranger {
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct HalfOpen {
-    strangers: HashMap<Id, (Stranger, Instant)>,
-    /// Oldest first; entries of those that are gone stay until their time.
+    strangers: HashMap<Id, Stranger>,
+    /// Oldest first, each once.
     order: VecDeque<(Instant, Id)>,
+    /// By network: see [`source`].
     per_source: HashMap<IpAddr, usize>,
 }
 
@@ -34,38 +35,35 @@ impl HalfOpen {
     /// Takes a SYN; `ours` is the number that we would begin with. `None` when its source has too many.
     pub(crate) fn knock(&mut self, now: Instant, id: Id, syn: Seq, ours: Seq) -> Option<Stranger> {
         self.expire(now);
-        if let Some((known, _)) = self.strangers.get(&id)
-            && known.syn == syn
-        {
+        if let Some(known) = self.strangers.get_mut(&id) {
+            if known.syn != syn {
+                // It begins anew, in the place that it has: a new one would cost another's.
+                *known = Stranger { syn, ours };
+            }
             return Some(*known);
         }
-        self.remove(id);
-        if self.per_source.get(&id.0.ip()).is_some_and(|&count| count >= HALF_OPEN_PER_SOURCE) {
+        if self.per_source.get(&source(id)).is_some_and(|&count| count >= HALF_OPEN_PER_SOURCE) {
             return None;
         }
-        while self.order.len() >= HALF_OPEN_MAX {
+        if self.order.len() >= HALF_OPEN_MAX {
             self.drop_oldest();
         }
         let stranger = Stranger { syn, ours };
-        self.strangers.insert(id, (stranger, now));
+        self.strangers.insert(id, stranger);
         self.order.push_back((now, id));
-        *self.per_source.entry(id.0.ip()).or_default() += 1;
+        *self.per_source.entry(source(id)).or_default() += 1;
         Some(stranger)
     }
 
     pub(crate) fn find(&self, id: Id) -> Option<Stranger> {
-        self.strangers.get(&id).map(|(stranger, _)| *stranger)
+        self.strangers.get(&id).copied()
     }
 
     pub(crate) fn remove(&mut self, id: Id) {
-        if self.strangers.remove(&id).is_none() {
-            return;
-        }
-        if let Some(count) = self.per_source.get_mut(&id.0.ip()) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_source.remove(&id.0.ip());
-            }
+        // Its place goes with it, or whoever comes and goes would push out those who wait.
+        if let Some(at) = self.order.iter().position(|(_, other)| *other == id) {
+            self.order.remove(at);
+            self.forget(id);
         }
     }
 
@@ -80,11 +78,27 @@ impl HalfOpen {
     }
 
     fn drop_oldest(&mut self) {
-        let Some((since, id)) = self.order.pop_front() else { return };
-        // It may have left and come again since.
-        if self.strangers.get(&id).is_some_and(|(_, known)| *known == since) {
-            self.remove(id);
+        if let Some((_, id)) = self.order.pop_front() {
+            self.forget(id);
         }
+    }
+
+    fn forget(&mut self, id: Id) {
+        self.strangers.remove(&id);
+        if let Some(count) = self.per_source.get_mut(&source(id)) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_source.remove(&source(id));
+            }
+        }
+    }
+}
+
+/// What one host can have many of counts once: a network of IPv6 (/64), an address of IPv4.
+fn source((addr, _): Id) -> IpAddr {
+    match addr.ip() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+        ip @ IpAddr::V4(_) => ip,
     }
 }
 
@@ -118,6 +132,48 @@ mod tests {
             assert!(half_open.order.len() <= HALF_OPEN_MAX);
         }
         assert_eq!(half_open.len(), HALF_OPEN_MAX);
+    }
+
+    #[test]
+    fn stranger_that_begins_anew_takes_no_other_place() {
+        let (mut half_open, now) = (HalfOpen::default(), test_now());
+        half_open.knock(now, id(2, 1), Seq(1), Seq(1));
+        half_open.knock(now, id(1, 1), Seq(1), Seq(1));
+        half_open.knock(now, id(3, 1), Seq(1), Seq(1));
+        let later = now + HALF_OPEN_FOR / 2;
+        for number in 0..5_000 {
+            let (syn, ours) = (Seq(number), Seq(number + 1));
+            let got = half_open.knock(later, id(1, 1), syn, ours);
+            assert_eq!((got, half_open.find(id(1, 1))), (Some(Stranger { syn, ours }), got));
+        }
+        assert_eq!((half_open.len(), half_open.order.len()), (3, 3));
+        half_open.knock(now + HALF_OPEN_FOR, id(9, 9), Seq(1), Seq(1));
+        assert_eq!(half_open.len(), 1, "its time began with its first SYN");
+    }
+
+    #[test]
+    fn stranger_that_comes_and_goes_takes_no_other_place() {
+        let (mut half_open, now) = (HalfOpen::default(), test_now());
+        half_open.knock(now, id(2, 1), Seq(1), Seq(1));
+        for _ in 0..5_000 {
+            half_open.knock(now, id(1, 1), Seq(1), Seq(1));
+            half_open.remove(id(1, 1));
+        }
+        assert_eq!((half_open.len(), half_open.order.len(), half_open.per_source.len()), (1, 1, 1));
+    }
+
+    #[test]
+    fn network_of_ipv6_counts_as_one_source() {
+        let (mut half_open, now) = (HalfOpen::default(), test_now());
+        let host = |net: u16, host: u16| {
+            let ip = Ipv6Addr::new(0x2001, 0xdb8, 0, net, host, 0, 0, host);
+            (SocketAddr::from((ip, 6881)), 1)
+        };
+        for number in 0..1_000 {
+            half_open.knock(now, host(1, number), Seq(1), Seq(1));
+        }
+        assert_eq!(half_open.len(), HALF_OPEN_PER_SOURCE);
+        assert!(half_open.knock(now, host(2, 1), Seq(1), Seq(1)).is_some());
     }
 
     #[test]

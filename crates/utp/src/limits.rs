@@ -10,7 +10,7 @@ pub const CONNECTIONS_MAX: usize = 1024;
 /// Strangers that sent a SYN and nothing more. Each costs some 100 bytes; the oldest makes room.
 pub const HALF_OPEN_MAX: usize = 1024;
 
-/// Of those, how many may share one IP address, so that one host cannot push out all others.
+/// Of those, how many may share one IPv4 address or IPv6 network (/64), so that one host cannot push out all others.
 pub const HALF_OPEN_PER_SOURCE: usize = 16;
 
 /// How long a stranger may take to prove its address: initiators repeat their SYN within that time.
