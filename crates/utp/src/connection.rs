@@ -375,7 +375,8 @@ impl Connection {
         } else if self.tail_at().is_some_and(|at| at <= now) {
             self.tail_tried = true;
             self.permit = true;
-            self.outgoing.lose_last();
+            let outcome = self.outgoing.lose_last();
+            self.on_outcome(&outcome);
         }
         if self.keep_alive_at() <= now {
             self.acks.hurry();

@@ -432,12 +432,14 @@ impl Outgoing {
         }
     }
 
-    /// The last packet in flight is to be sent once more: if it was lost, nothing behind it tells.
-    pub(crate) fn lose_last(&mut self) {
-        let Some(at) = self.packets.iter().rposition(|packet| packet.state == State::Flying) else {
-            return;
-        };
-        self.lose(at, &mut Outcome::default());
+    /// The last packet in flight is to be sent once more: if it was lost, nothing behind it tells. That is a
+    /// question, not a loss; the answer may tell of one.
+    pub(crate) fn lose_last(&mut self) -> Outcome {
+        let mut outcome = Outcome::default();
+        if let Some(at) = self.packets.iter().rposition(|packet| packet.state == State::Flying) {
+            outcome.probe_lost = self.mark_lost(at).probe;
+        }
+        outcome
     }
 
     /// Gives back memory that an idle stream does not need.

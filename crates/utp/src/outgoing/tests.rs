@@ -184,6 +184,30 @@ fn lost_probe_is_no_congestion() {
 }
 
 #[test]
+fn losses_that_the_last_packet_shows_are_congestion() {
+    let (mut outgoing, start) = sent(8);
+    let now = start + RTT;
+    ack(&mut outgoing, now, 101, &[]);
+    outgoing.lose_last();
+    assert_eq!(lost(&mut outgoing, now), [107]);
+    let outcome = ack(&mut outgoing, now + RTT, 101, &[107]);
+    assert!(outcome.congested);
+    assert_eq!(lost(&mut outgoing, now + RTT), [102, 103, 104, 105]);
+}
+
+#[test]
+fn last_packet_that_was_a_probe_counts_as_lost() {
+    let (mut outgoing, start) = (Outgoing::starting_with(Seq(0)), test_now());
+    outgoing.write(&[IoSlice::new(&[1; 40])], usize::MAX);
+    for probe in [None, Some(40)] {
+        let piece = outgoing.next_new(20).unwrap();
+        outgoing.on_sent(start, piece, probe);
+    }
+    let outcome = outgoing.lose_last();
+    assert_eq!((outcome.congested, outcome.probe_lost), (false, Some(40)));
+}
+
+#[test]
 fn bytes_of_a_packet_are_those_that_were_written() {
     let (outgoing, _) = sent(3);
     let piece = Piece { seq: Seq(101), len: 10, is_end: false, offset: 10 };
