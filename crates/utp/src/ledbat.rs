@@ -35,7 +35,8 @@ impl Ledbat {
         let load = queued.as_secs_f64() / TARGET.as_secs_f64();
         if self.is_slow_start() {
             if load < SLOW_START_LOAD {
-                self.window += acked;
+                // An acknowledgement may tell of all that a timeout took for lost.
+                self.window = (self.window + acked.min(self.window)).min(self.threshold);
             } else {
                 // The packets that tell were sent when the window was half of what it is now.
                 self.window /= 2.0;
@@ -142,6 +143,18 @@ mod tests {
         rounds(&mut large, 150, TARGET.mul_f64(0.93));
         rounds(&mut small, 150, TARGET.mul_f64(0.93));
         assert!(large.window() < 2 * small.window(), "{large:?} {small:?}");
+    }
+
+    #[test]
+    fn acknowledgement_of_much_takes_slow_start_no_further_than_its_end() {
+        let mut ledbat = steady(50_000.0);
+        ledbat.on_timeout(PACKET, false);
+        ledbat.on_ack(1_000_000, Duration::ZERO, PACKET);
+        assert_eq!(ledbat.window(), 2 * PACKET);
+        while ledbat.is_slow_start() {
+            ledbat.on_ack(1_000_000, Duration::ZERO, PACKET);
+        }
+        assert_eq!(ledbat.window(), 25_000);
     }
 
     #[test]
