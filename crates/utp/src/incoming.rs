@@ -76,7 +76,10 @@ impl Incoming {
         if ahead as usize > EARLY_PACKETS_MAX {
             return Received::Forged;
         }
-        if payload.len() > self.room() {
+        // What fills the gap lets all behind it be read: early packets must not keep it out, or nothing ever
+        // moves. So what waits comes to twice the capacity at most.
+        let taken = if ahead == 0 { self.ready.len() } else { self.ready.len() + self.early_len };
+        if payload.len() > self.capacity.saturating_sub(taken) {
             return Received::NoRoom;
         }
         if is_end {
@@ -311,6 +314,20 @@ mod tests {
         assert!(incoming.early_len() <= RECEIVE_LEN_MIN);
         assert_eq!(take(&mut incoming, EARLY_PACKETS_MAX as u16, b"far"), Received::Forged);
         assert_eq!(take(&mut incoming, 40_000, b"very late"), Received::Forged);
+    }
+
+    #[test]
+    fn packet_that_fills_the_gap_is_taken_when_early_ones_fill_the_room() {
+        let mut incoming = incoming();
+        let (payload, mut seq) = (vec![0; 60_000], 0);
+        while take(&mut incoming, seq, &payload) == Received::Early {
+            seq += 1;
+        }
+        assert!(incoming.room() < payload.len());
+        assert_eq!(take(&mut incoming, 65_535, &payload), Received::InOrder);
+        assert_eq!((incoming.last(), incoming.early_len()), (Seq(seq - 1), 0));
+        assert!(incoming.ready.len() <= 2 * RECEIVE_LEN_MIN);
+        assert_eq!(take(&mut incoming, seq, &payload), Received::NoRoom, "nobody reads");
     }
 
     #[test]
