@@ -197,9 +197,12 @@ impl Connection {
         self.heard_at = now;
         self.measure(now, micros, packet);
         let was_closed = self.is_window_closed();
-        self.peer_window = packet.header.window as usize;
-        if self.peer_window > 0 {
-            self.probe_window_at = None;
+        // An older packet, which was overtaken, tells of an older window.
+        if !self.outgoing.is_late(packet.header.ack) {
+            self.peer_window = packet.header.window as usize;
+            if self.peer_window > 0 {
+                self.probe_window_at = None;
+            }
         }
         self.on_acknowledgement(now, packet);
         if was_closed && !self.is_window_closed() {
@@ -550,3 +553,6 @@ impl Connection {
 const DRIFT_MAX: u32 = 10_000;
 /// Timeouts in a row after which long packets are suspected.
 const BLACK_HOLE: u32 = 2;
+
+#[cfg(test)]
+mod tests;

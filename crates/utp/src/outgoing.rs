@@ -181,6 +181,11 @@ impl Outgoing {
         (-LATE_MAX..=self.packets.len() as i32).contains(&count)
     }
 
+    /// A later acknowledgement came before this one.
+    pub(crate) const fn is_late(&self, ack: Seq) -> bool {
+        ack.since(self.first) < -1
+    }
+
     /// Whether somebody who got one of our latest packets may name that number. What only acknowledges bears
     /// the number of the next one.
     pub(crate) fn is_outstanding(&self, seq: Seq) -> bool {

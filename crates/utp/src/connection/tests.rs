@@ -1,0 +1,32 @@
+use proto::utp::Header;
+
+use super::*;
+use crate::test_now;
+
+const PEER: ([u8; 4], u16) = ([10, 0, 0, 1], 6881);
+
+/// A connection whose packets are numbered from 100, the peer's from 1, and that has sent so many bytes.
+fn sent(now: Instant, len: usize) -> Connection {
+    let mut connection = Connection::incoming(now, PEER.into(), 7, Seq(100), Seq(0));
+    connection.write(&[IoSlice::new(&vec![1; len])]).unwrap();
+    while connection.poll_transmit(now, 0, &mut Vec::new(), &mut Vec::new()).is_some() {}
+    connection
+}
+
+fn handle(connection: &mut Connection, now: Instant, kind: Kind, seq: u16, ack: u16, window: u32) {
+    let (seq, ack, connection_id) = (Seq(seq), Seq(ack), connection.receive_id);
+    let header = Header { kind, connection_id, sent_micros: 0, delay_micros: 0, window, seq, ack };
+    let payload: &[u8] = if kind == Kind::Data { b"payload" } else { b"" };
+    connection.handle_packet(now, 0, &Packet { header, sack: None, payload }, true);
+}
+
+#[test]
+fn window_of_an_overtaken_packet_is_ignored() {
+    let now = test_now();
+    let mut connection = sent(now, 3_000);
+    handle(&mut connection, now, Kind::State, 1, 100, 50_000);
+    handle(&mut connection, now, Kind::State, 1, 99, 0);
+    assert_eq!(connection.peer_window, 50_000);
+    handle(&mut connection, now, Kind::State, 1, 100, 40_000);
+    assert_eq!(connection.peer_window, 40_000);
+}
