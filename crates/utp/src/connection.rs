@@ -322,7 +322,8 @@ impl Connection {
             Kind::Fin => true,
             Kind::State | Kind::Reset | Kind::Syn => return,
         };
-        match self.incoming.receive(packet.header.seq, packet.payload, is_end, may_hold) {
+        let received = self.incoming.receive(packet.header.seq, packet.payload, is_end, may_hold);
+        match received {
             Received::InOrder => {
                 self.acks.on_packet(now);
                 if self.incoming.early_len() > 0 || self.incoming.is_ended() {
@@ -332,8 +333,14 @@ impl Connection {
             Received::Early | Received::Repeated | Received::NoRoom => self.acks.hurry(),
             Received::Forged => {}
         }
-        if self.closed.is_some() {
-            self.incoming.discard();
+        if self.closed.is_none() {
+            return;
+        }
+        self.incoming.discard();
+        let is_new = matches!(received, Received::InOrder | Received::Early | Received::NoRoom);
+        if is_new && !is_end && self.outgoing.is_done() && !self.incoming.is_ended() {
+            // The peer has all that it will get from us, and more to say that nobody reads: it is told so.
+            self.state = State::Gone;
         }
     }
 
@@ -348,7 +355,7 @@ impl Connection {
         }
     }
 
-    /// Does what is due. The endpoint sends a RESET to a peer that is given up while it may be there.
+    /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         match self.state {
             State::SynSent { tries, due } => {
@@ -543,9 +550,9 @@ impl Connection {
         }
     }
 
-    /// The peer would wait for us if it were not told that the connection is given up.
+    /// The connection is given up; the peer would wait for us, or go on sending, if it were not told.
     pub(crate) fn owes_reset(&self) -> bool {
-        !(self.outgoing.is_done() && self.incoming.is_ended())
+        self.state == State::Gone && !(self.outgoing.is_done() && self.incoming.is_ended())
     }
 }
 

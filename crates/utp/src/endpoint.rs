@@ -167,7 +167,19 @@ impl Endpoint {
         let may_hold = self.early_len < EARLY_LEN_TOTAL;
         connection.handle_packet(now, micros, packet, may_hold);
         self.early_len = self.early_len - before + connection.incoming.early_len();
+        self.take_leave(now, index);
         self.settle(now, index);
+    }
+
+    /// Tells the peer of a connection that has just been given up, while the peer may be there.
+    fn take_leave(&mut self, now: Instant, index: usize) {
+        let connection = &self.entries[index].connection;
+        if connection.owes_reset() {
+            let (to, id) = (connection.peer, connection.send_id);
+            let (seq, ack) = (connection.outgoing.next_seq(), connection.incoming.last());
+            let header = self.reset(now, id, seq, ack);
+            self.reply(now, to, header);
+        }
     }
 
     /// A packet that belongs to no connection: a stranger that got our answer, or one to be told that we know
@@ -272,13 +284,7 @@ impl Endpoint {
             let entry = &mut self.entries[index];
             entry.timer = None;
             entry.connection.handle_timeout(now);
-            if entry.connection.state == State::Gone && entry.connection.owes_reset() {
-                let (to, id) = (entry.connection.peer, entry.connection.send_id);
-                let seq = entry.connection.outgoing.next_seq();
-                let ack = entry.connection.incoming.last();
-                let header = self.reset(now, id, seq, ack);
-                self.reply(now, to, header);
-            }
+            self.take_leave(now, index);
             self.settle(now, index);
         }
     }

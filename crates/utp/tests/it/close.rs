@@ -69,8 +69,10 @@ fn peer_that_leaves_while_we_write_ends_the_stream() {
     world.nodes[1].endpoint.close(now, key);
     world.nodes[1].owners[0].left = true;
     world.attend(1);
-    world.run_until(MINUTE, |world| world.nodes[1].endpoint.stats().connections == 0);
-    world.run_until(MINUTE, |world| world.nodes[0].owners[0].failed == Some(Ended::Reset));
+    // Our end travels there and back, behind a queue; what comes after that is told to stop.
+    let soon = Duration::from_secs(2);
+    world.run_until(soon, |world| world.nodes[1].endpoint.stats().connections == 0);
+    world.run_until(soon, |world| world.nodes[0].owners[0].failed == Some(Ended::Reset));
 }
 
 #[test]
