@@ -326,19 +326,20 @@ impl Connection {
         match received {
             Received::InOrder => {
                 self.acks.on_packet(now);
-                if self.incoming.early_len() > 0 || self.incoming.is_ended() {
+                if self.incoming.has_gap() || self.incoming.is_ended() {
                     self.acks.hurry();
                 }
             }
             Received::Early | Received::Repeated | Received::NoRoom => self.acks.hurry(),
             Received::Forged => {}
         }
-        if self.closed.is_none() {
-            return;
-        }
-        self.incoming.discard();
         let is_new = matches!(received, Received::InOrder | Received::Early | Received::NoRoom);
-        if is_new && !is_end && self.outgoing.is_done() && !self.incoming.is_ended() {
+        if self.closed.is_some()
+            && is_new
+            && !is_end
+            && self.outgoing.is_done()
+            && !self.incoming.is_ended()
+        {
             // The peer has all that it will get from us, and more to say that nobody reads: it is told so.
             self.state = State::Gone;
         }

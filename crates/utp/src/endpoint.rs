@@ -49,7 +49,7 @@ pub struct Stats {
     pub connections: usize,
     /// Strangers that have sent a SYN.
     pub half_open: usize,
-    /// Bytes of packets that came before one that is missing.
+    /// Bytes of packets that came before one that is missing, and of their places.
     pub early_len: usize,
 }
 
@@ -163,10 +163,10 @@ impl Endpoint {
         };
         let micros = self.micros(now);
         let connection = &mut self.entries[index].connection;
-        let before = connection.incoming.early_len();
+        let before = connection.incoming.early_cost();
         let may_hold = self.early_len < EARLY_LEN_TOTAL;
         connection.handle_packet(now, micros, packet, may_hold);
-        self.early_len = self.early_len - before + connection.incoming.early_len();
+        self.early_len = self.early_len - before + connection.incoming.early_cost();
         self.take_leave(now, index);
         self.settle(now, index);
     }
@@ -400,7 +400,10 @@ impl Endpoint {
     /// The owner leaves: what it wrote is still delivered, what comes is dropped.
     pub fn close(&mut self, now: Instant, key: Key) {
         if let Ok(connection) = self.connection(key) {
+            let before = connection.incoming.early_cost();
             connection.close(now);
+            let after = connection.incoming.early_cost();
+            self.early_len = self.early_len - before + after;
             self.settle(now, key.index);
         }
     }
@@ -456,7 +459,7 @@ impl Endpoint {
 
     fn remove(&mut self, index: usize) {
         let entry = self.entries.remove(index);
-        self.early_len -= entry.connection.incoming.early_len();
+        self.early_len -= entry.connection.incoming.early_cost();
         self.by_id.remove(&(entry.connection.peer, entry.connection.receive_id));
         if let Some(timer) = entry.timer {
             self.timers.remove(&(timer, index));

@@ -5,7 +5,9 @@ use std::io::IoSliceMut;
 
 use proto::utp::Seq;
 
-use crate::limits::{EARLY_PACKETS_MAX, LATE_MAX, RECEIVE_LEN_MAX, RECEIVE_LEN_MIN, SACK_LEN};
+use crate::limits::{
+    EARLY_PACKETS_MAX, EARLY_SLOT_LEN, LATE_MAX, RECEIVE_LEN_MAX, RECEIVE_LEN_MIN, SACK_LEN,
+};
 
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +30,9 @@ pub(crate) struct Incoming {
     ready: VecDeque<u8>,
     /// The number of the next packet.
     next: Seq,
-    /// Packets after the next one, which is missing: the first is the next but one.
+    /// Packets after the next one, which is missing: the first is the next but one, the last is there.
     early: VecDeque<Option<Vec<u8>>>,
+    /// Bytes of their payloads.
     early_len: usize,
     /// The number of the last packet of all, once it is known.
     end: Option<Seq>,
@@ -37,6 +40,8 @@ pub(crate) struct Incoming {
     capacity: usize,
     /// Bytes until the capacity grows.
     until_growth: usize,
+    /// Nobody will read: only the numbers of packets are kept.
+    discarding: bool,
 }
 
 impl Incoming {
@@ -50,6 +55,7 @@ impl Incoming {
             end: None,
             capacity: RECEIVE_LEN_MIN,
             until_growth: 2 * RECEIVE_LEN_MIN,
+            discarding: false,
         }
     }
 
@@ -90,7 +96,8 @@ impl Incoming {
             self.advance();
             return Received::InOrder;
         }
-        if !may_hold {
+        if !may_hold || (payload.is_empty() && !is_end) {
+            // Nobody sends packets without bytes, except to have us keep their places.
             return Received::NoRoom;
         }
         let at = ahead as usize - 1;
@@ -100,8 +107,9 @@ impl Incoming {
         if self.early[at].is_some() {
             return Received::Repeated;
         }
-        self.early_len += payload.len();
-        self.early[at] = Some(payload.to_vec());
+        let kept = if self.discarding { &[] } else { payload };
+        self.early_len += kept.len();
+        self.early[at] = Some(kept.to_vec());
         Received::Early
     }
 
@@ -112,6 +120,10 @@ impl Incoming {
         for dropped in self.early.drain(kept.min(self.early.len())..).flatten() {
             self.early_len -= dropped.len();
         }
+        while let Some(None) = self.early.back() {
+            self.early.pop_back();
+        }
+        self.release();
     }
 
     /// The next packet is here; so may be some after it.
@@ -122,9 +134,20 @@ impl Incoming {
             self.push(&payload);
             self.next = self.next.plus(1);
         }
+        self.release();
+    }
+
+    /// Places of many early packets are not kept for the next time.
+    fn release(&mut self) {
+        if self.early.is_empty() && self.early.capacity() > EARLY_KEPT {
+            self.early = VecDeque::new();
+        }
     }
 
     fn push(&mut self, payload: &[u8]) {
+        if self.discarding {
+            return;
+        }
         self.ready.extend(payload);
         self.until_growth = self.until_growth.saturating_sub(payload.len());
     }
@@ -161,9 +184,15 @@ impl Incoming {
         count
     }
 
-    /// Forgets what nobody will read.
+    /// Forgets what nobody will read, now and from now on. That packets came early is not taken back: the peer
+    /// was told, and would not send them again.
     pub(crate) fn discard(&mut self) {
-        self.ready.clear();
+        self.discarding = true;
+        self.ready = VecDeque::new();
+        for payload in self.early.iter_mut().flatten() {
+            *payload = Vec::new();
+        }
+        self.early_len = 0;
     }
 
     /// Gives back memory that an idle stream does not need.
@@ -191,9 +220,14 @@ impl Incoming {
         self.capacity
     }
 
-    /// Bytes of packets that came too early.
-    pub(crate) const fn early_len(&self) -> usize {
-        self.early_len
+    /// Something came that one before it is missing for.
+    pub(crate) fn has_gap(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// Bytes that packets cost that came too early: theirs, and those of their places.
+    pub(crate) fn early_cost(&self) -> usize {
+        self.early_len + self.early.len() * EARLY_SLOT_LEN
     }
 
     /// Writes the mask of a selective acknowledgement: whole words, empty when nothing came early.
@@ -210,6 +244,9 @@ impl Incoming {
         }
     }
 }
+
+/// Places for early packets that are kept when there are none.
+const EARLY_KEPT: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -245,7 +282,7 @@ mod tests {
         assert_eq!(take(&mut incoming, 65_535, b"abc"), Received::Repeated);
         assert_eq!(incoming.last(), Seq(1));
         assert_eq!(all(&mut incoming), b"abcdef");
-        assert_eq!(incoming.early_len(), 0);
+        assert_eq!(incoming.early_cost(), 0);
     }
 
     #[test]
@@ -295,7 +332,7 @@ mod tests {
         let mut incoming = incoming();
         take(&mut incoming, 2, b"beyond");
         assert_eq!(incoming.receive(Seq(0), b"", true, true), Received::Early);
-        assert_eq!(incoming.early_len(), 0);
+        assert_eq!(incoming.early_len, 0);
         take(&mut incoming, 65_535, b"last");
         assert!(incoming.is_ended());
         assert_eq!(all(&mut incoming), b"last");
@@ -311,7 +348,7 @@ mod tests {
             seq += 1;
         }
         assert_eq!(take(&mut incoming, seq, &payload), Received::NoRoom);
-        assert!(incoming.early_len() <= RECEIVE_LEN_MIN);
+        assert!(incoming.early_len <= RECEIVE_LEN_MIN);
         assert_eq!(take(&mut incoming, EARLY_PACKETS_MAX as u16, b"far"), Received::Forged);
         assert_eq!(take(&mut incoming, 40_000, b"very late"), Received::Forged);
     }
@@ -325,9 +362,41 @@ mod tests {
         }
         assert!(incoming.room() < payload.len());
         assert_eq!(take(&mut incoming, 65_535, &payload), Received::InOrder);
-        assert_eq!((incoming.last(), incoming.early_len()), (Seq(seq - 1), 0));
+        assert_eq!((incoming.last(), incoming.early_cost()), (Seq(seq - 1), 0));
         assert!(incoming.ready.len() <= 2 * RECEIVE_LEN_MIN);
         assert_eq!(take(&mut incoming, seq, &payload), Received::NoRoom, "nobody reads");
+    }
+
+    #[test]
+    fn places_of_early_packets_cost_something_until_they_are_gone() {
+        let mut incoming = incoming();
+        let far = EARLY_PACKETS_MAX as u16 - 1;
+        assert_eq!(take(&mut incoming, far, b""), Received::NoRoom);
+        assert!(!incoming.has_gap());
+        assert_eq!(take(&mut incoming, far, b"x"), Received::Early);
+        let places = incoming.early.capacity() * size_of::<Option<Vec<u8>>>();
+        assert!(incoming.early_cost() >= places, "{places}");
+        // The peer ends its stream before that packet.
+        assert_eq!(incoming.receive(Seq(5), b"", true, true), Received::Early);
+        assert_eq!(incoming.early_cost(), 6 * EARLY_SLOT_LEN);
+        for seq in [65_535, 0, 1, 2, 3, 4] {
+            take(&mut incoming, seq, b"x");
+        }
+        assert!(incoming.is_ended() && !incoming.has_gap());
+        assert!(incoming.early.capacity() <= EARLY_KEPT);
+    }
+
+    #[test]
+    fn what_nobody_will_read_is_not_kept_but_counts_as_come() {
+        let (mut incoming, mut mask) = (incoming(), Vec::new());
+        take(&mut incoming, 0, &[1; 1_000]);
+        incoming.discard();
+        take(&mut incoming, 1, &[1; 1_000]);
+        assert_eq!(incoming.early_cost(), 2 * EARLY_SLOT_LEN);
+        incoming.mask(&mut mask);
+        assert_eq!(mask, [3, 0, 0, 0]);
+        take(&mut incoming, 65_535, &[1; 1_000]);
+        assert_eq!((incoming.last(), incoming.ready.capacity()), (Seq(1), 0));
     }
 
     #[test]

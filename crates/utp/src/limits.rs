@@ -41,7 +41,11 @@ pub const RECEIVE_LEN_MAX: usize = 4 * 1024 * 1024;
 /// Packets that may come before one that is missing: all of [`RECEIVE_LEN_MAX`] in small packets.
 pub const EARLY_PACKETS_MAX: usize = 8 * 1024;
 
-/// Bytes of early packets of all connections: above it only what fills a gap is taken.
+/// Bytes that the place of an early packet counts for, also of one that is missing: those of an empty vector,
+/// twice, since rings double, and what an allocation costs beside its bytes.
+pub const EARLY_SLOT_LEN: usize = 64;
+
+/// Bytes of early packets and their places, of all connections: above it only what fills a gap is taken.
 pub const EARLY_LEN_TOTAL: usize = 64 * 1024 * 1024;
 
 /// Packets in flight: no more than our own kind takes early.
@@ -110,3 +114,4 @@ const _: () =
     assert!(FLIGHT_PACKETS_MAX <= EARLY_PACKETS_MAX && FLIGHT_PACKETS_MAX as i32 <= LATE_MAX);
 const _: () = assert!(EARLY_PACKETS_MAX + LATE_MAX as usize <= 32_768);
 const _: () = assert!(SACK_LEN <= proto::utp::SACK_LEN_MAX && SACK_LEN.is_multiple_of(4));
+const _: () = assert!(EARLY_SLOT_LEN >= 2 * size_of::<Option<Vec<u8>>>());

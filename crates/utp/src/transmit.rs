@@ -191,7 +191,7 @@ impl Connection {
         }
         self.data_sent_at = now;
         self.advertised = self.incoming.room();
-        if self.incoming.early_len() == 0 {
+        if !self.incoming.has_gap() {
             // Data packets say how far we are, but not what came beyond a gap.
             self.acks.on_sent();
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chance::Chance;
 use proptest::prelude::*;
 use proto::utp::{Header, Kind, Packet, Seq};
-use utp::limits::{HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE, REPLIES_PER_SECOND};
+use utp::limits::{EARLY_LEN_TOTAL, HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE, REPLIES_PER_SECOND};
 
 use crate::link::Path;
 use crate::world::{World, addr};
@@ -91,6 +91,32 @@ fn stranger_must_show_our_number_before_it_counts() {
     let data = packet(Kind::Data, 51, 8, ours.minus(1).0, b"hello");
     world.nodes[1].endpoint.handle_datagram(now, stranger, &data);
     assert_eq!(world.nodes[1].endpoint.stats().connections, 1);
+}
+
+#[test]
+fn places_for_packets_that_never_come_are_bounded() {
+    let mut world = World::new(8, 2, Path::clean(10), Path::clean(10));
+    let now = world.now;
+    let mut keys = Vec::new();
+    for port in 1..=400 {
+        let stranger = SocketAddr::from(([9, 9, 9, 9], port));
+        world.nodes[1].endpoint.handle_datagram(now, stranger, &packet(Kind::Syn, 50, 7, 0, &[]));
+        let answer = answers(&mut world, stranger).remove(0);
+        let ours = Packet::decode(&answer).unwrap().header.seq.minus(1).0;
+        let endpoint = &mut world.nodes[1].endpoint;
+        for seq in [8, 8_000] {
+            endpoint.handle_datagram(now, stranger, &packet(Kind::Data, 51, seq, ours, b"x"));
+        }
+        keys.extend(endpoint.poll_accept().map(|(key, _)| key));
+    }
+    let endpoint = &mut world.nodes[1].endpoint;
+    assert_eq!(keys.len(), 400);
+    let held = endpoint.stats().early_len;
+    assert!((EARLY_LEN_TOTAL..EARLY_LEN_TOTAL + 1_000_000).contains(&held), "{held}");
+    for key in keys {
+        endpoint.close(now, key);
+    }
+    assert!(endpoint.stats().early_len < held);
 }
 
 #[test]
