@@ -12,7 +12,7 @@ use crate::incoming::{Incoming, Received};
 use crate::ledbat::Ledbat;
 use crate::limits::{
     KEEP_ALIVE, LATE_MAX, LINGER, PACKET_LEN_MIN, SEND_LEN_MAX, SEND_LEN_MIN, SILENCE, SYN_TRIES,
-    TIME_WAIT, TIMEOUTS_MAX,
+    TIME_WAIT, TIMEOUTS_MAX, TRIM_EVERY,
 };
 use crate::mtu::PacketLen;
 use crate::outgoing::{Outcome, Outgoing};
@@ -97,6 +97,8 @@ pub(crate) struct Connection {
     /// The owner waits for something to read, or for room to write.
     wants_read: bool,
     wants_write: bool,
+    /// When unused memory is given back.
+    trim_at: Instant,
     /// The owner has left; until when the rest may take.
     closed: Option<Instant>,
 }
@@ -159,6 +161,7 @@ impl Connection {
             paced_until: None,
             wants_read: false,
             wants_write: false,
+            trim_at: now + TRIM_EVERY,
             closed: None,
         }
     }
@@ -391,8 +394,12 @@ impl Connection {
         }
         if self.keep_alive_at() <= now {
             self.acks.hurry();
-            self.outgoing.shrink();
-            self.incoming.shrink();
+        }
+        // Timers of other kinds fire often enough for that, and on a silent stream the keep-alive's.
+        if self.trim_at <= now {
+            self.trim_at = now + TRIM_EVERY;
+            self.outgoing.trim();
+            self.incoming.trim();
         }
     }
 

@@ -8,6 +8,7 @@ use proto::utp::Seq;
 use crate::limits::{
     EARLY_PACKETS_MAX, EARLY_SLOT_LEN, LATE_MAX, RECEIVE_LEN_MAX, RECEIVE_LEN_MIN, SACK_LEN,
 };
+use crate::peak::Peak;
 
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub(crate) enum Received {
 #[derive(Debug)]
 pub(crate) struct Incoming {
     ready: VecDeque<u8>,
+    ready_peak: Peak,
     /// The number of the next packet.
     next: Seq,
     /// Packets after the next one, which is missing: the first is the next but one, the last is there.
@@ -49,6 +51,7 @@ impl Incoming {
     pub(crate) const fn after(last: Seq) -> Self {
         Self {
             ready: VecDeque::new(),
+            ready_peak: Peak::new(),
             next: last.plus(1),
             early: VecDeque::new(),
             early_len: 0,
@@ -149,6 +152,7 @@ impl Incoming {
             return;
         }
         self.ready.extend(payload);
+        self.ready_peak.note(self.ready.len());
         self.until_growth = self.until_growth.saturating_sub(payload.len());
     }
 
@@ -195,11 +199,14 @@ impl Incoming {
         self.early_len = 0;
     }
 
-    /// Gives back memory that an idle stream does not need.
-    pub(crate) fn shrink(&mut self) {
-        if self.ready.is_empty() {
-            self.ready = VecDeque::new();
-        }
+    /// Gives back memory that was not used since the last call.
+    pub(crate) fn trim(&mut self) {
+        self.ready_peak.trim(&mut self.ready);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn allocated(&self) -> usize {
+        self.ready.capacity()
     }
 
     pub(crate) fn is_readable(&self) -> bool {

@@ -24,6 +24,7 @@ pub mod limits;
 mod mtu;
 mod outgoing;
 mod pace;
+mod peak;
 mod rtt;
 mod transmit;
 

@@ -97,6 +97,10 @@ pub const ACK_EACH_FIRST: u32 = 32;
 /// An idle connection sends something that often, to keep the way through address translators open.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(29);
 
+/// Memory that a stream did not use for that long is given back. Rings of a busy stream are megabytes, and most
+/// of a node's streams are quiet most of the time.
+pub const TRIM_EVERY: Duration = Duration::from_secs(10);
+
 /// How long a closed stream may go without progress until it is forgotten: time for the tries of a path
 /// that loses much.
 pub const LINGER: Duration = Duration::from_secs(60);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use proto::utp::Seq;
 
 use crate::limits::{FLIGHT_PACKETS_MAX, LATE_MAX};
+use crate::peak::Peak;
 
 /// What an acknowledgement brought.
 #[derive(Debug, Default)]
@@ -87,6 +88,8 @@ pub(crate) struct Outgoing {
     overdue_at: Option<Instant>,
     closing: bool,
     end_sent: bool,
+    bytes_peak: Peak,
+    packets_peak: Peak,
 }
 
 impl Outgoing {
@@ -109,6 +112,8 @@ impl Outgoing {
             overdue_at: None,
             closing: false,
             end_sent: false,
+            bytes_peak: Peak::new(),
+            packets_peak: Peak::new(),
         }
     }
 
@@ -120,6 +125,7 @@ impl Outgoing {
             self.bytes.extend(&slice[..len]);
             count += len;
         }
+        self.bytes_peak.note(self.bytes.len());
         count
     }
 
@@ -257,6 +263,7 @@ impl Outgoing {
             probe,
             is_end: piece.is_end,
         });
+        self.packets_peak.note(self.packets.len());
     }
 
     /// Takes an acknowledgement; `early` are numbers that arrived although one before them did not,
@@ -447,12 +454,15 @@ impl Outgoing {
         outcome
     }
 
-    /// Gives back memory that an idle stream does not need.
-    pub(crate) fn shrink(&mut self) {
-        if self.bytes.is_empty() && self.packets.is_empty() {
-            self.bytes = VecDeque::new();
-            self.packets = VecDeque::new();
-        }
+    /// Gives back memory that was not used since the last call.
+    pub(crate) fn trim(&mut self) {
+        self.bytes_peak.trim(&mut self.bytes);
+        self.packets_peak.trim(&mut self.packets);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn allocated(&self) -> usize {
+        self.bytes.capacity() + self.packets.capacity() * size_of::<Sent>()
     }
 }
 

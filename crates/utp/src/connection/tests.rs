@@ -30,3 +30,34 @@ fn window_of_an_overtaken_packet_is_ignored() {
     handle(&mut connection, now, Kind::State, 1, 100, 40_000);
     assert_eq!(connection.peer_window, 40_000);
 }
+
+#[test]
+fn stream_that_says_little_after_a_busy_time_holds_little() {
+    let mut now = test_now();
+    let mut connection = sent(now, 0);
+    connection.write(&[IoSlice::new(&[1; 200_000])]).unwrap();
+    while connection.outgoing.len() > 0 {
+        while connection.poll_transmit(now, 0, &mut Vec::new(), &mut Vec::new()).is_some() {}
+        now += Duration::from_millis(10);
+        let ack = connection.outgoing.next_seq().minus(1).0;
+        handle(&mut connection, now, Kind::State, 1, ack, 1_000_000);
+    }
+    for seq in 1..=3_000 {
+        handle(&mut connection, now, Kind::Data, seq, 99, 1_000_000);
+    }
+    let held =
+        |connection: &Connection| connection.outgoing.allocated() + connection.incoming.allocated();
+    assert_eq!(connection.read(&mut [IoSliceMut::new(&mut [0; 100_000])]), Ok(Some(21_000)));
+    assert!(held(&connection) > 200_000);
+    // One short message a second both ways: it is never idle.
+    for seq in 3_001..=3_030 {
+        connection.write(&[IoSlice::new(b"have")]).unwrap();
+        while connection.poll_transmit(now, 0, &mut Vec::new(), &mut Vec::new()).is_some() {}
+        now += Duration::from_secs(1);
+        let ack = connection.outgoing.next_seq().minus(1).0;
+        handle(&mut connection, now, Kind::Data, seq, ack, 1_000_000);
+        connection.read(&mut [IoSliceMut::new(&mut [0; 100])]).unwrap();
+        connection.handle_timeout(now);
+    }
+    assert!(held(&connection) < 10_000, "{}", held(&connection));
+}
