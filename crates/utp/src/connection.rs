@@ -467,8 +467,12 @@ impl Connection {
         }
     }
 
-    /// Reads what is there: `None` when nothing is, 0 at the end.
+    /// Reads what is there: `None` when nothing is, 0 at the end, or when there is no room to read into.
     pub(crate) fn read(&mut self, slices: &mut [IoSliceMut<'_>]) -> Result<Option<usize>, Ended> {
+        if slices.iter().all(|slice| slice.is_empty()) {
+            // Whoever would be told to wait would be told at once that there is something.
+            return Ok(Some(0));
+        }
         let count = self.incoming.read(slices);
         if count > 0 {
             let (room, capacity) = (self.incoming.room(), self.incoming.capacity());

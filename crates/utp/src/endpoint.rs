@@ -345,7 +345,8 @@ impl Endpoint {
         None
     }
 
-    /// Reads what is there: `None` when nothing is (then [`Endpoint::poll_ready`] will tell), 0 at the end.
+    /// Reads what is there: `None` when nothing is (then [`Endpoint::poll_ready`] will tell), 0 at the end, and when
+    /// there is no room to read into.
     pub fn read(
         &mut self,
         now: Instant,

@@ -61,3 +61,15 @@ fn stream_that_says_little_after_a_busy_time_holds_little() {
     }
     assert!(held(&connection) < 10_000, "{}", held(&connection));
 }
+
+#[test]
+fn read_without_room_does_not_wait() {
+    let now = test_now();
+    let mut connection = sent(now, 0);
+    handle(&mut connection, now, Kind::Data, 1, 99, 50_000);
+    for slices in [&mut [][..], &mut [IoSliceMut::new(&mut []), IoSliceMut::new(&mut [])]] {
+        assert_eq!(connection.read(slices), Ok(Some(0)));
+        assert!(!connection.is_ready());
+    }
+    assert_eq!(connection.read(&mut [IoSliceMut::new(&mut [0; 100])]), Ok(Some(7)));
+}
