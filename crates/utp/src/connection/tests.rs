@@ -73,3 +73,14 @@ fn read_without_room_does_not_wait() {
     }
     assert_eq!(connection.read(&mut [IoSliceMut::new(&mut [0; 100])]), Ok(Some(7)));
 }
+
+#[test]
+fn bytes_that_overtake_the_answer_to_a_syn_begin_nothing() {
+    let now = test_now();
+    let mut connection = Connection::outgoing(now, PEER.into(), 7, Seq(100));
+    assert!(connection.poll_transmit(now, 0, &mut Vec::new(), &mut Vec::new()).is_some());
+    handle(&mut connection, now, Kind::Data, 3, 100, 50_000);
+    assert!(matches!(connection.state, State::SynSent { .. }));
+    handle(&mut connection, now, Kind::State, 1, 100, 50_000);
+    assert_eq!((connection.state, connection.incoming.last()), (State::Connected, Seq(0)));
+}
