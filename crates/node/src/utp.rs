@@ -30,6 +30,8 @@ pub(crate) struct Hosts {
 /// An endpoint and its socket.
 pub(crate) struct Host {
     held: Mutex<Held>,
+    /// The socket's own address.
+    local: SocketAddr,
     /// Set once the socket's task runs.
     socket: OnceLock<Arc<UdpSocket>>,
     /// The timer must be set anew, or the kernel takes no more.
@@ -77,6 +79,7 @@ impl Hosts {
         };
         let host = Arc::new(Host {
             held: Mutex::new(held),
+            local,
             socket: OnceLock::new(),
             changed: Notify::new(),
             arrived: Notify::new(),
@@ -95,7 +98,7 @@ impl Hosts {
 impl Host {
     /// Takes over its socket.
     pub(crate) fn attach(&self, socket: Arc<UdpSocket>) {
-        if let Err(error) = trains::forbid_fragments(&socket, false) {
+        if let Err(error) = trains::forbid_fragments(&socket, self.local, false) {
             tracing::debug!(%error, "packets may not be fragmented on their way");
         }
         // There is one task a socket, and it starts once.
@@ -122,7 +125,7 @@ impl Host {
     fn flush_held(&self, held: &mut Held) {
         if let Some(socket) = self.socket.get() {
             while held.unsent.is_some() || held.prepare() {
-                if !held.send(socket) {
+                if !held.send(socket, self.local) {
                     if !std::mem::replace(&mut held.blocked, true) {
                         self.changed.notify_one();
                     }
@@ -198,15 +201,15 @@ impl Held {
         self.unsent.is_some()
     }
 
-    /// Sends what was built; false when the kernel takes no more for now.
-    fn send(&mut self, socket: &UdpSocket) -> bool {
+    /// Sends what was built, from the address that is ours; false when the kernel takes no more for now.
+    fn send(&mut self, socket: &UdpSocket, local: SocketAddr) -> bool {
         let Some(transmit) = &mut self.unsent else { return true };
         let train = &self.buffer[self.buffer.len() - transmit.len..];
         let sent = if transmit.probe {
             // What cannot be asked for is not found out: the packet arrives in fragments.
-            let _ = trains::forbid_fragments(socket, true);
+            let _ = trains::forbid_fragments(socket, local, true);
             let sent = trains::send(socket, transmit.to, train, transmit.segment_len);
-            let _ = trains::forbid_fragments(socket, false);
+            let _ = trains::forbid_fragments(socket, local, false);
             sent
         } else {
             trains::send(socket, transmit.to, train, transmit.segment_len)

@@ -9,9 +9,6 @@ use crate::reader::Reader;
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 20;
 
-/// Bytes before an extension's data: the kind of the next one, the length.
-pub const EXTENSION_HEAD_LEN: usize = 2;
-
 /// The longest mask of a selective acknowledgement, by its length field.
 pub const SACK_LEN_MAX: usize = 255;
 

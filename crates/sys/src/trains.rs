@@ -23,9 +23,6 @@ mod plain;
 
 pub use system::{forbid_fragments, prepare, receive, send};
 
-/// Bytes of a train at most.
-pub const TRAIN_LEN_MAX: usize = 65_000;
-
 /// A train that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
@@ -70,16 +67,17 @@ mod tests {
                 let other = UdpSocket::bind($bind).await.unwrap();
                 $module::prepare(&one).unwrap();
                 $module::prepare(&other).unwrap();
-                $module::forbid_fragments(&one, false).unwrap();
+                let from = one.local_addr().unwrap();
+                $module::forbid_fragments(&one, from, false).unwrap();
                 let train: Vec<u8> = (0..25_000_u32).map(|at| (at / 7) as u8).collect();
                 one.writable().await.unwrap();
                 let sent = $module::send(&one, other.local_addr().unwrap(), &train, 1_200);
                 assert_eq!(sent.unwrap(), train.len());
-                let (mut buffer, mut got) = (vec![0; TRAIN_LEN_MAX], Vec::new());
+                let (mut buffer, mut got) = (vec![0; 65_535], Vec::new());
                 while got.len() < train.len() {
                     other.readable().await.unwrap();
                     let Ok(received) = $module::receive(&other, &mut buffer) else { continue };
-                    assert_eq!(received.from, one.local_addr().unwrap());
+                    assert_eq!(received.from, from);
                     assert!(
                         received.segment_len == 1_200 || received.segment_len == 25_000 % 1_200
                     );
@@ -100,10 +98,11 @@ mod tests {
         let one = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         prepare(&other).unwrap();
-        forbid_fragments(&one, true).unwrap();
+        let from = one.local_addr().unwrap();
+        forbid_fragments(&one, from, true).unwrap();
         one.writable().await.unwrap();
         assert_eq!(send(&one, other.local_addr().unwrap(), b"alone", 5).unwrap(), 5);
-        forbid_fragments(&one, false).unwrap();
+        forbid_fragments(&one, from, false).unwrap();
         other.readable().await.unwrap();
         let mut buffer = [0; 100];
         let received = receive(&other, &mut buffer).unwrap();

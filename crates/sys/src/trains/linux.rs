@@ -21,12 +21,13 @@ pub fn prepare(socket: &UdpSocket) -> io::Result<()> {
     set(socket, libc::SOL_UDP, libc::UDP_GRO, 1)
 }
 
-/// Whether packets that are too long for their path are dropped, or cut into fragments.
+/// Whether packets that are too long for their path are dropped, or cut into fragments. `local` is the socket's
+/// address: its family says which option it is.
 ///
 /// # Errors
 /// Those of the system.
-pub fn forbid_fragments(socket: &UdpSocket, forbid: bool) -> io::Result<()> {
-    if socket.local_addr()?.is_ipv4() {
+pub fn forbid_fragments(socket: &UdpSocket, local: SocketAddr, forbid: bool) -> io::Result<()> {
+    if local.is_ipv4() {
         let value = if forbid { libc::IP_PMTUDISC_PROBE } else { libc::IP_PMTUDISC_DONT };
         set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, value)
     } else {

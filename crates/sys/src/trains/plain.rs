@@ -14,7 +14,7 @@ pub fn prepare(_socket: &UdpSocket) -> io::Result<()> {
 ///
 /// # Errors
 /// None here.
-pub fn forbid_fragments(_socket: &UdpSocket, _forbid: bool) -> io::Result<()> {
+pub fn forbid_fragments(_socket: &UdpSocket, _local: SocketAddr, _forbid: bool) -> io::Result<()> {
     Ok(())
 }
 
