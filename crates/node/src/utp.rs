@@ -2,8 +2,8 @@
 //!
 //! The endpoint is pure (`utp`); here it gets a clock and the socket. Whoever touches it sends at once what there
 //! is to send, so that no task stands between a write and the wire. The socket's task (`datagram`) brings
-//! what comes, keeps the timer, and waits when the kernel takes no more. The endpoint's lock is held for
-//! one batch at most, and never across an await.
+//! what comes, keeps the timer, and waits when the kernel takes no more. Whoever sends gives the endpoint's
+//! lock to those who wait for it every few trains; it is never held across an await, nor when tasks are woken.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use sys::trains;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
@@ -112,37 +112,49 @@ impl Host {
         for datagram in train.chunks(segment_len) {
             held.endpoint.handle_datagram(now, from, datagram);
         }
-        if held.endpoint.has_arrivals() {
+        let has_arrivals = held.endpoint.has_arrivals();
+        drop(held);
+        if has_arrivals {
             self.arrived.notify_one();
         }
     }
 
     /// Sends what there is to send, and wakes whom it concerns.
     pub(crate) fn flush(&self) {
-        self.flush_held(&mut self.held.lock());
+        self.settle(self.held.lock());
     }
 
-    fn flush_held(&self, held: &mut Held) {
-        if let Some(socket) = self.socket.get() {
-            while held.unsent.is_some() || held.prepare() {
-                if !held.send(socket, self.local) {
-                    if !std::mem::replace(&mut held.blocked, true) {
-                        self.changed.notify_one();
-                    }
-                    break;
-                }
-            }
-        }
-        while let Some(key) = held.endpoint.poll_ready() {
-            if let Some(wakers) = held.wakers.get_mut(&key) {
-                wakers.read.take().into_iter().chain(wakers.write.take()).for_each(Waker::wake);
-            }
-        }
+    /// The same, for who holds the lock.
+    fn settle(&self, mut held: MutexGuard<'_, Held>) {
+        let is_blocked = self.send(&mut held) && !std::mem::replace(&mut held.blocked, true);
+        let woken = held.woken();
         let due = held.endpoint.poll_timeout();
-        if due.is_some_and(|due| held.looks_at.is_none_or(|at| due < at)) {
+        let is_sooner = due.is_some_and(|due| held.looks_at.is_none_or(|at| due < at));
+        if is_sooner {
             held.looks_at = due;
+        }
+        drop(held);
+        // Whoever is woken takes the lock first of all.
+        woken.into_iter().for_each(Waker::wake);
+        if is_blocked || is_sooner {
             self.changed.notify_one();
         }
+    }
+
+    /// Sends all that may leave now; true when the kernel takes no more.
+    fn send(&self, held: &mut MutexGuard<'_, Held>) -> bool {
+        let Some(socket) = self.socket.get() else { return false };
+        let mut trains = 0;
+        while held.unsent.is_some() || held.prepare() {
+            if !held.send(socket, self.local) {
+                return true;
+            }
+            trains += 1;
+            if trains % TRAINS_A_TURN == 0 {
+                MutexGuard::bump(held);
+            }
+        }
+        false
     }
 
     /// Waits until there is something to do beside what comes, and does it.
@@ -161,7 +173,7 @@ impl Host {
         }
         let mut held = self.held.lock();
         held.endpoint.handle_timeout(clock::now());
-        self.flush_held(&mut held);
+        self.settle(held);
     }
 
     /// The next connection that a peer opens.
@@ -199,6 +211,17 @@ impl Held {
         self.buffer.clear();
         self.unsent = self.endpoint.poll_transmit(clock::now(), &mut self.buffer);
         self.unsent.is_some()
+    }
+
+    /// Those who wait for something that is there now.
+    fn woken(&mut self) -> Vec<Waker> {
+        let mut woken = Vec::new();
+        while let Some(key) = self.endpoint.poll_ready() {
+            if let Some(wakers) = self.wakers.get_mut(&key) {
+                woken.extend(wakers.read.take().into_iter().chain(wakers.write.take()));
+            }
+        }
+        woken
     }
 
     /// Sends what was built, from the address that is ours; false when the kernel takes no more for now.
@@ -242,14 +265,14 @@ impl UtpStream {
     pub(crate) fn try_read_vectored(&self, slices: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut held = self.host.held.lock();
         let read = held.endpoint.read(clock::now(), self.key, slices);
-        self.host.flush_held(&mut held);
+        self.host.settle(held);
         outcome(read)
     }
 
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut held = self.host.held.lock();
         let written = held.endpoint.write(clock::now(), self.key, slices);
-        self.host.flush_held(&mut held);
+        self.host.settle(held);
         outcome(written)
     }
 
@@ -280,7 +303,7 @@ impl UtpStream {
     pub(crate) fn finish(&self) {
         let mut held = self.host.held.lock();
         held.endpoint.finish(clock::now(), self.key);
-        self.host.flush_held(&mut held);
+        self.host.settle(held);
     }
 }
 
@@ -289,7 +312,7 @@ impl Drop for UtpStream {
         let mut held = self.host.held.lock();
         held.wakers.remove(&self.key);
         held.endpoint.close(clock::now(), self.key);
-        self.host.flush_held(&mut held);
+        self.host.settle(held);
     }
 }
 
@@ -310,6 +333,10 @@ fn error(ended: Ended) -> io::Error {
     };
     io::Error::new(kind, ended)
 }
+
+/// Trains that leave (some 60 KB each) before others have their turn with the endpoint: enough that the lock does
+/// not change hands for each.
+const TRAINS_A_TURN: u32 = 8;
 
 #[cfg(test)]
 mod tests;

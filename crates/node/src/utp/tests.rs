@@ -90,6 +90,33 @@ async fn reader_that_waits_is_woken() {
     assert_eq!(&reading.await.unwrap(), b"hello");
 }
 
+/// A task that looks at once whether it could do something.
+struct Eager {
+    host: Arc<Host>,
+    found: std::sync::Mutex<Vec<bool>>,
+    woken: Notify,
+}
+
+impl std::task::Wake for Eager {
+    fn wake(self: Arc<Self>) {
+        self.found.lock().unwrap().push(self.host.held.try_lock().is_some());
+        self.woken.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_woken_for_a_lock_that_is_held() {
+    let (mut one, other, _ends) = pair("127.0.0.1:0").await;
+    let Carrier::Utp(other) = other.into_carrier() else { panic!("it is uTP") };
+    let (found, woken) = (std::sync::Mutex::default(), Notify::new());
+    let eager = Arc::new(Eager { host: other.host.clone(), found, woken });
+    let waker = Waker::from(eager.clone());
+    assert!(other.poll_readable(&Context::from_waker(&waker)).is_pending());
+    one.write_all(b"hello").await.unwrap();
+    eager.woken.notified().await;
+    assert_eq!(*eager.found.lock().unwrap(), [true]);
+}
+
 #[tokio::test]
 async fn attempt_that_is_given_up_leaves_nothing() {
     let (one, _, _ends) = host("127.0.0.1:0");
