@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::link::Path;
-use crate::world::World;
+use crate::world::{Clock, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// 4 Mbit/s.
@@ -30,6 +30,23 @@ fn alone_a_flow_uses_the_path_and_its_queue_stays_short() {
     assert!(link.waited_max < Duration::from_millis(120), "{link:?}");
     assert!((60..110).contains(&link.waited_mean().as_millis()), "{link:?}");
     assert_eq!(link.dropped, 0, "it never fills the queue");
+}
+
+#[test]
+fn clock_of_the_peer_that_gains_is_no_queue() {
+    let rate = RATE / 4;
+    let path = Path::clean(15).with_rate(rate, rate as usize);
+    let mut world = World::new(7, 2, path, Path::clean(15));
+    // Six milliseconds in ten seconds: more than half the target within the memory of delays.
+    world.set_clock(1, Clock { ahead: SECOND * 4_290, gains: 600 });
+    world.connect(0, 1, FOREVER);
+    world.run_for(SECOND * 80);
+    world.links[0].forget_waits();
+    let before = world.received(1);
+    world.run_for(SECOND * 30);
+    let used = (world.received(1) - before) as f64 / (rate * 30) as f64;
+    let waited = world.links[0].waited_mean().as_millis();
+    assert!(used > 0.9 && (75..90).contains(&waited), "{used} of the path, {waited} ms");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::link::Path;
-use crate::world::World;
+use crate::world::{Clock, World};
 
 const MINUTES: Duration = Duration::from_secs(600);
 
@@ -146,6 +146,7 @@ proptest! {
         rate in prop_oneof![Just(0), 50_000_u64..5_000_000],
         mtu in 1_200_usize..1_600,
         bytes in (0_u64..120_000, 0_u64..120_000),
+        clocks in [(0_u64..10_000, -900_i64..900), (0_u64..10_000, -900_i64..900)],
     ) {
         let queue = if rate == 0 { usize::MAX } else { 20_000 };
         let path = Path {
@@ -156,6 +157,9 @@ proptest! {
             ..Path::clean(delay).with_rate(rate, queue)
         };
         let mut world = World::new(seed, 2, path, path);
+        for (node, (ahead, gains)) in clocks.into_iter().enumerate() {
+            world.set_clock(node, Clock { ahead: Duration::from_secs(ahead), gains });
+        }
         world.nodes[1].gives = bytes.1;
         world.connect(0, 1, bytes.0.max(1));
         // A few tries to connect may all be lost; what was accepted arrives.

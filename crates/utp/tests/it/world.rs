@@ -5,6 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use proto::utp::{Header, Packet};
 use utp::{Config, Ended, Endpoint, Key};
 
 use crate::link::{Link, Path};
@@ -40,9 +41,39 @@ pub(crate) struct Node {
     pub(crate) owners: Vec<Owner>,
     /// How much whoever connects to us gets.
     pub(crate) gives: u64,
-    /// Our clock is ahead by so much, and runs faster by millionths.
+    clock: Clock,
+    /// When it is woken next, by everybody's time.
     wakes: Option<Instant>,
+    /// What its last datagram said.
+    pub(crate) said: Option<Header>,
 }
+
+/// What a node takes for the time: it is ahead by so much, and gains on everybody's time by millionths.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Clock {
+    pub(crate) ahead: Duration,
+    pub(crate) gains: i64,
+}
+
+impl Clock {
+    /// What it shows when so much of everybody's time has passed.
+    fn shows(self, passed: Duration) -> Duration {
+        let nanos = passed.as_nanos() * self.rate() / MILLION;
+        self.ahead + Duration::from_nanos(nanos as u64)
+    }
+
+    /// How much of everybody's time has passed when it shows that at last.
+    fn passed(self, shown: Duration) -> Duration {
+        let nanos = (shown.saturating_sub(self.ahead).as_nanos() * MILLION).div_ceil(self.rate());
+        Duration::from_nanos(nanos as u64)
+    }
+
+    const fn rate(self) -> u128 {
+        (MILLION as i64 + self.gains) as u128
+    }
+}
+
+const MILLION: u128 = 1_000_000;
 
 enum Event {
     Arrive { to: usize, from: usize, datagram: Vec<u8> },
@@ -60,7 +91,7 @@ pub(crate) struct World {
     pub(crate) reno: Option<Reno>,
     events: BTreeMap<(Instant, u64), Event>,
     count: u64,
-    /// Sees every datagram that is sent; may forge others.
+    /// Datagrams of all nodes.
     pub(crate) sent_datagrams: u64,
     buffer: Vec<u8>,
 }
@@ -87,7 +118,9 @@ impl World {
             ),
             owners: Vec::new(),
             gives: 0,
+            clock: Clock::default(),
             wakes: None,
+            said: None,
         };
         Self {
             start,
@@ -102,9 +135,20 @@ impl World {
         }
     }
 
+    /// Gives a node a clock of its own, before anything happens.
+    pub(crate) fn set_clock(&mut self, node: usize, clock: Clock) {
+        assert!(self.now == self.start && self.count == 0, "a clock does not jump");
+        self.nodes[node].clock = clock;
+    }
+
+    /// The time by a node's clock.
+    fn local(&self, node: usize) -> Instant {
+        self.start + self.nodes[node].clock.shows(self.now - self.start)
+    }
+
     /// `from` connects to `to` and sends so many bytes.
     pub(crate) fn connect(&mut self, from: usize, to: usize, bytes: u64) -> Key {
-        let now = self.now;
+        let now = self.local(from);
         let node = &mut self.nodes[from];
         let key = node.endpoint.connect(now, addr(to)).expect("there is room");
         node.owners.push(Owner::new(key, from, to, bytes));
@@ -119,7 +163,7 @@ impl World {
 
     /// Lets owners act, then sends what there is to send.
     pub(crate) fn attend(&mut self, number: usize) {
-        let now = self.now;
+        let now = self.local(number);
         let node = &mut self.nodes[number];
         while let Some((key, from)) = node.endpoint.poll_accept() {
             let SocketAddr::V4(from) = from else { panic!("all are IPv4") };
@@ -145,9 +189,9 @@ impl World {
             }
         }
         let node = &mut self.nodes[number];
-        if let Some(at) = node.endpoint.poll_timeout()
-            && node.wakes.is_none_or(|wakes| wakes <= now || at < wakes)
-        {
+        let Some(due) = node.endpoint.poll_timeout() else { return };
+        let at = self.start + node.clock.passed(due - self.start);
+        if node.wakes.is_none_or(|wakes| wakes <= self.now || at < wakes) {
             node.wakes = Some(at);
             self.schedule(at, Event::Wake(number));
         }
@@ -155,6 +199,7 @@ impl World {
 
     fn post(&mut self, from: usize, to: usize, datagram: Vec<u8>, probe: bool) {
         self.sent_datagrams += 1;
+        self.nodes[from].said = Packet::decode(&datagram).ok().map(|packet| packet.header);
         for at in self.links[from % 2].send(self.now, datagram.len(), probe) {
             self.schedule(at, Event::Arrive { to, from, datagram: datagram.clone() });
         }
@@ -171,11 +216,13 @@ impl World {
         self.now = at;
         match event {
             Event::Arrive { to, from, datagram } => {
-                self.nodes[to].endpoint.handle_datagram(at, addr(from), &datagram);
+                let now = self.local(to);
+                self.nodes[to].endpoint.handle_datagram(now, addr(from), &datagram);
                 self.attend(to);
             }
             Event::Wake(number) => {
-                self.nodes[number].endpoint.handle_timeout(at);
+                let now = self.local(number);
+                self.nodes[number].endpoint.handle_timeout(now);
                 self.attend(number);
             }
             Event::Reno => {
@@ -215,7 +262,7 @@ impl World {
 
     /// A datagram from somebody who claims to be `from`.
     pub(crate) fn inject(&mut self, to: usize, from: SocketAddr, datagram: &[u8]) {
-        let now = self.now;
+        let now = self.local(to);
         self.nodes[to].endpoint.handle_datagram(now, from, datagram);
         self.attend(to);
     }
