@@ -1,12 +1,16 @@
 //! Strangers that forge, flood and guess.
 
+use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use chance::Chance;
 use proptest::prelude::*;
 use proto::utp::{Header, Kind, Packet, Seq};
-use utp::limits::{EARLY_LEN_TOTAL, HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE, REPLIES_PER_SECOND};
+use utp::limits::{
+    EARLY_LEN_TOTAL, EARLY_PACKETS_MAX, EARLY_SLOT_LEN, HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE,
+    RECEIVE_LEN_MIN, REPLIES_PER_SECOND,
+};
 
 use crate::link::Path;
 use crate::world::{World, addr};
@@ -135,21 +139,36 @@ fn packet_of_no_connection_is_answered_with_a_reset() {
 #[test]
 fn resets_and_acknowledgements_out_of_the_window_are_ignored() {
     let mut world = busy(5);
-    let mut ids = 0;
+    let key = world.nodes[0].owners[0].key;
     // The forger knows both addresses but not the numbers; it guesses ids and stays off the window,
     // which it would have to hit as well.
     for id in 0..=u16::MAX {
         for kind in [Kind::Reset, Kind::State, Kind::Data] {
             let far = packet(kind, id, 0x1234, 0x4321, b"forged");
             let now = world.now;
-            let before = world.nodes[0].endpoint.stats().connections;
             world.nodes[0].endpoint.handle_datagram(now, addr(1), &far);
-            ids += usize::from(before != world.nodes[0].endpoint.stats().connections);
+            assert_eq!(world.nodes[0].endpoint.ended(key), None, "{kind:?} {id}");
         }
     }
-    assert_eq!(ids, 0);
     world.run_until(Duration::from_secs(60), |world| world.received(1) == 1_500_000);
     assert!(world.nodes[0].owners[0].failed.is_none());
+}
+
+#[test]
+fn reset_in_the_window_ends_the_stream() {
+    let mut world = busy(5);
+    let (key, now) = (world.nodes[0].owners[0].key, world.now);
+    let said = world.nodes[0].said.unwrap();
+    for (id, ack, ends) in [
+        (said.connection_id, said.seq.plus(2), false),
+        (said.connection_id.wrapping_add(1), said.seq, false),
+        (said.connection_id, said.seq, true),
+    ] {
+        let reset = packet(Kind::Reset, id, 0, ack.0, &[]);
+        world.nodes[0].endpoint.handle_datagram(now, addr(1), &reset);
+        let ended = world.nodes[0].endpoint.ended(key);
+        assert_eq!(ended, ends.then_some(utp::Ended::Reset));
+    }
 }
 
 #[test]
@@ -172,32 +191,174 @@ fn refusal_ends_an_attempt_at_once() {
     });
 }
 
+/// What a stranger with a connection sends, in terms of the numbers that it was told.
+#[derive(Debug, Clone)]
+struct Odd {
+    kind: Kind,
+    /// From the id that is right, and from the numbers that would come next.
+    id: u16,
+    seq: u16,
+    ack: u16,
+    window: u32,
+    sack: Vec<u8>,
+    len: usize,
+    /// What the owner of the stream does before, and how many milliseconds it takes.
+    owner: u8,
+    wait: u64,
+}
+
+fn odd() -> impl Strategy<Value = Odd> {
+    // Nearly always what may be, so that what follows meets a connection that stands.
+    let kind = prop_oneof![
+        40 => Just(Kind::Data),
+        20 => Just(Kind::State),
+        1 => Just(Kind::Fin),
+        1 => Just(Kind::Reset),
+        2 => Just(Kind::Syn),
+    ];
+    let near = || {
+        prop_oneof![
+            8 => Just(0_u16),
+            3 => 0_u16..5,
+            2 => 0_u16..9_000,
+            2 => (1_u16..9_000).prop_map(|back| back.wrapping_neg()),
+            1 => any::<u16>(),
+        ]
+    };
+    let ids = prop_oneof![20 => Just(0_u16), 1 => any::<u16>()];
+    let window = prop_oneof![Just(0_u32), 0_u32..3_000, Just(1_000_000), Just(u32::MAX)];
+    let sack = prop_oneof![Just(Vec::new()), prop::collection::vec(any::<u8>(), 0..=255)];
+    let wait = prop_oneof![4 => Just(0_u64), 4 => 0_u64..100, 1 => 0_u64..20_000];
+    let rest = (sack, 0_usize..3_000, 0_u8..60, wait);
+    (kind, ids, near(), near(), window, rest).prop_map(
+        |(kind, id, seq, ack, window, (sack, len, owner, wait))| Odd {
+            kind,
+            id,
+            seq,
+            ack,
+            window,
+            sack,
+            len,
+            owner,
+            wait,
+        },
+    )
+}
+
+/// A stranger whose connection to node 1 stands, and what it was told last.
+struct Partner {
+    key: utp::Key,
+    id: u16,
+    told: Header,
+    sent: usize,
+    read: usize,
+}
+
+const STRANGER: ([u8; 4], u16) = ([10, 0, 0, 1], 6881);
+
+impl Partner {
+    fn stand(world: &mut World) -> Self {
+        let (now, from) = (world.now, SocketAddr::from(STRANGER));
+        world.nodes[1].endpoint.handle_datagram(now, from, &packet(Kind::Syn, 50, 7, 0, &[]));
+        let told = Packet::decode(&answers(world, from).remove(0)).expect("it is ours").header;
+        let hello = packet(Kind::State, 51, 8, told.seq.minus(1).0, &[]);
+        world.nodes[1].endpoint.handle_datagram(now, from, &hello);
+        let (key, _) = world.nodes[1].endpoint.poll_accept().expect("it stands");
+        let told = Header { seq: told.seq.minus(1), ..told };
+        Self { key, id: 51, told, sent: 0, read: 0 }
+    }
+
+    fn datagram(&mut self, odd: &Odd) -> Vec<u8> {
+        let header = Header {
+            kind: odd.kind,
+            connection_id: self.id.wrapping_add(odd.id),
+            sent_micros: u32::from(odd.seq) << 16,
+            delay_micros: u32::from(odd.ack) << 8,
+            window: odd.window,
+            seq: self.told.ack.plus(1).plus(odd.seq),
+            ack: self.told.seq.plus(odd.ack),
+        };
+        let mut bytes = Vec::new();
+        header.encode(&odd.sack, &mut bytes);
+        if matches!(odd.kind, Kind::Data | Kind::Fin) {
+            bytes.resize(bytes.len() + odd.len, 0);
+            self.sent += odd.len;
+        }
+        bytes
+    }
+
+    /// What the endpoint has to say. What does not bear the number of a packet bears that of the next.
+    fn listen(&mut self, world: &mut World) {
+        let (now, mut out) = (world.now, Vec::new());
+        while let Some(transmit) = world.nodes[1].endpoint.poll_transmit(now, &mut out) {
+            for datagram in out.chunks(transmit.segment_len) {
+                let said = Packet::decode(datagram).expect("it is ours").header;
+                if said.connection_id == self.id.wrapping_sub(1) && said.kind != Kind::Reset {
+                    let is_next = u16::from(said.kind == Kind::State);
+                    self.told = Header { seq: said.seq.minus(is_next), ..said };
+                }
+            }
+            out.clear();
+        }
+    }
+
+    /// The owner of the stream does something, or nothing.
+    fn act(&mut self, world: &mut World, what: u8) {
+        let (now, endpoint) = (world.now, &mut world.nodes[1].endpoint);
+        let mut room = [9; 5_000];
+        match what {
+            0..5 => _ = endpoint.write(now, self.key, &[IoSlice::new(&[7; 20_000])]),
+            5..15 => {
+                let got = endpoint.read(now, self.key, &mut [IoSliceMut::new(&mut room)]);
+                let count = got.ok().flatten().unwrap_or(0);
+                assert!(room[..count].iter().all(|&byte| byte == 0));
+                self.read += count;
+            }
+            15 => endpoint.finish(now, self.key),
+            16 => endpoint.close(now, self.key),
+            _ => {}
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
-    fn endpoint_survives_any_packets(
-        seed in any::<u64>(),
-        packets in prop::collection::vec(
-            (0_u8..5, 0_u16..4, 0_u16..4, 0_u16..4, 0_usize..3_000, 0_u64..3_000),
-            1..200,
-        ),
-    ) {
+    fn endpoint_survives_any_packets(seed in any::<u64>(), odds in prop::collection::vec(odd(), 1..200)) {
         let mut world = World::new(seed, 2, Path::clean(10), Path::clean(10));
-        let stranger = SocketAddr::from(([10, 0, 0, 1], 6881));
-        let mut ours = 0;
-        for (kind, id, seq, ack, len, wait) in packets {
-            let kind = [Kind::Data, Kind::Fin, Kind::State, Kind::Reset, Kind::Syn][usize::from(kind)];
-            let bytes = packet(kind, 100 + id, seq, seq.wrapping_add(ours).wrapping_add(ack), &vec![0; len]);
+        let mut partner = Partner::stand(&mut world);
+        for odd in &odds {
+            partner.act(&mut world, odd.owner);
+            let datagram = partner.datagram(odd);
             let now = world.now;
-            world.nodes[1].endpoint.handle_datagram(now, stranger, &bytes);
-            for answer in answers(&mut world, stranger) {
-                ours = Packet::decode(&answer).unwrap().header.seq.0;
-            }
-            world.now += Duration::from_millis(wait);
+            world.nodes[1].endpoint.handle_datagram(now, STRANGER.into(), &datagram);
+            partner.listen(&mut world);
+            world.now += Duration::from_millis(odd.wait);
             let now = world.now;
             world.nodes[1].endpoint.handle_timeout(now);
-            prop_assert!(world.nodes[1].endpoint.stats().connections <= 5);
+            partner.listen(&mut world);
+            let stats = world.nodes[1].endpoint.stats();
+            // Each SYN with another id may have become one more.
+            prop_assert!(stats.connections <= 1 + odds.len() && partner.read <= partner.sent);
+            prop_assert!(stats.early_len <= (stats.connections + 1) * EARLY_COST_MAX);
         }
+        // Whatever it was: nothing is left once the owners have gone.
+        let (now, endpoint) = (world.now, &mut world.nodes[1].endpoint);
+        endpoint.close(now, partner.key);
+        while let Some((key, _)) = endpoint.poll_accept() {
+            endpoint.close(now, key);
+        }
+        while let Some(at) = world.nodes[1].endpoint.poll_timeout() {
+            prop_assert!(at <= now + Duration::from_secs(300));
+            world.now = at;
+            world.nodes[1].endpoint.handle_timeout(at);
+            partner.listen(&mut world);
+        }
+        let stats = world.nodes[1].endpoint.stats();
+        prop_assert_eq!((stats.connections, stats.early_len), (0, 0));
     }
 }
+
+/// What packets that came early cost a connection at most: what a new one has room for, and their places.
+const EARLY_COST_MAX: usize = RECEIVE_LEN_MIN + EARLY_PACKETS_MAX * EARLY_SLOT_LEN;
