@@ -8,9 +8,9 @@ use proto::dht::{
     Query, Reply, Want,
 };
 
-use crate::Dht;
 use crate::limits::{AMPLIFICATION_MAX, K};
 use crate::space::{Family, may_name};
+use crate::{Dht, Transmit};
 
 impl Dht {
     /// Somebody asks, in `len` bytes.
@@ -56,7 +56,7 @@ impl Dht {
             self.refused += 1;
             return;
         }
-        self.send(from, bytes);
+        self.send(Transmit { to: from, bytes, is_answer: true });
     }
 
     /// Bytes that an answer may have.

@@ -30,6 +30,9 @@ pub struct Transmit {
     pub to: SocketAddr,
     /// Its payload.
     pub bytes: Vec<u8>,
+    /// It answers the datagram that was handled last, and is to leave from where that one came in: whoever
+    /// asked, and the NATs in between, take an answer from nowhere else.
+    pub is_answer: bool,
 }
 
 /// Something that the caller wants to know.

@@ -233,14 +233,14 @@ impl Dht {
             observed: None,
             body: Body::Query(query),
         };
-        self.send(to, message.encode());
+        self.send(Transmit { to, bytes: message.encode(), is_answer: false });
         true
     }
 
-    pub(crate) fn send(&mut self, to: SocketAddr, bytes: Vec<u8>) {
+    pub(crate) fn send(&mut self, transmit: Transmit) {
         // Lost, as any datagram may be.
         if self.transmits.len() < TRANSMITS_MAX {
-            self.transmits.push_back(Transmit { to, bytes });
+            self.transmits.push_back(transmit);
         }
     }
 

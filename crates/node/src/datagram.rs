@@ -2,7 +2,8 @@
 //!
 //! What comes is told apart by its first byte: a bencoded dictionary is the DHT's, all else may be uTP's
 //! (whose first byte holds a version that no letter has). The DHT gives a bounded channel; what finds it
-//! full is lost, as any datagram may be. What it sends waits in a bounded queue for its family's socket.
+//! full is lost, as any datagram may be. What it sends waits in a bounded queue for a socket: an answer for
+//! the one that was asked, a question for one of its family, and such that leads into the world if there is.
 //! uTP's endpoint is called right here, and sends by itself: it moves much.
 
 use std::io;
@@ -19,6 +20,8 @@ use crate::utp::Host;
 /// A datagram, and who sent it or shall have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Datagram {
+    /// The number of the socket that it came in by or leaves by.
+    pub(crate) socket: usize,
     /// The other side, IPv4-mapped addresses as IPv4.
     pub(crate) peer: SocketAddr,
     /// The payload.
@@ -37,54 +40,74 @@ pub(crate) struct Routes {
 /// The way out, for everybody who sends.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Outgoing {
-    v4: Option<mpsc::Sender<Datagram>>,
-    v6: Option<mpsc::Sender<Datagram>>,
+    /// Of each socket, by its number.
+    ways: Vec<Way>,
+}
+
+/// The way to one socket.
+#[derive(Debug, Clone)]
+struct Way {
+    /// Where it is bound; without that nothing is sent by it.
+    local: Option<SocketAddr>,
+    queue: mpsc::Sender<Datagram>,
 }
 
 /// One socket, not running yet, and what waits for it.
 #[derive(Debug)]
 pub(crate) struct Bound {
+    number: usize,
     socket: StdSocket,
     queue: mpsc::Receiver<Datagram>,
 }
 
 impl Outgoing {
-    /// Takes over bound sockets. Of each family the first one sends; all receive.
+    /// Takes over bound sockets.
     pub(crate) fn over(sockets: Vec<StdSocket>) -> (Self, Vec<Bound>) {
         let mut outgoing = Self::default();
         let mut bound = Vec::new();
-        for socket in sockets {
+        for (number, socket) in sockets.into_iter().enumerate() {
             let (sender, queue) = mpsc::channel(WAITING_MAX);
-            match socket.local_addr() {
-                Ok(SocketAddr::V4(_)) => _ = outgoing.v4.get_or_insert(sender),
-                Ok(SocketAddr::V6(_)) => _ = outgoing.v6.get_or_insert(sender),
-                Err(_) => {}
-            }
-            bound.push(Bound { socket, queue });
+            outgoing.ways.push(Way { local: socket.local_addr().ok(), queue: sender });
+            bound.push(Bound { number, socket, queue });
         }
         (outgoing, bound)
     }
 
-    /// Sends a datagram, or loses it: when too many wait, or no socket has its family.
-    pub(crate) fn send(&self, peer: SocketAddr, bytes: Vec<u8>) -> bool {
-        let queue = if peer.is_ipv4() { &self.v4 } else { &self.v6 };
-        queue.as_ref().is_some_and(|queue| queue.try_send(Datagram { peer, bytes }).is_ok())
+    /// Sends a datagram by that socket, or by the best one. Loses it when too many wait, or no socket has
+    /// its family.
+    pub(crate) fn send(&self, socket: Option<usize>, peer: SocketAddr, bytes: Vec<u8>) -> bool {
+        let ways = self.ways.iter().enumerate().filter(|(_, way)| way.carries(peer.is_ipv4()));
+        // That one, else the first from which datagrams leave the machine, else the first.
+        let best = ways.min_by_key(|(number, way)| (Some(*number) != socket, way.is_loopback()));
+        best.is_some_and(|(socket, way)| {
+            way.queue.try_send(Datagram { socket, peer, bytes }).is_ok()
+        })
     }
 
     /// There is a socket for IPv4.
-    pub(crate) const fn has_v4(&self) -> bool {
-        self.v4.is_some()
+    pub(crate) fn has_v4(&self) -> bool {
+        self.ways.iter().any(|way| way.carries(true))
     }
 
     /// There is a socket for IPv6.
-    pub(crate) const fn has_v6(&self) -> bool {
-        self.v6.is_some()
+    pub(crate) fn has_v6(&self) -> bool {
+        self.ways.iter().any(|way| way.carries(false))
+    }
+}
+
+impl Way {
+    fn carries(&self, ipv4: bool) -> bool {
+        self.local.is_some_and(|local| local.is_ipv4() == ipv4)
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.local.is_some_and(|local| local.ip().is_loopback())
     }
 }
 
 impl Routes {
-    /// Hands datagrams of one sender to whom they are for.
-    fn dispatch(&self, peer: SocketAddr, train: &[u8], segment_len: usize) {
+    /// Hands datagrams of one sender, which came in by one socket, to whom they are for.
+    fn dispatch(&self, socket: usize, peer: SocketAddr, train: &[u8], segment_len: usize) {
         if !train.chunks(segment_len).any(is_dictionary) {
             if let Some(utp) = &self.utp {
                 utp.handle(peer, train, segment_len);
@@ -93,10 +116,10 @@ impl Routes {
         }
         for datagram in train.chunks(segment_len) {
             if !is_dictionary(datagram) {
-                self.dispatch(peer, datagram, datagram.len().max(1));
+                self.dispatch(socket, peer, datagram, datagram.len().max(1));
             } else if let Some(dht) = &self.dht {
                 // Full, or closing: lost.
-                let _ = dht.try_send(Datagram { peer, bytes: datagram.to_vec() });
+                let _ = dht.try_send(Datagram { socket, peer, bytes: datagram.to_vec() });
             }
         }
     }
@@ -119,7 +142,7 @@ impl Routes {
 
 /// Carries datagrams until the node closes.
 pub(crate) async fn run(bound: Bound, routes: Routes, closing: CancellationToken) {
-    let Bound { socket, mut queue } = bound;
+    let Bound { number, socket, mut queue } = bound;
     let socket = match UdpSocket::from_std(socket) {
         Ok(socket) => Arc::new(socket),
         Err(error) => return tracing::error!(%error, "cannot receive datagrams"),
@@ -149,7 +172,7 @@ pub(crate) async fn run(bound: Bound, routes: Routes, closing: CancellationToken
             }
             ready = socket.readable() => {
                 if ready.is_ok() {
-                    receive(&socket, &routes, &mut buffer);
+                    receive(&socket, number, &routes, &mut buffer);
                 }
             }
             () = routes.keep(&socket) => {}
@@ -171,12 +194,12 @@ fn unsent(socket: &UdpSocket, datagram: Datagram) -> Option<Datagram> {
 }
 
 /// Takes what is there, so much that sending has its turn.
-fn receive(socket: &UdpSocket, routes: &Routes, buffer: &mut [u8]) {
+fn receive(socket: &UdpSocket, number: usize, routes: &Routes, buffer: &mut [u8]) {
     let mut unanswered = 0;
     for _ in 0..BATCH {
         match trains::receive(socket, buffer) {
             Ok(Received { from, len, segment_len }) => {
-                routes.dispatch(swarm::canonical(from), &buffer[..len], segment_len);
+                routes.dispatch(number, swarm::canonical(from), &buffer[..len], segment_len);
                 unanswered += len.div_ceil(segment_len);
                 if unanswered >= ANSWER_EVERY {
                     unanswered = 0;
@@ -220,7 +243,7 @@ mod tests {
         one.set_nonblocking(true).unwrap();
         let (outgoing, mut bound) = Outgoing::over(vec![one]);
         assert!(outgoing.has_v4() && !outgoing.has_v6());
-        assert!(!outgoing.send("[::1]:9".parse().unwrap(), vec![1]), "no socket for IPv6");
+        assert!(!outgoing.send(None, "[::1]:9".parse().unwrap(), vec![1]), "no socket for IPv6");
         let (to_dht, mut dht) = mpsc::channel(4);
         let routes = Routes { dht: Some(to_dht), utp: None };
         let closing = CancellationToken::new();
@@ -230,10 +253,10 @@ mod tests {
         }
         let peer = other.local_addr().unwrap();
         for expected in [b"d1:xe".to_vec(), b"de".to_vec()] {
-            assert_eq!(dht.recv().await, Some(Datagram { peer, bytes: expected }));
+            assert_eq!(dht.recv().await, Some(Datagram { socket: 0, peer, bytes: expected }));
         }
         assert!(dht.is_empty(), "others are not for it");
-        assert!(outgoing.send(peer, b"hello".to_vec()));
+        assert!(outgoing.send(Some(0), peer, b"hello".to_vec()));
         let mut buffer = [0; 16];
         let (len, from) = tokio::task::spawn_blocking(move || other.recv_from(&mut buffer))
             .await
@@ -244,17 +267,35 @@ mod tests {
         task.await.unwrap();
     }
 
+    #[test]
+    fn answers_leave_by_the_socket_that_was_asked_and_questions_into_the_world() {
+        let sockets = ["127.0.0.1:0", "0.0.0.0:0", "127.0.0.2:0"].map(StdSocket::bind);
+        let (outgoing, mut bound) = Outgoing::over(sockets.map(Result::unwrap).into());
+        let peer = "127.0.0.9:9".parse().unwrap();
+        for (socket, number) in [(None, 1), (Some(0), 0), (Some(1), 1), (Some(2), 2), (Some(3), 1)]
+        {
+            assert!(outgoing.send(socket, peer, vec![1]));
+            for bound in &mut bound {
+                let sent = bound.queue.try_recv().ok();
+                let expected = Datagram { socket: number, peer, bytes: vec![1] };
+                assert_eq!(sent, Some(expected).filter(|_| bound.number == number));
+            }
+        }
+        let (only, _bound) = Outgoing::over(vec![StdSocket::bind("127.0.0.1:0").unwrap()]);
+        assert!(only.send(None, peer, vec![1]), "better than none");
+    }
+
     #[tokio::test]
     async fn a_full_queue_loses_and_never_waits() {
         let socket = StdSocket::bind("127.0.0.1:0").unwrap();
         let peer = socket.local_addr().unwrap();
         let (outgoing, bound) = Outgoing::over(vec![socket]);
-        let sent = (0..2 * WAITING_MAX).filter(|_| outgoing.send(peer, vec![1])).count();
+        let sent = (0..2 * WAITING_MAX).filter(|_| outgoing.send(None, peer, vec![1])).count();
         assert_eq!(sent, WAITING_MAX);
         let (sender, receiver) = mpsc::channel(1);
         let routes = Routes { dht: Some(sender), utp: None };
         // Three of two bytes each, in one piece.
-        routes.dispatch(peer, b"deZ?de", 2);
+        routes.dispatch(0, peer, b"deZ?de", 2);
         assert_eq!(receiver.len(), 1);
         drop(bound);
     }

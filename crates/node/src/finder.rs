@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dht::{Dht, Event};
+use dht::{Dht, Event, Transmit};
 use proto::InfoHash;
 use proto::metainfo::OpenHash;
 use tokio::sync::mpsc;
@@ -113,14 +113,17 @@ pub(crate) async fn run(node: Arc<Inner>, config: DhtConfig, ends: Ends) {
 impl Task {
     async fn run(mut self) {
         let closing = self.node.closing().clone();
+        // By which socket the latest datagram came in.
+        let mut socket = None;
         loop {
-            self.drain();
+            self.drain(socket);
             let due = self.dht.next_timeout().unwrap_or_else(|| clock::now() + clock::LONG);
             let due = due.min(self.save_at).min(self.resolve_at);
             tokio::select! {
                 () = closing.cancelled() => break,
                 Some(request) = self.ends.requests.recv() => self.on_request(request),
                 Some(datagram) = self.ends.datagrams.recv() => {
+                    socket = Some(datagram.socket);
                     self.dht.handle_packet(clock::now(), datagram.peer, &datagram.bytes);
                 }
                 () = tokio::time::sleep_until(due.into()) => self.on_time().await,
@@ -157,9 +160,9 @@ impl Task {
     }
 
     /// Sends what is to be sent and tells what was found.
-    fn drain(&mut self) {
-        while let Some(transmit) = self.dht.poll_transmit() {
-            self.ends.outgoing.send(transmit.to, transmit.bytes);
+    fn drain(&mut self, socket: Option<usize>) {
+        while let Some(Transmit { to, bytes, is_answer }) = self.dht.poll_transmit() {
+            self.ends.outgoing.send(socket.filter(|_| is_answer), to, bytes);
         }
         while let Some(event) = self.dht.poll_event() {
             let (info_hash, input) = match event {

@@ -58,6 +58,7 @@ fn announce(token: &[u8], port: Option<u16>) -> Vec<u8> {
 fn answer(dht: &mut Dht) -> Vec<u8> {
     let mut answers = drain(dht);
     assert_eq!(answers.len(), 1);
+    assert!(answers[0].is_answer);
     answers.pop().expect("one").bytes
 }
 
@@ -71,7 +72,7 @@ fn body(bytes: &[u8]) -> Body<'_> {
 /// Answers all questions of a node as somebody would who names nobody.
 fn reply_all(dht: &mut Dht, now: Instant, observed: Option<SocketAddr>) -> usize {
     let questions = drain(dht);
-    for Transmit { to, bytes } in &questions {
+    for Transmit { to, bytes, .. } in &questions {
         let message = Message::decode(bytes).expect("a question");
         let body = Body::Reply(Reply { id: id_of(*to), token: Some(b"t"), ..Reply::default() });
         let transaction = message.transaction;
@@ -139,6 +140,7 @@ fn a_read_only_node_asks_and_says_so_but_answers_nothing() {
     let asked = drain(&mut dht);
     assert!(!asked.is_empty());
     for transmit in asked {
+        assert!(!transmit.is_answer);
         let message = Message::decode(&transmit.bytes).expect("a question");
         assert!(matches!(message.body, Body::Query(Query { read_only: true, .. })));
     }
@@ -285,7 +287,7 @@ fn who_refuses_to_be_pinged_does_not_keep_others_from_it() {
     for _ in 0..20 {
         now += TICK;
         dht.handle_timeout(now);
-        for Transmit { to, bytes } in drain(&mut dht) {
+        for Transmit { to, bytes, .. } in drain(&mut dht) {
             let message = Message::decode(&bytes).expect("a question");
             let Body::Query(Query { method, .. }) = message.body else { panic!("a question") };
             let body = if to == addr(1) {

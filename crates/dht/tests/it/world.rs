@@ -179,7 +179,7 @@ impl World {
             }
             Some(Host::Liar { id, friends }) => {
                 if let Some(bytes) = lie(*id, friends, bytes) {
-                    self.send(to, Transmit { to: from, bytes });
+                    self.send(to, Transmit { to: from, bytes, is_answer: true });
                 }
             }
             Some(Host::Dead) | None => {}
@@ -216,7 +216,7 @@ impl World {
             return;
         }
         let latency = Duration::from_millis(10 + self.random() % 120);
-        let Transmit { to, bytes } = transmit;
+        let Transmit { to, bytes, .. } = transmit;
         self.push(self.now + latency, Happening::Arrive { to, from, bytes });
     }
 

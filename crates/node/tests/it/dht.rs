@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use node::{DhtConfig, Node, NodeConfig, Source, State};
-use proto::dht::{Body, Message, NodeId, Reply};
+use proto::dht::{Body, Message, Method, NodeId, Query, Reply};
 use proto::metainfo::{Format, Metainfo};
 use tempfile::TempDir;
 
@@ -13,10 +13,14 @@ use crate::content::folder;
 use crate::two_nodes::{assert_same, fetch, share, tree, wait};
 
 async fn start(data_dir: &Path, bootstrap: &[SocketAddr]) -> Node {
+    start_at(&[[127, 0, 0, 1]], data_dir, bootstrap).await
+}
+
+async fn start_at(hosts: &[[u8; 4]], data_dir: &Path, bootstrap: &[SocketAddr]) -> Node {
     let bootstrap = bootstrap.iter().map(ToString::to_string).collect();
     let config = NodeConfig {
         data_dir: data_dir.to_path_buf(),
-        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        listen: hosts.iter().map(|host| SocketAddr::from((*host, 0))).collect(),
         dht: Some(DhtConfig { bootstrap, read_only: false }),
         ..NodeConfig::default()
     };
@@ -106,6 +110,25 @@ impl Ear {
             self.listen();
         }
     }
+}
+
+#[tokio::test]
+async fn answers_come_from_the_address_that_was_asked() {
+    let here = TempDir::new().unwrap();
+    let hosts = [[127, 0, 0, 1], [127, 0, 0, 2], [127, 0, 0, 3]];
+    let node = start_at(&hosts, &here.path().join("state"), &[]).await;
+    for addr in node.listening().to_vec() {
+        let method = Method::Ping;
+        let body = Body::Query(Query { id: NodeId([9; 20]), read_only: true, method });
+        let ping = Message { transaction: b"aa", version: None, observed: None, body }.encode();
+        let socket = UdpSocket::bind("127.0.0.9:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let socket = tokio::net::UdpSocket::from_std(socket).unwrap();
+        socket.send_to(&ping, addr).await.unwrap();
+        let mut buffer = [0; 2048];
+        assert_eq!(socket.recv_from(&mut buffer).await.unwrap().1, addr);
+    }
+    node.shutdown().await;
 }
 
 /// The same torrent, private.
