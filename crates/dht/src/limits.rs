@@ -41,8 +41,11 @@ pub const TRANSMITS_MAX: usize = 1_024;
 /// Events that wait to be taken by the caller.
 pub const EVENTS_MAX: usize = 1_024;
 
-/// Nodes that asked us and wait to be asked themselves. Who does not fit will ask again.
+/// Nodes that asked us, or were named to a family with too few, and wait to be asked themselves. Who does
+/// not fit will ask, or be named, again.
 pub const ACQUAINTANCES_MAX: usize = 32;
+/// Nodes of the other family that are taken from one answer, so that one liar cannot fill that queue.
+pub const OTHERS_AN_ANSWER_MAX: usize = 4;
 /// They are asked one by one at this pace, so that nobody can aim our questions at a victim.
 pub const ACQUAINT_EVERY: Duration = Duration::from_millis(500);
 /// Addresses to start from: a few given ones, each with a few addresses.

@@ -332,10 +332,15 @@ impl Dht {
         self.on_refused(at, request);
     }
 
-    /// The nodes that an answer names, as far as its sender may name them: [`K`], which BEP 5 asks
+    /// The nodes of a family that an answer names, as far as its sender may name them: [`K`], which BEP 5 asks
     /// for. Whoever names more has no better ones, and takes others' places.
-    pub(crate) fn named(&self, at: usize, from: SocketAddr, reply: &Reply<'_>) -> Vec<Contact> {
-        let nodes = match self.networks[at].family {
+    pub(crate) fn named(
+        &self,
+        family: Family,
+        from: SocketAddr,
+        reply: &Reply<'_>,
+    ) -> Vec<Contact> {
+        let nodes = match family {
             Family::V4 => &reply.nodes,
             Family::V6 => &reply.nodes6,
         };

@@ -6,11 +6,14 @@ use std::net::SocketAddr;
 use proto::InfoHash;
 use proto::dht::{Method, NodeId, Reply, Want};
 
-use crate::limits::{PEERS_AN_ANSWER_MAX, PEERS_FOUND_MAX, SEARCHES_MAX, SEARCHES_WAITING_MAX};
+use crate::limits::{
+    ACQUAINTANCES_MAX, K, OTHERS_AN_ANSWER_MAX, PEERS_AN_ANSWER_MAX, PEERS_FOUND_MAX, SEARCHES_MAX,
+    SEARCHES_WAITING_MAX,
+};
 use crate::lookup::Ask;
 use crate::network::{Goal, Running};
 use crate::requests::Purpose;
-use crate::space::{canonical, may_name};
+use crate::space::{Family, canonical, may_name};
 use crate::{Dht, Event};
 
 /// A search under way.
@@ -113,11 +116,11 @@ impl Dht {
             }
             let target = running.lookup.target();
             let Some(Ask { to, id }) = running.lookup.next() else { break };
-            let method = match running.goal {
-                Goal::Nodes => Method::FindNode { target, want: Want::default() },
-                Goal::Peers { info_hash, .. } => {
-                    Method::GetPeers { info_hash, want: Want::default() }
-                }
+            let goal = running.goal;
+            let want = self.want(at);
+            let method = match goal {
+                Goal::Nodes => Method::FindNode { target, want },
+                Goal::Peers { info_hash, .. } => Method::GetPeers { info_hash, want },
             };
             if !self.ask(to, id, Purpose::Lookup(key), method)
                 && let Some(running) = self.networks[at].running.get_mut(&key)
@@ -133,7 +136,8 @@ impl Dht {
 
     /// An answer to a step of a lookup.
     pub(crate) fn on_step(&mut self, at: usize, key: u64, from: SocketAddr, reply: &Reply<'_>) {
-        let named = self.named(at, from, reply);
+        self.learn_of_others(at, from, reply);
+        let named = self.named(self.networks[at].family, from, reply);
         let Some(running) = self.networks[at].running.get_mut(&key) else { return };
         if running.lookup.on_reply(from, reply.id, reply.token) {
             named.into_iter().for_each(|contact| running.lookup.add(contact));
@@ -142,6 +146,29 @@ impl Dht {
             }
         }
         self.advance(at, key);
+    }
+
+    /// The other network, while it has too few nodes.
+    fn in_need(&self, at: usize) -> Option<Family> {
+        let others = self.networks.iter().enumerate().filter(|(other, _)| *other != at);
+        let mut needy = others.filter(|(_, network)| network.table.good_len(self.now) < K);
+        needy.next().map(|(_, network)| network.family)
+    }
+
+    /// Families of nodes to ask for in that network (BEP 32).
+    fn want(&self, at: usize) -> Want {
+        let both = self.in_need(at).is_some();
+        Want { v4: both, v6: both }
+    }
+
+    /// Nodes of the other network are asked whether they are there. Half of the queue is left to those who
+    /// ask us: without a way to that network its nodes would take all of it for ever.
+    fn learn_of_others(&mut self, at: usize, from: SocketAddr, reply: &Reply<'_>) {
+        let room = self.acquaintances.len() < ACQUAINTANCES_MAX / 2;
+        if let Some(family) = self.in_need(at).filter(|_| room) {
+            let named = self.named(family, from, reply).into_iter().take(OTHERS_AN_ANSWER_MAX);
+            named.for_each(|contact| self.acquaint(contact.addr));
+        }
     }
 
     /// A step of a lookup that leads nowhere.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dht::{Dht, Event, Transmit};
+use dht::{Dht, Event, Stats, Transmit};
 use proto::InfoHash;
 use proto::metainfo::OpenHash;
 use tokio::sync::mpsc;
@@ -183,12 +183,12 @@ impl Task {
         }
     }
 
-    /// Looks for the hosts to start from while nobody is known.
+    /// Looks for the hosts to start from while nobody is known in a network.
     fn resolve(&mut self, now: Instant) {
         self.resolve_at = now + (RESOLVE_FIRST * (1 << self.resolves.min(6))).min(RESOLVE_MAX);
         self.resolves += 1;
-        let stats = self.dht.stats();
-        if self.resolves > 1 && stats.nodes_v4 + stats.nodes_v6 > 0 {
+        let families = [self.ends.outgoing.has_v4(), self.ends.outgoing.has_v6()];
+        if self.resolves > 1 && !lacks_nodes(families, self.dht.stats()) {
             return;
         }
         for host in self.config.bootstrap.clone() {
@@ -225,6 +225,11 @@ impl Task {
     }
 }
 
+/// One of the families that take part, IPv4 and IPv6, knows nobody.
+const fn lacks_nodes([v4, v6]: [bool; 2], stats: Stats) -> bool {
+    (v4 && stats.nodes_v4 == 0) || (v6 && stats.nodes_v6 == 0)
+}
+
 /// What an earlier run knew; nothing when it is not there or cannot be read.
 async fn load(path: PathBuf) -> Vec<u8> {
     let read: JoinHandle<_> = tokio::task::spawn_blocking(move || {
@@ -253,8 +258,25 @@ const DATAGRAMS_WAITING: usize = 512;
 const SAVE_FIRST: Duration = Duration::from_secs(60);
 /// … and a long one writes a few kilobytes, rarely.
 const SAVE_EVERY: Duration = Duration::from_secs(15 * 60);
-/// Hosts are looked up again while nobody answers.
+/// Hosts are looked up again while nobody of a family answers.
 const RESOLVE_FIRST: Duration = Duration::from_secs(30);
 const RESOLVE_MAX: Duration = Duration::from_secs(1800);
 const RESOLVE_TIME: Duration = Duration::from_secs(20);
 const ADDRS_A_HOST: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_family_that_takes_part_needs_nodes() {
+        let stats = |nodes_v4, nodes_v6| Stats { nodes_v4, nodes_v6, ..Stats::default() };
+        assert!(lacks_nodes([true, true], stats(0, 0)));
+        assert!(lacks_nodes([true, true], stats(9, 0)) && lacks_nodes([true, true], stats(0, 9)));
+        assert!(!lacks_nodes([true, true], stats(1, 1)));
+        assert!(
+            !lacks_nodes([true, false], stats(1, 0)) && !lacks_nodes([false, true], stats(0, 1))
+        );
+        assert!(!lacks_nodes([false, false], stats(0, 0)));
+    }
+}

@@ -1,6 +1,6 @@
 //! One node and what is sent to it, byte by byte.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use dht::limits::{
@@ -303,6 +303,48 @@ fn who_refuses_to_be_pinged_does_not_keep_others_from_it() {
     }
     assert_eq!(refused, usize::from(FAILURES_BAD), "then others have their turn");
     assert_eq!(dht.stats().nodes_v4, 1);
+}
+
+#[test]
+fn a_family_without_nodes_learns_of_some_through_the_other() {
+    let mut now = start();
+    let mut dht = Dht::new(now, Config { roots: vec![addr(1)], ..config() });
+    let v6 = |last: u8| SocketAddr::from(([0x2001, 0xdb8, last.into(), 0, 0, 0, 0, 1], 6881));
+    let contact = |addr| Contact { id: id_of(addr), addr };
+    // Each node of the one family knows a few of the other, and some that it must not lead us to.
+    for _ in 0..40 {
+        dht.handle_timeout(now);
+        for Transmit { to, bytes, .. } in drain(&mut dht) {
+            assert!(!to.ip().is_loopback());
+            let message = Message::decode(&bytes).expect("a question");
+            let Body::Query(query) = message.body else { panic!("a question") };
+            let mut reply = Reply { id: id_of(to), ..Reply::default() };
+            if let (IpAddr::V4(ip), Method::FindNode { .. }) = (to.ip(), query.method) {
+                let near = |last: u8| (ip.octets()[1] % 16) * 8 + last;
+                reply.nodes = Some((0..8).map(|last| contact(addr(near(last)))).collect());
+                let local = contact("[::1]:9".parse().expect("an address"));
+                let others = (0..7).map(|last| contact(v6(near(last))));
+                reply.nodes6 = Some([local].into_iter().chain(others).collect());
+            }
+            let (transaction, body) = (message.transaction, Body::Reply(reply));
+            let answer = Message { transaction, version: None, observed: None, body }.encode();
+            dht.handle_packet(now, to, &answer);
+        }
+        now += Duration::from_secs(10);
+    }
+    assert!(dht.stats().nodes_v6 >= K, "{:?}", dht.stats());
+    // Both are asked for while one has too few, and no longer.
+    let mut young = Dht::new(now, Config { roots: vec![addr(1)], ..config() });
+    for (dht, expected) in [(&mut young, Want { v4: true, v6: true }), (&mut dht, Want::default())]
+    {
+        drain(dht);
+        dht.search(now, HASH, None);
+        for Transmit { bytes, .. } in drain(dht) {
+            let message = Message::decode(&bytes).expect("a question");
+            let Body::Query(query) = message.body else { panic!("a question") };
+            assert_eq!(query.method, Method::GetPeers { info_hash: HASH, want: expected });
+        }
+    }
 }
 
 #[test]
