@@ -10,6 +10,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket as StdSocket};
 use std::sync::Arc;
 
+use proto::dht::MESSAGE_LEN_MAX;
 use sys::trains::{self, Received};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -117,7 +118,9 @@ impl Routes {
         for datagram in train.chunks(segment_len) {
             if !is_dictionary(datagram) {
                 self.dispatch(socket, peer, datagram, datagram.len().max(1));
-            } else if let Some(dht) = &self.dht {
+            } else if let Some(dht) = &self.dht
+                && datagram.len() <= MESSAGE_LEN_MAX
+            {
                 // Full, or closing: lost.
                 let _ = dht.try_send(Datagram { socket, peer, bytes: datagram.to_vec() });
             }
@@ -297,6 +300,12 @@ mod tests {
         // Three of two bytes each, in one piece.
         routes.dispatch(0, peer, b"deZ?de", 2);
         assert_eq!(receiver.len(), 1);
+        let (sender, receiver) = mpsc::channel(4);
+        let routes = Routes { dht: Some(sender), utp: None };
+        for len in [MESSAGE_LEN_MAX + 1, DATAGRAM_LEN_MAX, MESSAGE_LEN_MAX] {
+            routes.dispatch(0, peer, &vec![b'd'; len], len);
+        }
+        assert_eq!(receiver.len(), 1, "what is too long for a message takes no memory");
         drop(bound);
     }
 }
