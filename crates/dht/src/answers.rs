@@ -40,12 +40,18 @@ impl Dht {
         };
         let bytes = match body {
             Answer::Body(body) => self.wrap(from, asked.transaction, body).encode(),
+            // Whom we could not answer anyway costs no search of the table.
+            Answer::Near(_) if !self.budget.covers(self.now, REPLY_LEN_MIN) => {
+                self.refused += 1;
+                return;
+            }
             Answer::Near(near) => {
                 let limit = self.limit(from, len);
                 let token = near.info_hash.is_some().then(|| self.tokens.of(from.ip()));
                 let token = token.as_ref().map(<[u8; 8]>::as_slice);
                 let base = Reply { token, ..self.plain(at) };
                 let empty = self.wrap(from, asked.transaction, Body::Reply(base.clone())).encode();
+                debug_assert!(empty.len() >= REPLY_LEN_MIN);
                 let room = limit.saturating_sub(empty.len() + OVERHEAD);
                 let reply = self.near(at, from, base, room, near);
                 self.wrap(from, asked.transaction, Body::Reply(reply)).encode()
@@ -191,5 +197,7 @@ fn error<'a>(code: ErrorCode, reason: &str) -> Answer<'a> {
     Answer::Body(Body::Error { code, reason: reason.to_owned() })
 }
 
+/// No reply is shorter: an id, and what stands around it.
+const REPLY_LEN_MIN: usize = 60;
 /// Names and lengths around nodes, nodes6 and values.
 const OVERHEAD: usize = "5:nodes208:".len() + "6:nodes6304:".len() + "6:valuesle".len();

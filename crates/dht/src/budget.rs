@@ -30,11 +30,14 @@ impl Bucket {
         }
     }
 
+    const fn holds(&self, count: u32) -> bool {
+        self.thousandths >= count as u64 * 1000
+    }
+
     const fn take(&mut self, count: u32) -> bool {
-        let wanted = count as u64 * 1000;
-        let there = self.thousandths >= wanted;
+        let there = self.holds(count);
         if there {
-            self.thousandths -= wanted;
+            self.thousandths -= count as u64 * 1000;
         }
         there
     }
@@ -62,6 +65,12 @@ impl Budget {
         let bucket = self.sources[slot].get_or_insert_with(|| Bucket::full(now, ASKED_BURST));
         bucket.refill(now, ASKED_A_SECOND, ASKED_BURST);
         bucket.take(1)
+    }
+
+    /// Whether an answer of that length could be sent.
+    pub(crate) fn covers(&mut self, now: Instant, len: usize) -> bool {
+        self.bytes.refill(now, ANSWER_BYTES_A_SECOND, ANSWER_BYTES_BURST);
+        self.bytes.holds(len as u32)
     }
 
     /// Whether an answer of that length is sent.
@@ -99,7 +108,9 @@ mod tests {
         let mut budget = Budget::new(now, [1; 16]);
         let sent = (0..2000).filter(|_| budget.spend(now, 1024)).count();
         assert_eq!(sent, ANSWER_BYTES_BURST as usize / 1024);
+        assert!(budget.covers(now, 0) && !budget.covers(now, 1));
         let later = now + Duration::from_secs(2);
+        assert!(budget.covers(later, 1), "and takes nothing");
         let sent = (0..2000).filter(|_| budget.spend(later, 1024)).count();
         assert_eq!(sent, 2 * ANSWER_BYTES_A_SECOND as usize / 1024);
     }

@@ -227,8 +227,11 @@ impl Table {
         let mut near: Vec<_> = fitting
             .map(|node| (Distance::between(target, node.contact.id), node.contact))
             .collect();
+        if near.len() > 2 * K {
+            near.select_nth_unstable(2 * K);
+            near.truncate(2 * K);
+        }
         near.sort_unstable();
-        near.truncate(2 * K);
         near.into_iter().map(|(_, contact)| contact).collect()
     }
 
