@@ -183,9 +183,9 @@ impl Dht {
 
     /// When to call [`Dht::handle_timeout`].
     #[must_use]
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub fn next_timeout(&self) -> Instant {
         let acquaint = (!self.acquaintances.is_empty()).then_some(self.acquaint_at);
-        [self.requests.next_at(), acquaint, Some(self.tick_at)].into_iter().flatten().min()
+        [self.requests.next_at(), acquaint].into_iter().flatten().fold(self.tick_at, Instant::min)
     }
 
     /// What is worth keeping over a restart.

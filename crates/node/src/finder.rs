@@ -117,8 +117,7 @@ impl Task {
         let mut socket = None;
         loop {
             self.drain(socket);
-            let due = self.dht.next_timeout().unwrap_or_else(|| clock::now() + clock::LONG);
-            let due = due.min(self.save_at).min(self.resolve_at);
+            let due = self.dht.next_timeout().min(self.save_at).min(self.resolve_at);
             tokio::select! {
                 () = closing.cancelled() => break,
                 Some(request) = self.ends.requests.recv() => self.on_request(request),
@@ -134,7 +133,7 @@ impl Task {
 
     async fn on_time(&mut self) {
         let now = clock::now();
-        if self.dht.next_timeout().is_some_and(|due| due <= now) {
+        if self.dht.next_timeout() <= now {
             self.dht.handle_timeout(now);
         }
         if now >= self.resolve_at {

@@ -195,9 +195,7 @@ impl World {
             self.events.entry(addr).or_default().extend(events);
         }
         transmits.into_iter().for_each(|transmit| self.send(addr, transmit));
-        if let Some(due) = due {
-            self.wake(addr, due);
-        }
+        self.wake(addr, due);
     }
 
     fn wake(&mut self, addr: SocketAddr, due: Instant) {
