@@ -321,13 +321,8 @@ impl Table {
         let mut next = Bucket::new(now);
         let own = self.own;
         let nearer = |node: &Node| Distance::between(own, node.contact.id).shared_bits() > index;
-        let bucket = &mut self.buckets[index];
-        for (from, to) in
-            [(&mut bucket.nodes, &mut next.nodes), (&mut bucket.spares, &mut next.spares)]
-        {
-            let (moved, stay) = std::mem::take(from).into_iter().partition(|node| nearer(node));
-            (*to, *from) = (moved, stay);
-        }
+        // It has no spares: who finds no place in a bucket that may split splits it.
+        next.nodes = self.buckets[index].nodes.extract_if(.., |node| nearer(node)).collect();
         self.buckets.push(next);
     }
 }
