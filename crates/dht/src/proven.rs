@@ -1,7 +1,7 @@
 //! Who has proved that they receive what is sent to their address: only they get answers that are much
 //! longer than their questions.
 
-use std::hash::Hasher;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -41,10 +41,7 @@ impl Proven {
 /// A keyed hash: nobody outside can tell which addresses share a slot.
 pub(crate) fn hash(key: &[u8; 16], ip: IpAddr) -> u64 {
     let mut hasher = SipHasher13::new_with_key(key);
-    match ip {
-        IpAddr::V4(ip) => hasher.write(&ip.octets()),
-        IpAddr::V6(ip) => hasher.write(&ip.octets()),
-    }
+    ip.hash(&mut hasher);
     hasher.finish()
 }
 

@@ -1,6 +1,6 @@
 //! Tokens: who shows one has received an answer of ours at that address, not long ago (BEP 5).
 
-use std::hash::Hasher;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -43,10 +43,7 @@ impl Tokens {
 
 fn token(secret: &[u8; 16], ip: IpAddr) -> Token {
     let mut hasher = SipHasher24::new_with_key(secret);
-    match ip {
-        IpAddr::V4(ip) => hasher.write(&ip.octets()),
-        IpAddr::V6(ip) => hasher.write(&ip.octets()),
-    }
+    ip.hash(&mut hasher);
     hasher.finish().to_le_bytes()
 }
 
