@@ -3,7 +3,7 @@
 use proto::dht::Method;
 
 use crate::Dht;
-use crate::limits::TOKEN_SECRET_KEPT;
+use crate::limits::{PEER_KEPT, TICK, TOKEN_SECRET_KEPT};
 use crate::network::Goal;
 use crate::requests::Purpose;
 use crate::space::id_sharing;
@@ -53,4 +53,5 @@ const EXPIRE_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 /// Ticks are at least that far apart.
 const SHORT: std::time::Duration = std::time::Duration::from_secs(1);
 
-const _: () = assert!(EXPIRE_EVERY.as_secs() < TOKEN_SECRET_KEPT.as_secs());
+const _: () = assert!(TICK.as_secs() < TOKEN_SECRET_KEPT.as_secs());
+const _: () = assert!(EXPIRE_EVERY.as_secs() < PEER_KEPT.as_secs());
