@@ -1,5 +1,6 @@
 //! One node and what is sent to it, byte by byte.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,8 @@ use dht::{Config, Dht, Event, Transmit};
 use proptest::prelude::*;
 use proto::InfoHash;
 use proto::dht::{
-    Body, Contact, ErrorCode, Message, Method, NodeId, Query, Reply, Want, is_secure,
+    Body, Contact, ErrorCode, MESSAGE_LEN_SENT, Message, Method, NodeId, Query, Reply, Want,
+    is_secure,
 };
 
 const HASH: InfoHash = InfoHash([7; 20]);
@@ -348,6 +350,22 @@ fn a_family_without_nodes_learns_of_some_through_the_other() {
 }
 
 #[test]
+fn who_only_asks_is_not_asked_back() {
+    let mut now = start();
+    let mut dht = Dht::new(now, config());
+    dht.handle_packet(now, addr(1), &query(1, true, Method::Ping));
+    dht.handle_packet(now, addr(2), &query(2, false, Method::Ping));
+    assert!(drain(&mut dht).iter().all(|transmit| transmit.is_answer));
+    let mut asked = Vec::new();
+    for _ in 0..20 {
+        now += Duration::from_secs(1);
+        dht.handle_timeout(now);
+        asked.extend(drain(&mut dht).into_iter().map(|transmit| transmit.to));
+    }
+    assert_eq!(asked, [addr(2)]);
+}
+
+#[test]
 fn a_stranger_cannot_make_us_write_to_our_own_network() {
     let now = start();
     let mut dht = Dht::new(now, Config { roots: vec![addr(1)], ..config() });
@@ -402,18 +420,16 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    // Many answer, so that there is something to tell.
     prop_oneof![
-        (any::<u8>(), proptest::collection::vec(any::<u8>(), 0..40))
+        1 => (any::<u8>(), proptest::collection::vec(any::<u8>(), 0..40))
             .prop_map(|(from, bytes)| Step::Bytes(from, bytes)),
-        (any::<u8>(), 0..4_u8, any::<bool>()).prop_map(|(a, b, c)| Step::Query(a, b, c)),
-        (any::<u8>(), any::<u8>(), any::<bool>()).prop_map(|(to, peers, lies)| Step::Reply {
-            to,
-            peers,
-            lies
-        }),
-        (0..8000_u16).prop_map(Step::Pass),
-        any::<u8>().prop_map(Step::Search),
-        any::<u8>().prop_map(Step::Root),
+        2 => (any::<u8>(), 0..4_u8, any::<bool>()).prop_map(|(a, b, c)| Step::Query(a, b, c)),
+        6 => (any::<u8>(), any::<u8>(), 0..4_u8)
+            .prop_map(|(to, peers, lies)| Step::Reply { to, peers, lies: lies == 0 }),
+        1 => (0..8000_u16).prop_map(Step::Pass),
+        1 => any::<u8>().prop_map(Step::Search),
+        1 => any::<u8>().prop_map(Step::Root),
     ]
 }
 
@@ -424,11 +440,13 @@ proptest! {
         let mut now = start();
         let mut dht = Dht::new(now, config());
         let mut open: Vec<Transmit> = Vec::new();
+        // Who answered anything. Nobody shows a token that was given to them.
+        let mut answered = BTreeSet::new();
         for step in steps {
-            let mut heard = 0;
+            let mut heard = None;
             match step {
                 Step::Bytes(from, bytes) => {
-                    heard = bytes.len();
+                    heard = Some((addr(from), bytes.len()));
                     dht.handle_packet(now, addr(from), &bytes);
                 }
                 Step::Query(from, which, read_only) => {
@@ -439,12 +457,13 @@ proptest! {
                         2 => Method::GetPeers { info_hash: HASH, want },
                         _ => Method::AnnouncePeer { info_hash: HASH, port: None, token: b"x" },
                     });
-                    heard = bytes.len();
+                    heard = Some((addr(from), bytes.len()));
                     dht.handle_packet(now, addr(from), &bytes);
                 }
                 Step::Reply { to, peers, lies } => {
                     if open.is_empty() { continue; }
                     let asked = open.swap_remove(to as usize % open.len());
+                    answered.insert(asked.to);
                     let message = Message::decode(&asked.bytes).unwrap();
                     let id = if lies { NodeId([to; 20]) } else { id_of(asked.to) };
                     let contact = |last: u8| Contact { id: id_of(addr(last)), addr: addr(last) };
@@ -467,15 +486,23 @@ proptest! {
                 Step::Root(last) => dht.add_roots(now, &[addr(last)]),
             }
             for transmit in drain(&mut dht) {
-                prop_assert!(transmit.bytes.len() <= 1024);
+                let len = transmit.bytes.len();
+                prop_assert!(len <= MESSAGE_LEN_SENT);
                 let message = Message::decode(&transmit.bytes).unwrap();
-                if matches!(message.body, Body::Query(_)) {
+                let asks = matches!(message.body, Body::Query(_));
+                prop_assert_eq!(asks, !transmit.is_answer);
+                if asks {
                     open.push(transmit);
-                } else if heard > 0 {
-                    prop_assert!(transmit.bytes.len() <= 1024);
+                    continue;
                 }
+                let (from, heard) = heard.take().expect("one answer to one question");
+                prop_assert_eq!(transmit.to, from);
+                prop_assert!(answered.contains(&from) || len <= AMPLIFICATION_MAX * heard);
             }
             open.truncate(600);
+            let stats = dht.stats();
+            prop_assert!(stats.nodes_v4 <= answered.len() && stats.nodes_v6 == 0);
+            prop_assert!(stats.searches <= 256 && stats.stored == 0);
             let _ = std::iter::from_fn(|| dht.poll_event()).count();
         }
     }
