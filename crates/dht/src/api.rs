@@ -71,6 +71,7 @@ pub struct Stats {
     pub searches: usize,
     /// Datagrams that were no messages.
     pub malformed: u64,
-    /// Questions left unanswered because somebody asks too much.
+    /// Questions left unanswered: their source or all together ask too much, or the answer would have been
+    /// too long for somebody who has not proved their address.
     pub refused: u64,
 }

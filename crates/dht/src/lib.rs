@@ -10,8 +10,9 @@
 //! 4. Same seed and same inputs, same datagrams.
 //! 5. Nothing from outside is believed: a node is one that answered from its own address; a stranger's
 //!    word leads to no address of a local network; who has not proved their address gets at most
-//!    [`limits::AMPLIFICATION_MAX`] times the bytes that they sent, and now and then one small question,
-//!    of which no more than two a second are sent to all such together.
+//!    [`limits::AMPLIFICATION_MAX`] times the bytes that they sent. Whoever asks us may be asked back, one
+//!    every [`limits::ACQUAINT_EVERY`]; whom an answer names may be asked by that lookup, at most
+//!    [`limits::LOOKUP_ASKED_MAX`] of them. Such a question is small, and more than that is in nobody's hand.
 //!
 //! IPv4 and IPv6 are two networks (BEP 32): each has its own id, table and searches.
 #![forbid(unsafe_code)]

@@ -11,7 +11,8 @@ pub const FAILURES_BAD: u8 = 2;
 /// A node that was heard of within this time is good, a bucket that did not change for as long is
 /// refreshed (BEP 5).
 pub const FRESH: Duration = Duration::from_secs(15 * 60);
-/// A bucket that is less than half full is refreshed sooner: after a minute, then two, four …
+/// A bucket that is less than half full is refreshed sooner: after a minute, then two, four … Its refreshes
+/// are counted as long as it lives: one that empties later has had its hurry.
 pub const REFRESH_FIRST: Duration = Duration::from_secs(60);
 
 /// Questions of a lookup that are under way at once (Kademlia's alpha). One that takes longer than
@@ -44,10 +45,11 @@ pub const EVENTS_MAX: usize = 1_024;
 /// Nodes that asked us, or were named to a family with too few, and wait to be asked themselves. Who does
 /// not fit will ask, or be named, again.
 pub const ACQUAINTANCES_MAX: usize = 32;
-/// Nodes of the other family that are taken from one answer, so that one liar cannot fill that queue.
-pub const OTHERS_AN_ANSWER_MAX: usize = 4;
-/// They are asked one by one at this pace, so that nobody can aim our questions at a victim.
+/// They are asked one by one at this pace, so that few of these questions can be aimed at a victim. Those of
+/// lookups go where answers point, within [`LOOKUP_ASKED_MAX`].
 pub const ACQUAINT_EVERY: Duration = Duration::from_millis(500);
+/// Nodes of the other family that are taken from one answer, so that one liar cannot fill the queue.
+pub const OTHERS_AN_ANSWER_MAX: usize = 4;
 /// Addresses to start from: a few given ones, each with a few addresses.
 pub const ROOTS_MAX: usize = 64;
 

@@ -67,7 +67,7 @@ impl Network {
         self.table.own()
     }
 
-    /// One more address to start from; with few nodes we do so at once.
+    /// One more address to start from; we do so at once, however many nodes we know.
     pub(crate) fn add_root(&mut self, now: Instant, root: SocketAddr) {
         if self.roots.len() < ROOTS_MAX && !self.roots.contains(&root) {
             self.roots.push(root);
