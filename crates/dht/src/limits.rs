@@ -21,7 +21,7 @@ pub const ALPHA: usize = 3;
 /// Questions of a lookup under way, slow ones included.
 pub const LOOKUP_IN_FLIGHT_MAX: usize = 12;
 /// Names that a lookup has not asked yet and whose id belongs to their address, and as many others:
-/// several times what the last steps need, and more than a few liars can fill with [`K`] names each.
+/// several times what the last steps need. The sources that name them share the room.
 pub const CANDIDATES_MAX: usize = 48;
 /// Questions of one lookup. In a network of millions some 30 are enough; beyond this somebody leads us
 /// about.

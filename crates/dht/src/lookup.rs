@@ -6,7 +6,8 @@
 //! nothing else both are the same; so it costs nothing where it is of no use. What is found and where we
 //! announce is the union of both.
 //!
-//! What others name is a claim until it has answered: names push out names, and never a node that did.
+//! What others name is a claim until it has answered: names push out names, and never a node that did; and
+//! each source that names some has its share of the room for them.
 //!
 //! Nodes of one source (/24, /48) take turns: of those only one may be asked, unless it does not answer.
 
@@ -34,6 +35,8 @@ struct Candidate {
     id: NodeId,
     secure: bool,
     state: State,
+    /// The source that named it first; `None` for our table.
+    namer: Option<IpAddr>,
 }
 
 /// Where a candidate stands: nearest first.
@@ -85,7 +88,7 @@ impl Lookup {
             slow: BTreeSet::new(),
             secure_last: true,
         };
-        seeds.into_iter().for_each(|seed| lookup.add(seed));
+        seeds.into_iter().for_each(|seed| lookup.add(seed, None));
         lookup
     }
 
@@ -93,24 +96,35 @@ impl Lookup {
         self.target
     }
 
-    /// Somebody named a node.
-    pub(crate) fn add(&mut self, contact: Contact) {
+    /// Somebody there named a node.
+    pub(crate) fn add(&mut self, contact: Contact, by: Option<IpAddr>) {
         let place = (Distance::between(self.target, contact.id), contact.addr);
         let known = self.candidates.contains_key(&place) || self.asked.contains(&place);
         if contact.id == self.own || known {
             return;
         }
         let secure = is_secure(contact.id, contact.addr.ip());
-        let names = self.candidates.iter().filter(|(_, other)| other.state == State::New);
-        let alike = names.filter(|(_, other)| other.secure == secure);
-        if alike.clone().count() >= CANDIDATES_MAX {
-            // The farthest makes room, if it is farther.
-            let farthest = alike.map(|(place, _)| *place).next_back();
-            let Some(farthest) = farthest.filter(|far| *far > place) else { return };
-            self.candidates.remove(&farthest);
-        }
-        let candidate = Candidate { id: contact.id, secure, state: State::New };
+        let namer = by.map(source_of);
+        let candidate = Candidate { id: contact.id, secure, state: State::New, namer };
         self.candidates.insert(place, candidate);
+        self.make_room(secure);
+    }
+
+    /// With too many names, of the source that has most among them the farthest goes: a share of the room
+    /// is everybody's, however near others claim to be.
+    fn make_room(&mut self, secure: bool) {
+        let names = self.candidates.iter().filter(|(_, other)| other.state == State::New);
+        let alike: Vec<_> = names.filter(|(_, other)| other.secure == secure).collect();
+        if alike.len() <= CANDIDATES_MAX {
+            return;
+        }
+        let mut shares = BTreeMap::<_, usize>::new();
+        alike.iter().for_each(|(_, name)| *shares.entry(name.namer).or_default() += 1);
+        let share = |name: &Candidate| shares.get(&name.namer).copied();
+        let least = alike.into_iter().max_by_key(|(place, name)| (share(name), **place));
+        if let Some(place) = least.map(|(place, _)| *place) {
+            self.candidates.remove(&place);
+        }
     }
 
     /// Whom to ask now; `None` while enough are asked, and when nobody is left.
@@ -161,7 +175,7 @@ impl Lookup {
         }
         let secure = is_secure(id, from.ip());
         let state = State::Replied(token.map(<[u8]>::to_vec));
-        self.candidates.insert(place, Candidate { id, secure, state });
+        self.candidates.insert(place, Candidate { id, secure, state, namer: None });
         true
     }
 
@@ -388,7 +402,7 @@ mod tests {
             assert!(lookup.on_reply(ask.to, ask.id.expect("a node"), None));
             for _ in 0..8 {
                 number += 1;
-                lookup.add(chosen(number as usize % 150, number));
+                lookup.add(chosen(number as usize % 150, number), Some(ask.to.ip()));
             }
         }
         assert!(lookup.is_done());
@@ -401,19 +415,19 @@ mod tests {
         let honest: Vec<_> = (1..=8).map(honest).collect();
         let mut lookup = Lookup::new(TARGET, OWN, honest.clone(), vec![]);
         run(&mut lookup);
-        (0..1000).for_each(|number| lookup.add(chosen(100, 1000 + number)));
+        (0..1000).for_each(|number| lookup.add(chosen(100, 1000 + number), None));
         for network in 0..1000_u16 {
             let [a, b] = network.to_be_bytes();
             let ip = IpAddr::from([70, a, b, 1]);
             let id = secure_id(ip, TARGET.0);
-            lookup.add(Contact { id, addr: SocketAddr::new(ip, 6881) });
+            lookup.add(Contact { id, addr: SocketAddr::new(ip, 6881) }, None);
         }
         // Who is silent is named again, in vain.
         let mut asked = BTreeSet::new();
         while let Some(ask) = lookup.next() {
             assert!(asked.insert(ask.to), "asked twice");
             lookup.on_dead(ask.to);
-            lookup.add(Contact { id: ask.id.expect("a node"), addr: ask.to });
+            lookup.add(Contact { id: ask.id.expect("a node"), addr: ask.to }, None);
         }
         assert!(lookup.is_done());
         let holders = lookup.holders();

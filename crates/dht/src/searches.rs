@@ -140,7 +140,7 @@ impl Dht {
         let named = self.named(self.networks[at].family, from, reply);
         let Some(running) = self.networks[at].running.get_mut(&key) else { return };
         if running.lookup.on_reply(from, reply.id, reply.token) {
-            named.into_iter().for_each(|contact| running.lookup.add(contact));
+            named.into_iter().for_each(|named| running.lookup.add(named, Some(from.ip())));
             if let Goal::Peers { info_hash, .. } = running.goal {
                 self.report(info_hash, from, &reply.peers);
             }

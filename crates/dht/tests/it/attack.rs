@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use dht::limits::K;
+use dht::limits::{CANDIDATES_MAX, K};
 use proto::InfoHash;
 use proto::dht::{Contact, NODES_MAX, NodeId, secure_id};
 
@@ -127,5 +127,30 @@ fn nodes_that_are_named_and_do_not_exist_do_not_hide_the_peers() {
     for _ in 0..5 {
         let from = town.any_open();
         assert!(town.seek(from, hash).contains(&SocketAddr::new(newcomer.ip(), 9000)));
+    }
+}
+
+#[test]
+fn many_liars_that_name_nobody_do_not_hide_the_peers() {
+    let mut town = Town::grow(14, 300);
+    let (hash, expected) = town.publish(3);
+    let mut liars = Vec::new();
+    // Twice as many names as there is room for, and nobody at any of them.
+    for _ in 0..2 * CANDIDATES_MAX / K {
+        let mut id = town.world.random_id();
+        id[..6].copy_from_slice(&hash.0[..6]);
+        let addr = town.world.free_addr();
+        let friends = (0..K).map(|_| secure_near(&mut town.world, hash)).collect();
+        town.world.hosts.insert(addr, Host::Liar { id: NodeId(id), friends });
+        liars.push(addr);
+    }
+    advertise(&mut town, &liars);
+    for _ in 0..10 {
+        let from = town.any_open();
+        town.world.search(from, hash, None);
+        town.world.run(Duration::from_secs(60));
+        let (found, ended) = town.world.found(from, hash);
+        assert!(ended.is_some(), "a search ends");
+        assert!(expected.iter().all(|peer| found.contains(peer)), "{found:?}");
     }
 }
