@@ -89,6 +89,25 @@ def test_only_two_crates_may_be_unsafe(crate):
     assert "#![forbid(unsafe_code)]" in top.read_text()
 
 
+OPENS_A_SOCKET = re.compile(r"\b(?:TcpStream::connect|TcpSocket::new_v\d|(?:Udp|Std|StdUdp)?Socket::(?:bind|new))\(|\bhost\.connect\(")
+MAY_OPEN_SOCKETS = {
+    "node/src/egress.rs": "the gate",
+    "node/src/roads.rs": "uTP, over the sockets that listen, behind the gate's judgement",
+    "node/src/listen.rs": "what listens",
+    "node/src/neighbours.rs": "the group of local discovery",
+    "teem/src/listen.rs": "asks the system for routes, and sends nothing",
+}
+
+
+@pytest.mark.parametrize("crate", ["node", "teem"])
+def test_everything_that_goes_out_passes_the_gate(crate):
+    opened = set()
+    for path in sorted((ROOT / "crates" / crate / "src").rglob("*.rs")):
+        if path.name != "tests.rs" and OPENS_A_SOCKET.search(path.read_text().split("#[cfg(test)]")[0]):
+            opened.add(str(path.relative_to(ROOT / "crates")))
+    assert opened == {path for path in MAY_OPEN_SOCKETS if path.startswith(crate)}
+
+
 @pytest.mark.parametrize("crate", CRATES)
 def test_files_are_short_and_say_what_they_own(crate):
     for path in sources(crate):

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use dht::{Dht, Event, Stats, Transmit};
 use proto::InfoHash;
+use proto::egress::Nearness;
 use proto::metainfo::OpenHash;
+use swarm::Found;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -165,7 +167,10 @@ impl Task {
         }
         while let Some(event) = self.dht.poll_event() {
             let (info_hash, input) = match event {
-                Event::Peers { info_hash, peers } => (info_hash, Input::Found(peers)),
+                // Each was judged by the node that named it.
+                Event::Peers { info_hash, peers } => {
+                    (info_hash, Input::Found(Found { by: Nearness::Machine, peers }))
+                }
                 Event::Searched { info_hash, peers, announced } => {
                     tracing::debug!(%info_hash, peers, announced, "searched the DHT");
                     (info_hash, Input::Searched(info_hash, announced))

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mse::{Methods, MseError};
+use proto::egress::Nearness;
 use proto::peer::handshake::PREFIX;
 use proto::peer::{Capabilities, Handshake};
 use proto::tracker::json::Beginning;
@@ -68,7 +69,7 @@ impl HandshakeError {
 
 /// Connects to a peer. A hybrid is dialled under its v1 hash, with the offer to go on under v2.
 pub(crate) async fn dial(
-    addr: SocketAddr,
+    (addr, by): (SocketAddr, Nearness),
     roads: &Roads,
     offer: Offer,
 ) -> Result<(Stream, Connected), HandshakeError> {
@@ -77,7 +78,7 @@ pub(crate) async fn dial(
         let mut last = HandshakeError::TimedOut;
         let mut over_tcp = false;
         for way in ways {
-            let carrier = roads.connect(addr).await?;
+            let carrier = roads.connect(addr, by).await?;
             over_tcp = matches!(carrier, Carrier::Tcp(_));
             match greet(carrier, addr, offer, *way).await {
                 Err(error) if error.may_be_the_way() => last = error,
@@ -85,7 +86,7 @@ pub(crate) async fn dial(
             }
         }
         // Some take a TCP connection only to close it.
-        match roads.connect_utp(addr).await.filter(|_| over_tcp) {
+        match roads.connect_utp(addr, by).await.filter(|_| over_tcp) {
             Some(carrier) => greet(carrier?, addr, offer, ways[0]).await,
             None => Err(last),
         }

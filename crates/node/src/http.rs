@@ -12,11 +12,13 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::header::{CONNECTION, HOST, LOCATION, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use proto::egress::Nearness;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::{Host, Url};
 
+use crate::egress::Gate;
 use crate::tls::{CertificateFault, Trust};
 
 /// What a request may cost.
@@ -30,8 +32,10 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// Most redirects followed; only GET follows any.
     pub redirects_max: usize,
-    /// Local address of the connection; the system chooses when `None`.
-    pub bind: Option<IpAddr>,
+    /// What the connection passes.
+    pub gate: Gate,
+    /// How near who named the URL is. A redirect is named by the server that says it.
+    pub by: Nearness,
     /// Connect there instead of looking the first URL's host up.
     pub addr: Option<SocketAddr>,
     /// Whom to believe over TLS.
@@ -45,7 +49,8 @@ impl Default for Limits {
             deadline: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             redirects_max: 3,
-            bind: None,
+            gate: Gate::default(),
+            by: Nearness::Machine,
             addr: None,
             trust: Trust::default(),
         }
@@ -181,14 +186,16 @@ async fn follow(
     (mut headers, body): (HeaderMap, Bytes),
     limits: &Limits,
 ) -> Result<Response, HttpError> {
-    let mut addr = limits.addr;
+    let (mut addr, mut by) = (limits.addr, limits.by);
     for _ in 0..=limits.redirects_max {
         let secure = match url.scheme() {
             "http" => false,
             "https" => true,
             _ => return Err(HttpError::Url(url.to_string())),
         };
-        let stream = connect(&url, addr.take(), limits).await?;
+        let stream = connect(&url, (addr.take(), by), limits).await?;
+        let server =
+            stream.peer_addr().map_err(|_| HttpError::NotFound { host: url.to_string() })?;
         let mut request = build(&method, &url, body.clone())?;
         request.headers_mut().extend(std::mem::take(&mut headers));
         let response = if secure {
@@ -203,7 +210,7 @@ async fn follow(
             Some(next) if secure && next.scheme() == "http" => {
                 return Err(HttpError::Downgrade(next.to_string()));
             }
-            Some(next) => url = next,
+            Some(next) => (url, by) = (next, by.min(Nearness::of(server.ip()))),
             None => return Ok(response),
         }
     }
@@ -213,16 +220,16 @@ async fn follow(
 /// Connects to the address given, or to the first of the host's that answers.
 async fn connect(
     url: &Url,
-    addr: Option<SocketAddr>,
+    (addr, by): (Option<SocketAddr>, Nearness),
     limits: &Limits,
 ) -> Result<TcpStream, HttpError> {
     let addrs = match addr {
         Some(addr) => vec![addr],
-        None => resolve(url, 80, limits.bind).await?,
+        None => resolve(url, 80, limits.gate.bind).await?,
     };
     let mut last = Err(HttpError::NotFound { host: url.to_string() });
     for addr in addrs {
-        match open(addr, limits).await {
+        match open(addr, by, limits).await {
             Ok(stream) => return Ok(stream),
             Err(source) => last = Err(HttpError::Connect { addr, source }),
         }
@@ -230,12 +237,8 @@ async fn connect(
     last
 }
 
-async fn open(addr: SocketAddr, limits: &Limits) -> io::Result<TcpStream> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(ip) = limits.bind {
-        socket.bind(SocketAddr::new(ip, 0))?;
-    }
-    let connecting = timeout(limits.connect_timeout, socket.connect(addr)).await;
+async fn open(addr: SocketAddr, by: Nearness, limits: &Limits) -> io::Result<TcpStream> {
+    let connecting = timeout(limits.connect_timeout, limits.gate.tcp(addr, by)).await;
     let stream = connecting.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
     Ok(stream)
@@ -370,5 +373,21 @@ mod tests {
         let url = Url::parse("gopher://localhost/").unwrap();
         let response = get(&url, &Limits::default()).await;
         assert!(matches!(response, Err(HttpError::Url(_))), "{response:?}");
+    }
+
+    #[tokio::test]
+    async fn strangers_urls_do_not_lead_into_this_machine() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // However the address is written.
+        for host in ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"] {
+            let url = Url::parse(&format!("http://{host}:{port}/announce")).unwrap();
+            for by in [Nearness::Internet, Nearness::Network, Nearness::Link] {
+                let error = get(&url, &Limits { by, ..Limits::default() }).await.unwrap_err();
+                let HttpError::Connect { source, .. } = error else { panic!("{error}") };
+                assert_eq!(source.kind(), io::ErrorKind::PermissionDenied, "{host} by {by}");
+            }
+        }
+        assert!(timeout(Duration::ZERO, listener.accept()).await.is_err(), "somebody connected");
     }
 }

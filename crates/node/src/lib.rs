@@ -25,6 +25,7 @@ mod connection;
 mod datagram;
 mod directory;
 pub mod disk;
+pub mod egress;
 mod encryption;
 mod finder;
 mod handshake;

@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use if_addrs::{IfAddr, Interface};
 use proto::InfoHash;
 use proto::address::{is_local, network_of};
+use proto::egress::Nearness;
 use proto::lsd::{Announcement, GROUP_V4, GROUP_V6, HASHES_MAX, MESSAGE_LEN_MAX, PORT};
 use proto::metainfo::OpenHash;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use swarm::Found;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
@@ -172,7 +174,8 @@ impl Task {
             if let Some(inputs) = self.node.directory.inputs(hash) {
                 tracing::debug!(%peer, %hash, "a neighbour");
                 // A torrent that has just ended needs no peers.
-                let _ = inputs.send(Input::Found(vec![peer]));
+                let _ = inputs
+                    .send(Input::Found(Found { by: Nearness::of(peer.ip()), peers: vec![peer] }));
             }
         }
     }

@@ -17,6 +17,7 @@ use crate::chunks;
 use crate::datagram::{self, Outgoing, Routes};
 use crate::directory::{Directory, Facts};
 use crate::disk::{BlockPool, Disk, DiskConfig};
+use crate::egress::Gate;
 use crate::finder::{self, Finder};
 use crate::handshake::Offer;
 use crate::hashing;
@@ -95,8 +96,9 @@ impl Node {
         let listen::Bound { tcp, udp } = listen::bind(&config)?;
         let listening: Vec<SocketAddr> =
             tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let gate = Gate { bind: config.bind.map(|bind| bind.ip()) };
         let (mode, encryption) = (config.utp, config.encryption);
-        let mut roads = Roads { bind: config.bind, mode, encryption, ..Roads::default() };
+        let mut roads = Roads { gate: gate.clone(), mode, encryption, ..Roads::default() };
         let hosts = roads.hosts_over(&udp);
         let (outgoing, sockets) = Outgoing::over(udp);
         let (finder, to_dht, ends) = finder::wire(outgoing);
@@ -108,7 +110,7 @@ impl Node {
             announce_key: rand::random(),
             disk,
             records,
-            trackers: TrackerClient::new(config.trust.clone()),
+            trackers: TrackerClient::new(config.trust.clone(), gate),
             connections: Arc::new(Semaphore::new(config.max_peers)),
             doors: chunks::Doors::default(),
             names: chunks::Names::default(),

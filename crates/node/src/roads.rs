@@ -6,17 +6,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpSocket;
+use proto::egress::Nearness;
 
 use crate::api::{Encryption, UtpMode};
 use crate::carrier::Carrier;
+use crate::egress::{self, Gate};
 use crate::utp::{Host, Hosts};
 
 /// How peers are dialled.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Roads {
-    /// Local address of TCP connections.
-    pub(crate) bind: Option<SocketAddr>,
+    pub(crate) gate: Gate,
     pub(crate) mode: UtpMode,
     pub(crate) encryption: Encryption,
     pub(crate) hosts: Hosts,
@@ -35,7 +35,8 @@ impl Roads {
 
     /// Connects by whichever of the two answers first. TCP has a head start, and uTP begins at once when TCP
     /// fails. What is given up leaves nothing behind.
-    pub(crate) async fn connect(&self, addr: SocketAddr) -> io::Result<Carrier> {
+    pub(crate) async fn connect(&self, addr: SocketAddr, by: Nearness) -> io::Result<Carrier> {
+        egress::judge(addr, by)?;
         let host = match self.mode {
             UtpMode::Off => None,
             UtpMode::On | UtpMode::Only => self.hosts.of(addr),
@@ -43,7 +44,7 @@ impl Roads {
         let Some(host) = host else {
             return match self.mode {
                 UtpMode::Only => Err(io::ErrorKind::AddrNotAvailable.into()),
-                UtpMode::On | UtpMode::Off => self.connect_tcp(addr).await,
+                UtpMode::On | UtpMode::Off => self.connect_tcp(addr, by).await,
             };
         };
         let utp = async { host.connect(addr).await.map(Carrier::Utp) };
@@ -52,20 +53,24 @@ impl Roads {
         }
         let near = proto::address::is_local(addr.ip());
         let head_start = if near { HEAD_START_NEAR } else { HEAD_START };
-        race(self.connect_tcp(addr), utp, head_start).await
+        race(self.connect_tcp(addr, by), utp, head_start).await
     }
 
     /// Connects over uTP alone, where there is any.
-    pub(crate) async fn connect_utp(&self, addr: SocketAddr) -> Option<io::Result<Carrier>> {
-        Some(self.hosts.of(addr)?.connect(addr).await.map(Carrier::Utp))
+    pub(crate) async fn connect_utp(
+        &self,
+        addr: SocketAddr,
+        by: Nearness,
+    ) -> Option<io::Result<Carrier>> {
+        let host = self.hosts.of(addr)?;
+        if let Err(error) = egress::judge(addr, by) {
+            return Some(Err(error));
+        }
+        Some(host.connect(addr).await.map(Carrier::Utp))
     }
 
-    async fn connect_tcp(&self, addr: SocketAddr) -> io::Result<Carrier> {
-        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(bind) = self.bind.filter(|bind| bind.is_ipv4() == addr.is_ipv4()) {
-            socket.bind(SocketAddr::new(bind.ip(), 0))?;
-        }
-        socket.connect(addr).await.map(Carrier::Tcp)
+    async fn connect_tcp(&self, addr: SocketAddr, by: Nearness) -> io::Result<Carrier> {
+        self.gate.tcp(addr, by).await.map(Carrier::Tcp)
     }
 }
 

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use proto::egress::Nearness;
 use proto::metainfo::{Info, Metainfo, OpenHash, PieceLayers};
 use proto::{InfoHash, InfoHashes, MerkleHash, PeerId, PieceIndex};
 use swarm::{
-    Action, AnnounceTo, Command, Connected, Direction, DiskEvent, DiskJob, Goodbye, Notice,
+    Action, AnnounceTo, Command, Connected, Direction, DiskEvent, DiskJob, Found, Goodbye, Notice,
     PeerCommand, PeerKey, Session, SessionConfig, Swarm, TrackerAnswer,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -40,9 +41,9 @@ pub(crate) enum Input {
     /// A dial ended.
     Dialled(SocketAddr, Result<(Stream, Connected), HandshakeError>),
     /// A tracker answered.
-    Announced(AnnounceTo, Result<(TrackerAnswer, Vec<SocketAddr>), String>),
+    Announced(AnnounceTo, Result<(TrackerAnswer, Found), String>),
     /// The DHT knows of possible peers.
-    Found(Vec<SocketAddr>),
+    Found(Found),
     /// A search of the DHT has ended; so many nodes know of us now.
     Searched(InfoHash, usize),
     /// The files are open, or cannot be.
@@ -220,7 +221,7 @@ impl TorrentTask {
                 self.swarm.handle_announced(now, &told, answer);
                 self.publish_at = now;
             }
-            Input::Found(peers) => self.swarm.handle_found(now, peers),
+            Input::Found(found) => self.swarm.handle_found(now, found),
             Input::Searched(info_hash, announced) => {
                 self.swarm.handle_searched(now, info_hash, announced);
             }
@@ -363,7 +364,7 @@ impl TorrentTask {
                     let _ = commands.send(command);
                 }
             }
-            Action::Dial(addr) => self.dial(addr),
+            Action::Dial(addr, by) => self.dial(addr, by),
             Action::Admit(guest) => self.desk.admit(guest),
             Action::Disconnect(key, goodbye) => self.disconnect(key, goodbye),
             Action::Disk(job) => self.jobs.push(job),
@@ -398,12 +399,12 @@ impl TorrentTask {
         });
     }
 
-    fn dial(&self, addr: SocketAddr) {
+    fn dial(&self, addr: SocketAddr, by: Nearness) {
         let (to_self, roads) = (self.to_self.clone(), self.node.roads.clone());
         let dht = self.uses_dht();
         let offer = Offer { hashes: self.hashes, peer_id: self.node.peer_id, dht };
         tokio::task::spawn_local(async move {
-            let outcome = handshake::dial(addr, &roads, offer).await;
+            let outcome = handshake::dial((addr, by), &roads, offer).await;
             // Nobody to tell when the torrent has ended meanwhile.
             let _ = to_self.send(Input::Dialled(addr, outcome));
         });
@@ -424,12 +425,11 @@ impl TorrentTask {
             peer_id: self.node.peer_id,
             port: self.node.listen_port().unwrap_or(0),
             key: self.node.announce_key,
-            bind: self.node.config.bind.map(|bind| bind.ip()),
         };
         let client = self.node.trackers.clone();
         tokio::task::spawn_local(async move {
             let answer = client.announce(&told, &identity).await;
-            let answer = answer.map_err(|error| error.to_string()).map(|announced| {
+            let answer = answer.map_err(|error| error.to_string()).map(|(announced, by)| {
                 let peers = announced.peers.iter().map(|peer| peer.addr).collect();
                 let answer = TrackerAnswer {
                     interval: Duration::from_secs(announced.interval.into()),
@@ -437,7 +437,7 @@ impl TorrentTask {
                     seeders: Some(announced.seeders),
                     leechers: Some(announced.leechers),
                 };
-                (answer, peers)
+                (answer, Found { by, peers })
             });
             let _ = to_self.send(Input::Announced(told, answer));
         });

@@ -22,6 +22,7 @@ pub mod bencode;
 pub mod bitfield;
 mod compact;
 pub mod dht;
+pub mod egress;
 mod error;
 pub mod id;
 pub mod lsd;

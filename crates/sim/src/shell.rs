@@ -188,7 +188,7 @@ impl World {
         let now = self.now;
         match action {
             Action::Peer(key, command) => self.command(node, key, command),
-            Action::Dial(addr) => {
+            Action::Dial(addr, _) => {
                 let latency = self.nodes[node].access.latency;
                 self.at(now + latency * 2, Event::DialArrives(node, addr));
             }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use proto::InfoHash;
-use swarm::{AnnounceEvent, AnnounceTo, TrackerAnswer};
+use proto::egress::Nearness;
+use swarm::{AnnounceEvent, AnnounceTo, Found, TrackerAnswer};
 
 use chance::Chance;
 
@@ -25,7 +26,7 @@ impl Tracker {
         from: SocketAddr,
         told: &AnnounceTo,
         chance: &mut Chance,
-    ) -> Result<(TrackerAnswer, Vec<SocketAddr>), String> {
+    ) -> Result<(TrackerAnswer, Found), String> {
         self.announces += 1;
         if now < self.away_until {
             return Err("no answer (simulated)".to_owned());
@@ -51,7 +52,7 @@ impl Tracker {
             seeders: Some(seeders),
             leechers: Some(swarm.len() as u32 - seeders),
         };
-        Ok((answer, others))
+        Ok((answer, Found { by: Nearness::Machine, peers: others }))
     }
 }
 

@@ -10,6 +10,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use proto::egress::Nearness;
 use proto::metainfo::{Expected, Info, OpenHash, PieceLayers};
 pub use proto::peer::HashRange;
 use proto::peer::PeerExchange;
@@ -248,8 +249,8 @@ pub enum Action {
     /// Hand these to a session, in order.
     Peer(PeerKey, PeerCommand),
     /// Open a connection; answered by [`crate::Swarm::handle_connected`] or
-    /// [`crate::Swarm::handle_dial_failed`].
-    Dial(SocketAddr),
+    /// [`crate::Swarm::handle_dial_failed`]. Who named the address is that near.
+    Dial(SocketAddr, Nearness),
     /// A guest has its slot until [`crate::Swarm::handle_guest_left`].
     Admit(GuestKey),
     /// End a connection; answered by [`crate::Swarm::handle_disconnected`].
@@ -269,6 +270,15 @@ pub enum Action {
     DhtNode(SocketAddr),
     /// Something that people or the shell want to know.
     Notice(Notice),
+}
+
+/// Where peers may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// How near who says so is: nobody leads us to an address that is nearer.
+    pub by: Nearness,
+    /// Their addresses.
+    pub peers: Vec<SocketAddr>,
 }
 
 /// Which tracker to tell what.

@@ -7,15 +7,17 @@
 mod http;
 mod udp;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use proto::egress::Nearness;
 use proto::tracker::{Announce, Announced, ClaimedAddrs, Refusal, Scraped};
 use proto::{DecodeError, InfoHash, PeerId};
 use swarm::AnnounceTo;
 use tokio::time::timeout;
 use url::Url;
 
+use crate::egress::Gate;
 use crate::http::{HttpError, Limits, resolve};
 use crate::tls::Trust;
 
@@ -28,8 +30,6 @@ pub struct Identity {
     pub port: u16,
     /// Stays the same when our address changes.
     pub key: u32,
-    /// Local address to announce from; the system chooses when `None`.
-    pub bind: Option<IpAddr>,
 }
 
 /// Why there is no answer.
@@ -61,6 +61,14 @@ pub enum TrackerError {
     /// Nothing came back.
     #[error("the tracker at {0} did not answer")]
     Silent(SocketAddr),
+    /// A torrent names something near us that is no tracker by its path.
+    #[error("{url} is at an address of {near}, and its path does not end in announce")]
+    NoTracker {
+        /// The URL.
+        url: String,
+        /// Whose address it is.
+        near: Nearness,
+    },
     /// It has no place for scrapes.
     #[error("this tracker cannot be scraped")]
     NoScrape,
@@ -71,6 +79,7 @@ pub enum TrackerError {
 pub struct TrackerClient {
     connections: udp::Connections,
     trust: Trust,
+    gate: Gate,
 }
 
 /// How a tracker is spoken to.
@@ -84,16 +93,17 @@ enum Scheme {
 impl TrackerClient {
     /// A client that believes those over HTTPS.
     #[must_use]
-    pub fn new(trust: Trust) -> Self {
-        Self { connections: udp::Connections::default(), trust }
+    pub fn new(trust: Trust, gate: Gate) -> Self {
+        Self { connections: udp::Connections::default(), trust, gate }
     }
 
-    /// Tells a tracker and brings back its answer.
+    /// Tells a tracker and brings back its answer, and how near the tracker is: no peer of the answer is
+    /// nearer.
     pub async fn announce(
         &self,
         told: &AnnounceTo,
         me: &Identity,
-    ) -> Result<Announced, TrackerError> {
+    ) -> Result<(Announced, Nearness), TrackerError> {
         let (url, scheme) = parse(&told.url)?;
         let announce = Announce {
             info_hash: told.info_hash,
@@ -107,8 +117,8 @@ impl TrackerClient {
             key: Some(me.key),
             claimed: ClaimedAddrs::default(),
         };
-        let addrs = one_a_family(&resolve(&url, 80, me.bind).await?);
-        let ask = |addr| self.announce_at(&url, scheme, addr, &announce, me.bind);
+        let addrs = one_a_family(&resolve(&url, 80, self.gate.bind).await?);
+        let ask = |addr| self.announce_at(&url, scheme, addr, &announce);
         match addrs {
             (first, None) => ask(first).await,
             (first, Some(second)) => both(ask(first), ask(second)).await,
@@ -120,14 +130,13 @@ impl TrackerClient {
         &self,
         url: &str,
         info_hashes: &[InfoHash],
-        bind: Option<IpAddr>,
     ) -> Result<Scraped, TrackerError> {
         let (url, scheme) = parse(url)?;
         match scheme {
-            Scheme::Http => http::scrape(&url, info_hashes, self.limits(bind)).await,
+            Scheme::Http => http::scrape(&url, info_hashes, self.limits()).await,
             Scheme::Udp => {
-                let (addr, _) = one_a_family(&resolve(&url, 80, bind).await?);
-                self.connections.scrape(addr, info_hashes, bind).await
+                let (addr, _) = one_a_family(&resolve(&url, 80, self.gate.bind).await?);
+                self.connections.scrape(addr, info_hashes, &self.gate).await
             }
         }
     }
@@ -138,16 +147,22 @@ impl TrackerClient {
         scheme: Scheme,
         addr: SocketAddr,
         announce: &Announce,
-        bind: Option<IpAddr>,
-    ) -> Result<Announced, TrackerError> {
-        match scheme {
-            Scheme::Udp => self.connections.announce(url, addr, announce, bind).await,
-            Scheme::Http => http::announce(url, addr, announce, self.limits(bind)).await,
-        }
+    ) -> Result<(Announced, Nearness), TrackerError> {
+        let near = Nearness::of(addr.ip());
+        let mut announced = match scheme {
+            Scheme::Udp => self.connections.announce(url, addr, announce, &self.gate).await?,
+            Scheme::Http if near > Nearness::Internet && !is_announce(url) => {
+                return Err(TrackerError::NoTracker { url: url.to_string(), near });
+            }
+            Scheme::Http => http::announce(url, addr, announce, self.limits()).await?,
+        };
+        announced.peers.retain(|peer| near.may_name(peer.addr).is_ok());
+        Ok((announced, near))
     }
 
-    fn limits(&self, bind: Option<IpAddr>) -> Limits {
-        Limits { bind, trust: self.trust.clone(), ..Limits::default() }
+    fn limits(&self) -> Limits {
+        let (gate, trust) = (self.gate.clone(), self.trust.clone());
+        Limits { gate, trust, ..Limits::default() }
     }
 }
 
@@ -161,6 +176,13 @@ fn parse(url: &str) -> Result<(Url, Scheme), TrackerError> {
     }
 }
 
+/// Whoever makes a torrent names its trackers, and should not have us send other requests into our own
+/// network than announces.
+fn is_announce(url: &Url) -> bool {
+    let last = url.path_segments().and_then(|mut segments| segments.next_back());
+    last.is_some_and(|last| last.starts_with("announce"))
+}
+
 /// The first address, and the first one of the other family.
 fn one_a_family(addrs: &[SocketAddr]) -> (SocketAddr, Option<SocketAddr>) {
     let first = addrs[0];
@@ -170,9 +192,9 @@ fn one_a_family(addrs: &[SocketAddr]) -> (SocketAddr, Option<SocketAddr>) {
 
 /// The first answer, with the peers of the other one if that comes soon after.
 async fn both(
-    first: impl Future<Output = Result<Announced, TrackerError>>,
-    second: impl Future<Output = Result<Announced, TrackerError>>,
-) -> Result<Announced, TrackerError> {
+    first: impl Future<Output = Result<(Announced, Nearness), TrackerError>>,
+    second: impl Future<Output = Result<(Announced, Nearness), TrackerError>>,
+) -> Result<(Announced, Nearness), TrackerError> {
     let (mut first, mut second) = (std::pin::pin!(first), std::pin::pin!(second));
     let (early, late) = tokio::select! {
         early = &mut first => match early {
@@ -184,8 +206,9 @@ async fn both(
             Err(_) => return first.await,
         },
     };
-    let Ok(Ok(late)) = late else { return Ok(early) };
-    Ok(merge(early, late))
+    let Ok(Ok((late, late_near))) = late else { return Ok(early) };
+    let (early, near) = early;
+    Ok((merge(early, late), near.max(late_near)))
 }
 
 fn merge(mut answer: Announced, other: Announced) -> Announced {

@@ -29,7 +29,7 @@ fn told(url: String) -> AnnounceTo {
 }
 
 fn me() -> Identity {
-    Identity { peer_id: PeerId([9; 20]), port: 6881, key: 0xabc, bind: None }
+    Identity { peer_id: PeerId([9; 20]), port: 6881, key: 0xabc }
 }
 
 fn answer() -> Announced {
@@ -105,7 +105,7 @@ async fn a_connection_id_serves_many_announces() {
     let client = TrackerClient::default();
     for _ in 0..3 {
         let announced = client.announce(&told(tracker.url.clone()), &me()).await.unwrap();
-        assert_eq!(announced, answer());
+        assert_eq!(announced, (answer(), Nearness::Machine));
     }
     assert_eq!(tracker.counts(), [1, 3]);
 }
@@ -114,7 +114,7 @@ async fn a_connection_id_serves_many_announces() {
 async fn lost_packets_are_sent_again() {
     let tracker = UdpTracker::start(0, 77, 1).await;
     let announced = TrackerClient::default().announce(&told(tracker.url), &me()).await;
-    assert_eq!(announced.unwrap(), answer());
+    assert_eq!(announced.unwrap().0, answer());
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn nobody_there_is_known_at_once() {
 async fn scrapes_go_over_udp_in_portions() {
     let tracker = UdpTracker::start(0, 77, 0).await;
     let hashes = vec![InfoHash([1; 20]); 100];
-    let scraped = TrackerClient::default().scrape(&tracker.url, &hashes, None).await.unwrap();
+    let scraped = TrackerClient::default().scrape(&tracker.url, &hashes).await.unwrap();
     assert_eq!(scraped.swarms, vec![SwarmCounts { seeders: 4, completed: 5, leechers: 6 }; 100]);
 }
 
@@ -168,7 +168,9 @@ async fn http_tracker(listener: TcpListener, status: &str, body: &[u8]) -> Strin
     String::from_utf8(bytes).unwrap().split(' ').nth(1).unwrap().to_owned()
 }
 
-async fn over_http(status: &str, body: &[u8]) -> (Result<Announced, TrackerError>, String) {
+type Answer = Result<(Announced, Nearness), TrackerError>;
+
+async fn over_http(status: &str, body: &[u8]) -> (Answer, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/announce?passkey=k", listener.local_addr().unwrap());
     let client = TrackerClient::default();
@@ -181,7 +183,7 @@ async fn announces_go_over_http_behind_the_urls_own_query() {
     let mut body = Vec::new();
     http::encode_announced(&mut body, &answer(), true, true);
     let (announced, target) = over_http("200 OK", &body).await;
-    assert_eq!(announced.unwrap(), answer());
+    assert_eq!(announced.unwrap().0, answer());
     let query = target.strip_prefix("/announce?passkey=k&").unwrap();
     let decoded = http::decode_announce(query).unwrap().announce;
     assert_eq!((decoded.info_hash, decoded.left), (InfoHash([7; 20]), 3));
@@ -216,10 +218,7 @@ fn tls_server() -> (tokio_rustls::TlsAcceptor, Fingerprint) {
 }
 
 /// Announces over HTTPS to a tracker that answers, if the client likes its certificate.
-async fn over_https(
-    server: &tokio_rustls::TlsAcceptor,
-    pin: Option<Fingerprint>,
-) -> Result<Announced, TrackerError> {
+async fn over_https(server: &tokio_rustls::TlsAcceptor, pin: Option<Fingerprint>) -> Answer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let trust = Trust::default();
@@ -240,15 +239,18 @@ async fn over_https(
         stream.write_all(&body).await.unwrap();
         stream.shutdown().await.unwrap();
     };
-    let (client, told, me) =
-        (TrackerClient::new(trust), told(format!("https://{addr}/announce")), me());
+    let (client, told, me) = (
+        TrackerClient::new(trust, Gate::default()),
+        told(format!("https://{addr}/announce")),
+        me(),
+    );
     tokio::join!(client.announce(&told, &me), serve).0
 }
 
 #[tokio::test]
 async fn a_certificate_that_nobody_vouches_for_is_good_where_it_is_pinned() {
     let (server, own) = tls_server();
-    assert_eq!(over_https(&server, Some(own)).await.unwrap(), answer());
+    assert_eq!(over_https(&server, Some(own)).await.unwrap().0, answer());
 
     let fault = |answer| match answer {
         Err(TrackerError::Http(HttpError::Certificate { host, fault })) => (host, fault),
@@ -287,12 +289,27 @@ async fn other_kinds_of_trackers_are_refused() {
 
 #[tokio::test]
 async fn the_second_family_adds_its_peers_or_stands_in() {
+    let said = |answer| async { Ok((answer, Nearness::Internet)) };
     let late = Announced { peers: vec![SocketAddr::from(([1, 2, 3, 4], 5)).into()], ..answer() };
-    let merged = both(async { Ok(answer()) }, async { Ok(late.clone()) }).await.unwrap();
-    assert_eq!(merged.peers.len(), 2);
+    let near = Nearness::Network;
+    let merged = both(said(answer()), async { Ok((late.clone(), near)) }).await.unwrap();
+    assert_eq!((merged.0.peers.len(), merged.1), (2, near));
     let failed = || async { Err(TrackerError::NoScrape) };
-    assert_eq!(both(failed(), async { Ok(answer()) }).await.unwrap(), answer());
-    assert_eq!(both(async { Ok(answer()) }, failed()).await.unwrap(), answer());
-    let silent = both(async { Ok(answer()) }, std::future::pending()).await;
-    assert_eq!(silent.unwrap(), answer());
+    assert_eq!(both(failed(), said(answer())).await.unwrap().0, answer());
+    assert_eq!(both(said(answer()), failed()).await.unwrap().0, answer());
+    let silent = both(said(answer()), std::future::pending()).await;
+    assert_eq!(silent.unwrap().0, answer());
+}
+
+#[tokio::test]
+async fn torrents_send_nothing_but_announces_into_our_own_network() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    for path in ["", "/", "/shutdown", "/announce/../shutdown", "/_search?q=announce"] {
+        let told = told(format!("http://{addr}{path}"));
+        let refused = TrackerClient::default().announce(&told, &me()).await;
+        assert!(matches!(refused, Err(TrackerError::NoTracker { .. })), "{path}: {refused:?}");
+    }
+    let nobody = timeout(Duration::ZERO, listener.accept()).await;
+    assert!(nobody.is_err(), "somebody connected");
 }

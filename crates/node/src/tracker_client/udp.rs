@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use proto::InfoHash;
+use proto::egress::Nearness;
 use proto::tracker::udp::{ConnectionId, Family, Request, Response, SCRAPE_MAX, TransactionId};
 use proto::tracker::{Announce, Announced, Scraped};
 use tokio::net::UdpSocket;
@@ -20,12 +21,11 @@ use url::Url;
 
 use super::TrackerError;
 use crate::clock::now;
+use crate::egress::Gate;
 
-/// Connection ids of trackers, by the tracker's address and ours.
+/// Connection ids of trackers.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Connections(Arc<Mutex<HashMap<Key, (ConnectionId, Instant)>>>);
-
-type Key = (SocketAddr, Option<IpAddr>);
+pub(super) struct Connections(Arc<Mutex<HashMap<SocketAddr, (ConnectionId, Instant)>>>);
 
 impl Connections {
     pub(super) async fn announce(
@@ -33,7 +33,7 @@ impl Connections {
         url: &Url,
         addr: SocketAddr,
         announce: &Announce,
-        bind: Option<IpAddr>,
+        gate: &Gate,
     ) -> Result<Announced, TrackerError> {
         let (announce, url_data) = (*announce, url_data(url));
         let build = |connection, transaction| Request::Announce {
@@ -42,7 +42,7 @@ impl Connections {
             announce,
             url_data: url_data.clone(),
         };
-        let response = self.ask(addr, bind, build).await?;
+        let response = self.ask(addr, gate, build).await?;
         match response {
             Response::Announced { announced, .. } => Ok(announced),
             Response::Connected { .. } | Response::Scraped { .. } | Response::Refused { .. } => {
@@ -55,7 +55,7 @@ impl Connections {
         &self,
         addr: SocketAddr,
         info_hashes: &[InfoHash],
-        bind: Option<IpAddr>,
+        gate: &Gate,
     ) -> Result<Scraped, TrackerError> {
         let mut swarms = Vec::with_capacity(info_hashes.len());
         for part in info_hashes.chunks(SCRAPE_MAX) {
@@ -64,7 +64,7 @@ impl Connections {
                 transaction,
                 info_hashes: part.to_vec(),
             };
-            let Response::Scraped { scraped, .. } = self.ask(addr, bind, build).await? else {
+            let Response::Scraped { scraped, .. } = self.ask(addr, gate, build).await? else {
                 return Err(TrackerError::Silent(addr));
             };
             let end = swarms.len() + part.len();
@@ -78,11 +78,11 @@ impl Connections {
     async fn ask(
         &self,
         addr: SocketAddr,
-        bind: Option<IpAddr>,
+        gate: &Gate,
         build: impl Fn(ConnectionId, TransactionId) -> Request,
     ) -> Result<Response, TrackerError> {
-        let wire = Wire::open(addr, bind).await?;
-        let key = (addr, bind);
+        let wire = Wire::open(addr, gate).await?;
+        let key = addr;
         if let Some(connection) = self.kept(key) {
             let asked = wire.ask(|transaction| build(connection, transaction), &WAITS[..2]).await;
             match asked {
@@ -102,12 +102,12 @@ impl Connections {
         answer
     }
 
-    fn kept(&self, key: Key) -> Option<ConnectionId> {
+    fn kept(&self, key: SocketAddr) -> Option<ConnectionId> {
         let kept = self.0.lock().get(&key).copied();
         kept.filter(|(_, since)| now() < *since + CONNECTION_AGE_MAX).map(|(id, _)| id)
     }
 
-    fn keep(&self, key: Key, connection: ConnectionId) {
+    fn keep(&self, key: SocketAddr, connection: ConnectionId) {
         let now = now();
         let mut kept = self.0.lock();
         if kept.len() >= CONNECTIONS_MAX {
@@ -118,7 +118,7 @@ impl Connections {
         }
     }
 
-    fn forget(&self, key: Key) {
+    fn forget(&self, key: SocketAddr) {
         self.0.lock().remove(&key);
     }
 }
@@ -131,16 +131,10 @@ struct Wire {
 }
 
 impl Wire {
-    async fn open(addr: SocketAddr, bind: Option<IpAddr>) -> Result<Self, TrackerError> {
+    async fn open(addr: SocketAddr, gate: &Gate) -> Result<Self, TrackerError> {
         let unreachable = |source| TrackerError::Unreachable { addr, source };
-        let any = match addr {
-            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        };
-        let local = SocketAddr::new(bind.unwrap_or(any), 0);
-        let socket = UdpSocket::bind(local).await.map_err(unreachable)?;
-        // Packets from anywhere else are not even seen.
-        socket.connect(addr).await.map_err(unreachable)?;
+        // Whoever adds a torrent says that its trackers may be asked.
+        let socket = gate.udp(addr, Nearness::Machine).await.map_err(unreachable)?;
         Ok(Self { socket, addr })
     }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use chance::Chance;
+use proto::egress::Nearness;
 
 #[derive(Debug)]
 struct Candidate {
@@ -12,6 +13,8 @@ struct Candidate {
     next_at: Instant,
     /// Being dialled, or connected either way.
     busy: bool,
+    /// The nearest of those who named it.
+    by: Nearness,
 }
 
 /// Known addresses and bans.
@@ -31,17 +34,20 @@ impl Addresses {
         Self { candidates, banned, liars, dialling: 0 }
     }
 
-    /// Somebody says that a peer is there.
-    pub(crate) fn add(&mut self, now: Instant, addr: SocketAddr) {
+    /// Somebody who is that near says that a peer is there.
+    pub(crate) fn add(&mut self, now: Instant, addr: SocketAddr, by: Nearness) {
         let addr = canonical(addr);
-        let known = self.candidates.contains_key(&addr);
-        if known || addr.port() == 0 || addr.ip().is_multicast() || self.is_banned(addr) {
+        if by.may_name(addr).is_err() || self.is_banned(addr) {
+            return;
+        }
+        if let Some(known) = self.candidates.get_mut(&addr) {
+            known.by = known.by.max(by);
             return;
         }
         if self.candidates.len() >= CANDIDATES_MAX && !self.evict_worst() {
             return;
         }
-        self.candidates.insert(addr, Candidate { failures: 0, next_at: now, busy: false });
+        self.candidates.insert(addr, Candidate { failures: 0, next_at: now, busy: false, by });
     }
 
     /// The next addresses to dial, at most `room`.
@@ -50,13 +56,13 @@ impl Addresses {
         now: Instant,
         room: usize,
         chance: &mut Chance,
-    ) -> Vec<SocketAddr> {
+    ) -> Vec<(SocketAddr, Nearness)> {
         let room = room.min(DIALLING_MAX.saturating_sub(self.dialling));
         let ready = self.candidates.iter().filter(|(_, c)| !c.busy && c.next_at <= now);
-        let mut ready: Vec<_> = ready.map(|(addr, _)| *addr).collect();
+        let mut ready: Vec<_> = ready.map(|(addr, c)| (*addr, c.by)).collect();
         chance.shuffle(&mut ready);
         ready.truncate(room);
-        for addr in &ready {
+        for (addr, _) in &ready {
             if let Some(candidate) = self.candidates.get_mut(addr) {
                 candidate.busy = true;
                 self.dialling += 1;
@@ -80,7 +86,7 @@ impl Addresses {
 
     /// Who listens there dialled us: no need to dial it.
     pub(crate) fn hold(&mut self, now: Instant, addr: SocketAddr) {
-        self.add(now, addr);
+        self.add(now, addr, Nearness::of(addr.ip()));
         if let Some(candidate) = self.candidates.get_mut(&addr) {
             candidate.busy = true;
         }
@@ -174,8 +180,8 @@ mod tests {
     fn failing_addresses_wait_longer_each_time() {
         let now = crate::test_now();
         let mut known = Addresses::new();
-        known.add(now, addr(1));
-        assert_eq!(known.due(now, 5, &mut Chance::new(1)), [addr(1)]);
+        known.add(now, addr(1), Nearness::Machine);
+        assert_eq!(known.due(now, 5, &mut Chance::new(1)), [(addr(1), Nearness::Machine)]);
         assert!(known.due(now, 5, &mut Chance::new(1)).is_empty(), "being dialled already");
         known.on_dial_failed(now, addr(1));
         assert_eq!(known.next_at(), Some(now + Duration::from_secs(1)));
@@ -188,10 +194,10 @@ mod tests {
     fn connections_that_bring_nothing_are_made_ever_more_rarely() {
         let mut now = crate::test_now();
         let mut known = Addresses::new();
-        known.add(now, addr(1));
+        known.add(now, addr(1), Nearness::Machine);
         let mut waits = Vec::new();
         for worked in [false, false, false, true] {
-            assert_eq!(known.due(now, 1, &mut Chance::new(1)), [addr(1)]);
+            assert_eq!(known.due(now, 1, &mut Chance::new(1)), [(addr(1), Nearness::Machine)]);
             known.on_connected();
             known.on_disconnected(now, addr(1), worked);
             let next = known.next_at().unwrap();
@@ -202,11 +208,33 @@ mod tests {
     }
 
     #[test]
+    fn nobody_leads_us_nearer_than_they_are() {
+        let now = crate::test_now();
+        let due = |by: &[Nearness]| {
+            let mut known = Addresses::new();
+            for near in
+                ["10.0.0.9:1", "127.0.0.1:1", "9.9.9.9:1", "169.254.169.254:80", "0.0.0.0:1"]
+            {
+                by.iter().for_each(|by| known.add(now, near.parse().unwrap(), *by));
+            }
+            let mut due = known.due(now, 9, &mut Chance::new(1));
+            due.sort_unstable();
+            due.into_iter().map(|(addr, by)| (addr.to_string(), by)).collect::<Vec<_>>()
+        };
+        use Nearness::{Internet, Machine, Network};
+        let entry = |text: &str, by| (text.to_owned(), by);
+        assert_eq!(due(&[Internet]), [entry("9.9.9.9:1", Internet)]);
+        let near = [entry("9.9.9.9:1", Network), entry("10.0.0.9:1", Network)];
+        assert_eq!(due(&[Internet, Network, Internet]), near);
+        assert_eq!(due(&[Machine]).len(), 4);
+    }
+
+    #[test]
     fn who_dialled_us_is_not_dialled() {
         let now = crate::test_now();
         let mut known = Addresses::new();
         known.hold(now, addr(1));
-        known.add(now, addr(1));
+        known.add(now, addr(1), Nearness::Machine);
         assert!(known.due(now, 1, &mut Chance::new(1)).is_empty());
         known.on_disconnected(now, addr(1), true);
         assert_eq!(known.next_at(), Some(now + Duration::from_secs(1)));
@@ -216,7 +244,7 @@ mod tests {
     fn nothing_is_due_while_enough_are_being_dialled() {
         let now = crate::test_now();
         let mut known = Addresses::new();
-        (0..100).for_each(|last| known.add(now, addr(last)));
+        (0..100).for_each(|last| known.add(now, addr(last), Nearness::Machine));
         assert_eq!(known.due(now, 100, &mut Chance::new(1)).len(), DIALLING_MAX);
         assert_eq!(known.next_at(), None, "or the swarm would wake itself for ever");
         known.on_connected();
@@ -233,7 +261,7 @@ mod tests {
         known.ban(SocketAddr::new(addr(1).ip(), 1), None);
         known.ban(SocketAddr::new(addr(1).ip(), 2), None);
         assert!(known.is_banned(neighbour));
-        known.add(now, addr(1));
+        known.add(now, addr(1), Nearness::Machine);
         assert!(known.due(now, 1, &mut Chance::new(1)).is_empty());
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use proto::address::is_local;
+use proto::egress::Nearness;
 use proto::metainfo::OpenHash;
 use proto::peer::{EXCHANGED_MAX, PeerExchange, PeerFlags};
 
@@ -55,11 +55,11 @@ impl Exchange {
         messages
     }
 
-    /// What a peer tells: the addresses that may be dialled.
+    /// What a peer tells, if it is time.
     pub(crate) fn heard(
         &mut self,
         now: Instant,
-        (key, from): (PeerKey, IpAddr),
+        key: PeerKey,
         message: PeerExchange,
     ) -> Vec<SocketAddr> {
         let line = self.lines.entry(key).or_insert_with(|| Line::new(now));
@@ -68,7 +68,7 @@ impl Exchange {
         }
         line.heard_at = Some(now);
         let told = message.added.into_iter().map(|(addr, _)| super::canonical(addr));
-        told.filter(|addr| may_cross(from, addr.ip())).collect()
+        told.collect()
     }
 
     /// A connection ended.
@@ -107,27 +107,12 @@ fn others(
         let reachable = other.connected.direction == Direction::Outgoing;
         Some((addr, PeerFlags { seeds, reachable, ..PeerFlags::default() }))
     });
-    others.filter(|(addr, _)| may_cross(peer.connected.addr.ip(), addr.ip())).collect()
+    others.filter(|(addr, _)| may_tell(peer.connected.addr.ip(), *addr)).collect()
 }
 
-/// An address may be told to who could reach it, and is believed only from who could: else strangers
-/// would learn of a local network, or have us knock at its doors.
-const fn may_cross(between: IpAddr, addr: IpAddr) -> bool {
-    if addr.is_loopback() {
-        between.is_loopback()
-    } else if is_link_local(addr) {
-        is_link_local(between)
-    } else {
-        !is_local(addr) || is_local(between)
-    }
-}
-
-/// Of one cable: in clouds it is where the machine's secrets are told.
-const fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    }
+/// An address may be told to who could reach it, else strangers would learn of a local network.
+fn may_tell(to: IpAddr, addr: SocketAddr) -> bool {
+    Nearness::of(to).may_name(addr).is_ok()
 }
 
 /// Between two messages to a peer (BEP 11: one a minute).
@@ -222,19 +207,17 @@ mod tests {
         let messages = exchange.due(now, &all);
         assert_eq!(told(messages.clone(), 1), (vec![], vec![]));
         assert_eq!(told(messages, 2).0, ["8.8.8.8:9", "10.0.0.3:9"]);
-        let message = || PeerExchange {
-            added: ["10.0.0.9:1", "127.0.0.1:1", "9.9.9.9:1", "169.254.169.254:80"]
-                .map(|addr| (addr.parse().unwrap(), PeerFlags::default()))
-                .to_vec(),
-            dropped: Vec::new(),
+    }
+
+    #[test]
+    fn who_talks_too_often_is_not_heard() {
+        let (now, mut exchange) = (test_now(), exchange());
+        let peer = ("9.9.9.9:1".parse().unwrap(), PeerFlags::default());
+        let mut heard = |at| {
+            let message = PeerExchange { added: vec![peer], dropped: Vec::new() };
+            exchange.heard(at, PeerKey(1), message).len()
         };
-        let mut heard = |key, from: &str| {
-            let heard = exchange.heard(now, (PeerKey(key), from.parse().unwrap()), message());
-            heard.iter().map(SocketAddr::to_string).collect::<Vec<_>>()
-        };
-        assert_eq!(heard(1, "8.8.8.8"), ["9.9.9.9:1"]);
-        assert_eq!(heard(2, "10.0.0.2"), ["10.0.0.9:1", "9.9.9.9:1"]);
-        assert_eq!(heard(3, "127.0.0.1").len(), 3);
-        assert_eq!(heard(3, "127.0.0.1").len(), 0, "too soon");
+        let tell = [heard(now), heard(now + Duration::from_secs(1)), heard(now + INTERVAL_MIN)];
+        assert_eq!(tell, [1, 0, 1]);
     }
 }

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chance::Chance;
+use proto::egress::Nearness;
 use proto::metainfo::{Expected, Info, OpenHash, PieceLayers};
 use proto::{Bitfield, Geometry, InfoHash, InfoHashes, PeerId, PieceIndex};
 
@@ -45,7 +46,7 @@ use self::{
     open::OpenPieces, peer::Peer, rarity::Rarity, rate::Rate, seek::Need, seek::Seeker,
 };
 use crate::{
-    Action, AnnounceEvent, AnnounceTo, DiskEvent, Notice, PeerCommand, PeerEvent, PeerKey,
+    Action, AnnounceEvent, AnnounceTo, DiskEvent, Found, Notice, PeerCommand, PeerEvent, PeerKey,
 };
 
 /// How a swarm behaves.
@@ -236,12 +237,12 @@ impl Swarm {
         &mut self,
         now: Instant,
         told: &AnnounceTo,
-        answer: Result<(TrackerAnswer, Vec<SocketAddr>), String>,
+        answer: Result<(TrackerAnswer, Found), String>,
     ) {
         self.now = now;
         match answer {
-            Ok((answer, peers)) => {
-                peers.into_iter().for_each(|addr| self.addresses.add(now, addr));
+            Ok((answer, found)) => {
+                self.know(found);
                 let lonely = self.wants_peers() && self.peers.is_empty();
                 let (url, hash) = (told.url.as_str(), told.info_hash);
                 self.announcer.on_answer(now, url, hash, told.event, &answer, lonely);
@@ -253,10 +254,9 @@ impl Swarm {
     }
 
     /// A search of [`Action::Search`] found these; more may follow.
-    pub fn handle_found(&mut self, now: Instant, peers: Vec<SocketAddr>) {
+    pub fn handle_found(&mut self, now: Instant, found: Found) {
         self.now = now;
-        peers.into_iter().for_each(|addr| self.addresses.add(now, addr));
-        self.dial_and_announce();
+        self.meet(found);
         self.after();
     }
 
@@ -277,10 +277,7 @@ impl Swarm {
     pub fn handle_command(&mut self, now: Instant, command: Command) {
         self.now = now;
         match command {
-            Command::AddPeers(peers) => {
-                peers.into_iter().for_each(|addr| self.addresses.add(now, addr));
-                self.dial_and_announce();
-            }
+            Command::AddPeers(peers) => self.meet(Found { by: Nearness::Machine, peers }),
             Command::Stop => self.stop(),
         }
         self.after();
@@ -369,14 +366,23 @@ impl Swarm {
         }
     }
 
+    fn know(&mut self, found: Found) {
+        found.peers.into_iter().for_each(|addr| self.addresses.add(self.now, addr, found.by));
+    }
+
+    fn meet(&mut self, found: Found) {
+        self.know(found);
+        self.dial_and_announce();
+    }
+
     fn dial_and_announce(&mut self) {
         if self.stopping {
             return;
         }
         if self.wants_dialling() {
             let room = self.config.max_peers.saturating_sub(self.peers.len());
-            for addr in self.addresses.due(self.now, room, &mut self.chance) {
-                self.actions.push(Action::Dial(addr));
+            for (addr, by) in self.addresses.due(self.now, room, &mut self.chance) {
+                self.actions.push(Action::Dial(addr, by));
             }
         }
         for (url, info_hash, event) in self.announcer.due(self.now) {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use proto::egress::Nearness;
 use proto::peer::PeerExchange;
 use proto::{Bitfield, PieceIndex};
 
@@ -9,7 +10,7 @@ use super::metadata::Progress;
 use super::peer::Peer;
 use super::{Swarm, addresses};
 use crate::{
-    Action, Connected, Direction, Goodbye, Notice, PeerCommand, PeerEvent, PeerInfo, PeerKey,
+    Action, Connected, Direction, Found, Goodbye, Notice, PeerCommand, PeerEvent, PeerInfo, PeerKey,
 };
 
 impl Swarm {
@@ -149,11 +150,9 @@ impl Swarm {
     fn on_exchanged(&mut self, key: PeerKey, message: PeerExchange) {
         let Some(peer) = self.peers.get(&key) else { return };
         let Some(exchange) = &mut self.exchange else { return };
-        let from = peer.connected.addr.ip();
-        for addr in exchange.heard(self.now, (key, from), message) {
-            self.addresses.add(self.now, addr);
-        }
-        self.dial_and_announce();
+        let by = Nearness::of(peer.connected.addr.ip());
+        let peers = exchange.heard(self.now, key, message);
+        self.meet(Found { by, peers });
     }
 
     fn on_dht_port(&mut self, key: PeerKey, port: u16) {

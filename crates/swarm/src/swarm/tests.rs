@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proto::egress::Nearness;
 use proto::metainfo::{ContentHashes, Details, Format, Info, Layout, NewFile, PieceLayers, Shape};
 use proto::{BLOCK_LEN, Bitfield, Block, InfoHashes, PeerId, PieceHash, PieceIndex};
 
 use super::{Command, Config, Swarm};
 use crate::{
-    Action, BlockBuf, Connected, Direction, DiskEvent, DiskJob, Goodbye, Notice, PeerCommand,
-    PeerEvent, PeerInfo, PeerKey,
+    Action, BlockBuf, Connected, Direction, DiskEvent, DiskJob, Found, Goodbye, Notice,
+    PeerCommand, PeerEvent, PeerInfo, PeerKey,
 };
 
 const PIECES: u32 = 4;
@@ -161,7 +162,7 @@ fn a_seeder_is_asked_for_everything_and_then_parted_from() {
     assert_eq!(disconnects(&actions), [(seeder, Goodbye::Useless)]);
     play.swarm.handle_disconnected(play.now, seeder, None);
     play.wait(600);
-    let dials = play.actions().iter().filter(|action| matches!(action, Action::Dial(_))).count();
+    let dials = play.actions().iter().filter(|action| matches!(action, Action::Dial(..))).count();
     assert_eq!(dials, 0, "seeders have nothing for each other");
 }
 
@@ -429,7 +430,7 @@ mod strangers {
             let added = vec![(addr, PeerFlags::default())];
             play.actions();
             play.tell(key, [PeerEvent::Exchanged(PeerExchange { added, dropped: Vec::new() })]);
-            let is_dial = |action: &Action| matches!(action, Action::Dial(to) if *to == addr);
+            let is_dial = |action: &Action| matches!(action, Action::Dial(to, _) if *to == addr);
             assert_eq!(play.actions().iter().any(is_dial), dials);
         }
     }
@@ -452,10 +453,10 @@ mod strangers {
         open(&mut play, info());
         let hash = searches(&mut play)[0].info_hash();
         let addr = SocketAddr::from(([20, 0, 0, 1], 6881));
-        play.swarm.handle_found(play.now, vec![addr]);
+        play.swarm.handle_found(play.now, Found { by: Nearness::Machine, peers: vec![addr] });
         let mut actions = Vec::new();
         play.swarm.poll_actions(&mut actions);
-        assert!(actions.iter().any(|action| matches!(action, Action::Dial(to) if *to == addr)));
+        assert!(actions.iter().any(|action| matches!(action, Action::Dial(to, _) if *to == addr)));
         play.swarm.handle_searched(play.now, hash, 8);
         assert!(searches(&mut play).is_empty(), "not at once");
         play.now += Duration::from_secs(2);

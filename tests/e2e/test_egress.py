@@ -1,0 +1,166 @@
+"""What strangers say does not lead us into our own network: on an internet of our own, with traps inside."""
+
+import http.server
+import socket
+import threading
+
+import libtorrent as lt
+import pytest
+
+from content import MIB, assert_same, random_file
+from netns import Namespace
+from peers import make_torrent
+from proc import wait_for
+from teem import EXIT_DONE, PEER_PORT
+
+# Addresses of the internet, none of which is reachable from inside the namespace but there.
+EVIL, SEEDER, LEECHER = "9.9.9.1", "9.9.9.2", "9.9.9.3"
+NEAR = ["127.0.0.1", "10.99.0.1", "192.168.7.1", "172.16.3.1", "100.64.0.1", "169.254.169.254", "198.18.0.1"]
+TRAP_PORT = 8000
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def internet():
+    """A namespace with addresses of the internet and of local networks."""
+    space = Namespace([EVIL, SEEDER, LEECHER, *NEAR[1:]])
+    yield space
+    space.close()
+
+
+class Trap:
+    """Listens for connections and datagrams at every near address, and counts them."""
+
+    def __init__(self, space):
+        self.caught = []
+        self.sockets = []
+        for address in NEAR:
+            stream = space.inside(socket.create_server, (address, TRAP_PORT))
+            datagrams = space.inside(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+            datagrams.bind((address, TRAP_PORT))
+            self.sockets += [stream, datagrams]
+            threading.Thread(target=self._watch, args=(stream.accept, address), daemon=True).start()
+            threading.Thread(target=self._watch, args=(lambda s=datagrams: s.recv(99), address), daemon=True).start()
+
+    def _watch(self, wait, address):
+        try:
+            while True:
+                self.caught.append((address, wait()))
+        except OSError:
+            pass
+
+    def close(self):
+        for each in self.sockets:
+            each.close()
+
+
+class EvilTracker:
+    """An HTTP tracker that answers every announce as it is told."""
+
+    def __init__(self, space, answer):
+        self.asked = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(handler):
+                self.asked.append(handler.path)
+                status, headers, body = answer(handler.path)
+                handler.send_response(status)
+                for name, value in headers.items():
+                    handler.send_header(name, value)
+                handler.send_header("Content-Length", str(len(body)))
+                handler.end_headers()
+                handler.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = space.inside(http.server.ThreadingHTTPServer, (EVIL, 80), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def peers(*addresses):
+    """An answer that names peers."""
+    packed = b"".join(socket.inet_aton(host) + port.to_bytes(2, "big") for host, port in addresses)
+    return 200, {}, lt.bencode({b"interval": 1800, b"peers": packed})
+
+
+@pytest.fixture
+def torrent(teem, folder, internet):
+    """A torrent whose tracker is evil, shared at a public address; its file and its content."""
+    source = random_file(folder / "source" / "file.bin", MIB + 5)
+    path = folder / "made.torrent"
+    make_torrent(source, path, "hybrid", 16 * 1024, [f"http://{EVIL}/announce"])
+    extra = ["--utp", "off"]
+    teem.get(path, source.parent, ip=SEEDER, namespace=internet.name, exit=False, extra=extra).done(30)
+    return path, source
+
+
+def test_public_tracker_names_peers_in_our_own_network(teem, folder, cleanup, internet, torrent):
+    trap = Trap(internet)
+    cleanup(trap)
+    near = [(address, TRAP_PORT) for address in NEAR]
+    tracker = EvilTracker(internet, lambda _: peers(*near, ("224.0.0.1", 80), ("255.255.255.255", 80), (SEEDER, PEER_PORT)))
+    cleanup(tracker)
+    path, source = torrent
+    get = teem.get(path, folder / "out", ip=LEECHER, namespace=internet.name)
+    assert get.wait(60) == EXIT_DONE, get.tail()
+    assert_same(folder / "out" / source.name, source)
+    # The seeder came last in the list: the others were looked at before.
+    assert trap.caught == []
+
+
+def test_public_tracker_redirects_into_our_own_network(teem, folder, cleanup, internet, torrent):
+    trap = Trap(internet)
+    cleanup(trap)
+    tiers = iter([*NEAR, "localhost", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]"])
+
+    def answer(path):
+        host = next(tiers, None)
+        if host is None:
+            return peers((SEEDER, PEER_PORT))
+        return 302, {"Location": f"http://{host}:{TRAP_PORT}{path}"}, b""
+
+    tracker = EvilTracker(internet, answer)
+    cleanup(tracker)
+    path, source = torrent
+    # Each of its trackers is asked once before any is asked again.
+    value = lt.bdecode(path.read_bytes())
+    value.pop(b"announce", None)
+    value[b"announce-list"] = [[f"http://{EVIL}/{number}/announce".encode()] for number in range(12)]
+    many = folder / "many.torrent"
+    many.write_bytes(lt.bencode(value))
+    get = teem.get(many, folder / "out", ip=LEECHER, namespace=internet.name)
+    assert get.wait(90) == EXIT_DONE, get.tail()
+    assert_same(folder / "out" / source.name, source)
+    assert len(tracker.asked) >= 12
+    assert trap.caught == []
+
+
+def test_torrent_cannot_send_requests_to_our_own_services(teem, folder, cleanup, internet, torrent):
+    trap = Trap(internet)
+    cleanup(trap)
+    tracker = EvilTracker(internet, lambda _: peers((SEEDER, PEER_PORT)))
+    cleanup(tracker)
+    path, source = torrent
+    value = lt.bdecode(path.read_bytes())
+    value.pop(b"announce", None)
+    services = [f"http://{address}:{TRAP_PORT}/shutdown?now=1".encode() for address in NEAR]
+    value[b"announce-list"] = [[url] for url in services] + [[f"http://{EVIL}/announce".encode()]]
+    named = folder / "named.torrent"
+    named.write_bytes(lt.bencode(value))
+    get = teem.get(named, folder / "out", ip=LEECHER, namespace=internet.name)
+    assert get.wait(60) == EXIT_DONE, get.tail()
+    assert_same(folder / "out" / source.name, source)
+    assert trap.caught == []
+
+
+def test_trap_catches(cleanup, internet):
+    trap = Trap(internet)
+    cleanup(trap)
+    internet.dial((NEAR[1], TRAP_PORT), LEECHER).close()
+    wait_for(lambda: trap.caught, 10, "a caught connection")
