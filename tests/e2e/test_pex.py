@@ -54,7 +54,8 @@ def test_teem_hears_from_libtorrent_of_the_peer_that_has_it(teem, folder, cleanu
     get = teem.get(link(info, between.address), folder / "out")
     assert get.wait(120) == EXIT_DONE, get.tail() + "\n".join(between.alerts()[-30:])
     assert_same(folder / "out" / "file.bin", source)
-    assert between.uploaded() == 0
+    # It may have got the few bytes of the last piece.
+    assert between.uploaded() < PIECE_LENGTH
 
 
 def test_libtorrent_hears_from_teem_of_the_other_peer(teem, folder, cleanup, source):

@@ -120,7 +120,10 @@ impl Announcer {
 
     /// The announces that are due: tracker, hash, event.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<(String, InfoHash, AnnounceEvent)> {
-        if self.trackers.is_empty() || self.stopping {
+        if self.stopping {
+            return self.goodbyes();
+        }
+        if self.trackers.is_empty() {
             return Vec::new();
         }
         let trackers = &self.trackers;
@@ -157,7 +160,7 @@ impl Announcer {
         };
         line.in_flight = false;
         (line.at, line.failed_rounds, line.started) = (0, 0, true);
-        line.registered = Some(url.to_owned());
+        line.registered = (event != AnnounceEvent::Stopped).then(|| url.to_owned());
         if event == AnnounceEvent::Completed {
             line.completed_due = false;
         }
@@ -217,11 +220,17 @@ impl Announcer {
         }
     }
 
-    /// We leave: whom to tell. Nothing is announced after this.
-    pub(crate) fn stop(&mut self) -> Vec<(String, InfoHash, AnnounceEvent)> {
+    /// We leave: from now on nothing is due but goodbyes.
+    pub(crate) const fn stop(&mut self) {
         self.stopping = true;
-        let told = self.lines.iter().filter_map(|line| {
-            Some((line.registered.clone()?, line.info_hash, AnnounceEvent::Stopped))
+    }
+
+    /// To the trackers that know us. One that is being told something else hears that first: what arrives
+    /// late would bring us back.
+    fn goodbyes(&mut self) -> Vec<(String, InfoHash, AnnounceEvent)> {
+        let idle = self.lines.iter_mut().filter(|line| !line.in_flight);
+        let told = idle.filter_map(|line| {
+            Some((line.registered.take()?, line.info_hash, AnnounceEvent::Stopped))
         });
         told.collect()
     }
@@ -300,7 +309,8 @@ mod tests {
     fn completion_is_told_once_and_leaving_only_to_those_that_know_us() {
         let now = crate::test_now();
         let mut announcer = announcer(now, &[&["a"]]);
-        assert!(announcer.stop().is_empty());
+        announcer.stop();
+        assert!(announcer.due(now).is_empty());
         announcer.stopping = false;
         announcer.due(now);
         announcer.on_answer(now, "a", HASH, AnnounceEvent::Started, &answer(60), false);
@@ -308,6 +318,32 @@ mod tests {
         assert_eq!(announcer.due(now), [("a".into(), HASH, AnnounceEvent::Completed)]);
         announcer.on_answer(now, "a", HASH, AnnounceEvent::Completed, &answer(60), false);
         assert!(announcer.due(now).is_empty());
-        assert_eq!(announcer.stop(), [("a".into(), HASH, AnnounceEvent::Stopped)]);
+        announcer.stop();
+        assert_eq!(announcer.due(now), [("a".into(), HASH, AnnounceEvent::Stopped)]);
+        announcer.on_answer(now, "a", HASH, AnnounceEvent::Stopped, &answer(60), false);
+        assert!(announcer.due(now).is_empty(), "told once");
+    }
+
+    #[test]
+    fn goodbye_waits_for_what_is_on_its_way() {
+        let now = crate::test_now();
+        let goodbye = [("a".into(), HASH, AnnounceEvent::Stopped)];
+        // Nobody knows us yet, and then somebody does.
+        let mut joining = announcer(now, &[&["a"]]);
+        joining.due(now);
+        joining.stop();
+        assert!(joining.due(now).is_empty());
+        joining.on_answer(now, "a", HASH, AnnounceEvent::Started, &answer(60), false);
+        assert_eq!(joining.due(now), goodbye);
+        // Known, and the announce on its way is lost.
+        let mut known = announcer(now, &[&["a"]]);
+        known.due(now);
+        known.on_answer(now, "a", HASH, AnnounceEvent::Started, &answer(60), false);
+        known.completed(now);
+        known.due(now);
+        known.stop();
+        assert!(known.due(now).is_empty());
+        known.on_failure(now, "a", HASH, "no answer".into());
+        assert_eq!(known.due(now), goodbye);
     }
 }

@@ -357,9 +357,8 @@ impl Swarm {
     fn stop(&mut self) {
         self.stopping = true;
         self.seeker.stop();
-        for (url, info_hash, event) in self.announcer.stop() {
-            self.announce(url, info_hash, event);
-        }
+        self.announcer.stop();
+        self.announce_due();
         let keys: Vec<_> = self.peers.keys().copied().collect();
         for key in keys {
             self.actions.push(Action::Disconnect(key, crate::Goodbye::Stopping));
@@ -375,9 +374,15 @@ impl Swarm {
         self.dial_and_announce();
     }
 
+    fn announce_due(&mut self) {
+        for (url, info_hash, event) in self.announcer.due(self.now) {
+            self.announce(url, info_hash, event);
+        }
+    }
+
     fn dial_and_announce(&mut self) {
         if self.stopping {
-            return;
+            return self.announce_due();
         }
         if self.wants_dialling() {
             let room = self.config.max_peers.saturating_sub(self.peers.len());
@@ -385,9 +390,7 @@ impl Swarm {
                 self.actions.push(Action::Dial(addr, by));
             }
         }
-        for (url, info_hash, event) in self.announcer.due(self.now) {
-            self.announce(url, info_hash, event);
-        }
+        self.announce_due();
         let searches = self.seeker.due(self.now);
         self.actions.extend(searches.into_iter().map(Action::Search));
     }
