@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::InfoHashes;
 use proto::magnet::Magnet;
 use proto::metainfo::Metainfo;
 
+use crate::egress::{Gate, Proxy};
 use crate::tls::Trust;
 
 /// How a node behaves.
@@ -21,6 +23,11 @@ pub struct NodeConfig {
     pub next_free_port: bool,
     /// Local address of outgoing connections; the system chooses when `None`.
     pub bind: Option<SocketAddr>,
+    /// The only network interface that peers and trackers are spoken to through; Linux only.
+    pub interface: Option<Arc<str>>,
+    /// Carries every connection to peers and trackers. Then nothing else leaves: there is no uTP, no DHT,
+    /// no local discovery, and no tracker over UDP.
+    pub proxy: Option<Arc<Proxy>>,
     /// Connections a torrent may have.
     pub max_peers_per_torrent: usize,
     /// Connections of all torrents together.
@@ -62,6 +69,21 @@ pub enum Encryption {
     Allowed,
     /// Not at all.
     Off,
+}
+
+impl NodeConfig {
+    /// What of it leaves through a proxy, if there is one: TCP connections alone.
+    pub(crate) fn held_to_its_proxy(self) -> Self {
+        if self.proxy.is_none() {
+            return self;
+        }
+        Self { dht: None, local_discovery: false, utp: UtpMode::Off, ..self }
+    }
+
+    pub(crate) fn gate(&self) -> Gate {
+        let bind = self.bind.map(|bind| bind.ip());
+        Gate { bind, interface: self.interface.clone(), proxy: self.proxy.clone() }
+    }
 }
 
 /// How a node uses uTP, which makes way for other traffic.
@@ -287,6 +309,8 @@ impl Default for NodeConfig {
             listen: crate::listen::everywhere(6881),
             next_free_port: true,
             bind: None,
+            interface: None,
+            proxy: None,
             max_peers_per_torrent: 100,
             max_peers: 500,
             upload_slots: None,

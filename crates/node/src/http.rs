@@ -77,6 +77,14 @@ pub enum HttpError {
     /// A redirect leads from `https` to `http`.
     #[error("redirected from https to {0}")]
     Downgrade(String),
+    /// The proxy does not bring us there.
+    #[error("the host {host} cannot be reached: {source}")]
+    Proxy {
+        /// The name.
+        host: String,
+        /// The proxy's answer, or the system's.
+        source: io::Error,
+    },
     /// The name has no address.
     #[error("the host {host} was not found")]
     NotFound {
@@ -193,9 +201,7 @@ async fn follow(
             "https" => true,
             _ => return Err(HttpError::Url(url.to_string())),
         };
-        let stream = connect(&url, (addr.take(), by), limits).await?;
-        let server =
-            stream.peer_addr().map_err(|_| HttpError::NotFound { host: url.to_string() })?;
+        let (stream, near) = connect(&url, (addr.take(), by), limits).await?;
         let mut request = build(&method, &url, body.clone())?;
         request.headers_mut().extend(std::mem::take(&mut headers));
         let response = if secure {
@@ -210,35 +216,52 @@ async fn follow(
             Some(next) if secure && next.scheme() == "http" => {
                 return Err(HttpError::Downgrade(next.to_string()));
             }
-            Some(next) => (url, by) = (next, by.min(Nearness::of(server.ip()))),
+            Some(next) => (url, by) = (next, by.min(near)),
             None => return Ok(response),
         }
     }
     Err(HttpError::Redirects)
 }
 
-/// Connects to the address given, or to the first of the host's that answers.
+/// Connects to the address given, or to the first of the host's that answers; tells how near that is.
 async fn connect(
     url: &Url,
     (addr, by): (Option<SocketAddr>, Nearness),
     limits: &Limits,
-) -> Result<TcpStream, HttpError> {
+) -> Result<(TcpStream, Nearness), HttpError> {
+    if let (None, Some(Host::Domain(name)), Some(_)) = (addr, url.host(), &limits.gate.proxy) {
+        let stream = open_by_name(name, url.port_or_known_default().unwrap_or(80), limits).await;
+        let unreachable = |source| HttpError::Proxy { host: name.to_owned(), source };
+        return Ok((stream.map_err(unreachable)?, Nearness::Internet));
+    }
     let addrs = match addr {
         Some(addr) => vec![addr],
         None => resolve(url, 80, limits.gate.bind).await?,
     };
     let mut last = Err(HttpError::NotFound { host: url.to_string() });
     for addr in addrs {
-        match open(addr, by, limits).await {
-            Ok(stream) => return Ok(stream),
+        match in_time(limits.gate.tcp(addr, by), limits).await {
+            Ok(stream) => return Ok((stream, Nearness::of(addr.ip()))),
             Err(source) => last = Err(HttpError::Connect { addr, source }),
         }
     }
     last
 }
 
-async fn open(addr: SocketAddr, by: Nearness, limits: &Limits) -> io::Result<TcpStream> {
-    let connecting = timeout(limits.connect_timeout, limits.gate.tcp(addr, by)).await;
+async fn open_by_name(name: &str, port: u16, limits: &Limits) -> io::Result<TcpStream> {
+    let to = format!("{name}:{port}");
+    let connecting = async {
+        let stream = limits.gate.tcp_by_name(&to).await;
+        stream.unwrap_or_else(|| Err(io::ErrorKind::Unsupported.into()))
+    };
+    in_time(connecting, limits).await
+}
+
+async fn in_time(
+    connecting: impl Future<Output = io::Result<TcpStream>>,
+    limits: &Limits,
+) -> io::Result<TcpStream> {
+    let connecting = timeout(limits.connect_timeout, connecting).await;
     let stream = connecting.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
     Ok(stream)

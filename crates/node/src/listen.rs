@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::api::{NodeConfig, NodeError, UtpMode};
 use crate::carrier::Carrier;
 use crate::chunks;
+use crate::egress::Gate;
 use crate::handshake::{self, Caller};
 use crate::node::Inner;
 use crate::torrent::Input;
@@ -37,7 +38,7 @@ pub(crate) fn bind(config: &NodeConfig) -> Result<Bound, NodeError> {
     };
     let mut last = None;
     for step in 0..tries {
-        match bind_all(&config.listen, step, udp) {
+        match bind_all(config, step, udp) {
             Ok(listeners) => return Ok(listeners),
             Err((addr, source)) => {
                 let taken = source.kind() == io::ErrorKind::AddrInUse;
@@ -51,10 +52,11 @@ pub(crate) fn bind(config: &NodeConfig) -> Result<Bound, NodeError> {
     Err(last.unwrap_or(NodeError::Closed))
 }
 
-fn bind_all(addrs: &[SocketAddr], step: u16, udp: bool) -> Result<Bound, (SocketAddr, io::Error)> {
+fn bind_all(config: &NodeConfig, step: u16, udp: bool) -> Result<Bound, (SocketAddr, io::Error)> {
+    let gate = config.gate();
     let mut bound = Bound::default();
     let mut chosen = None;
-    for addr in addrs {
+    for addr in &config.listen {
         // Port 0 is drawn once: both families listen on the same number.
         let port = match (addr.port(), chosen) {
             (0, Some(port)) => port,
@@ -62,13 +64,13 @@ fn bind_all(addrs: &[SocketAddr], step: u16, udp: bool) -> Result<Bound, (Socket
             (port, _) => port.saturating_add(step),
         };
         let addr = SocketAddr::new(addr.ip(), port);
-        match bind_one(addr) {
+        match bind_one(addr, &gate) {
             Ok(listener) => {
                 let local = listener.local_addr().unwrap_or(addr);
                 chosen = Some(local.port());
                 bound.tcp.push(listener);
                 if udp {
-                    bound.udp.push(bind_udp(local).map_err(|error| (local, error))?);
+                    bound.udp.push(bind_udp(local, &gate).map_err(|error| (local, error))?);
                 }
             }
             // A machine without IPv6 listens on IPv4 alone.
@@ -84,8 +86,9 @@ fn no_ipv6(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
-fn bind_one(addr: SocketAddr) -> io::Result<StdListener> {
+fn bind_one(addr: SocketAddr, gate: &Gate) -> io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    gate.hold_to_interface(&socket)?;
     if addr.is_ipv6() {
         // One socket a family: IPv4 peers never show up in IPv6 clothing.
         socket.set_only_v6(true)?;
@@ -97,8 +100,9 @@ fn bind_one(addr: SocketAddr) -> io::Result<StdListener> {
     Ok(socket.into())
 }
 
-fn bind_udp(addr: SocketAddr) -> io::Result<StdUdp> {
+fn bind_udp(addr: SocketAddr, gate: &Gate) -> io::Result<StdUdp> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    gate.hold_to_interface(&socket)?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }

@@ -110,6 +110,8 @@ impl Task {
     fn join(&mut self) {
         let bind = self.node.config.bind.map(|bind| bind.ip()).filter(|ip| !ip.is_unspecified());
         let mut interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+        let only = self.node.config.interface.as_deref();
+        interfaces.retain(|one| only.is_none_or(|only| one.name == only));
         interfaces.retain(|one| match bind {
             Some(bind) => one.ip() == bind,
             None => !one.is_loopback(),

@@ -17,7 +17,6 @@ use crate::chunks;
 use crate::datagram::{self, Outgoing, Routes};
 use crate::directory::{Directory, Facts};
 use crate::disk::{BlockPool, Disk, DiskConfig};
-use crate::egress::Gate;
 use crate::finder::{self, Finder};
 use crate::handshake::Offer;
 use crate::hashing;
@@ -84,6 +83,7 @@ impl std::fmt::Debug for Inner {
 impl Node {
     /// Opens the state folder, starts the threads and listens.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        let config = config.held_to_its_proxy();
         let data_dir = config.data_dir.clone();
         let records = tokio::task::spawn_blocking(move || Records::open(&data_dir));
         let records = Arc::new(records.await.map_err(|_| NodeError::Closed)??);
@@ -96,7 +96,7 @@ impl Node {
         let listen::Bound { tcp, udp } = listen::bind(&config)?;
         let listening: Vec<SocketAddr> =
             tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        let gate = Gate { bind: config.bind.map(|bind| bind.ip()) };
+        let gate = config.gate();
         let (mode, encryption) = (config.utp, config.encryption);
         let mut roads = Roads { gate: gate.clone(), mode, encryption, ..Roads::default() };
         let hosts = roads.hosts_over(&udp);

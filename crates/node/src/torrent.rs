@@ -423,7 +423,7 @@ impl TorrentTask {
         let to_self = self.to_self.clone();
         let identity = tracker_client::Identity {
             peer_id: self.node.peer_id,
-            port: self.node.listen_port().unwrap_or(0),
+            port: self.node.listen_port().unwrap_or(NO_PORT),
             key: self.node.announce_key,
         };
         let client = self.node.trackers.clone();
@@ -662,3 +662,5 @@ const BATCHES_WAITING: usize = 64;
 const PUBLISH_EVERY: Duration = Duration::from_millis(200);
 /// How long leaving may take: trackers that do not answer are not waited for.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// Announced when nobody can dial us: trackers refuse 0.
+const NO_PORT: u16 = 1;

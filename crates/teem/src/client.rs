@@ -169,6 +169,7 @@ impl Client {
             connect_timeout: self.connect_timeout,
             redirects_max: 0,
             trust: self.known.trust(),
+            gate: self.known.gate(),
             ..Limits::default()
         };
         let reply = self.exchange(method, &url, body, &limits).await?;
@@ -315,7 +316,9 @@ impl From<HttpError> for ClientError {
     fn from(error: HttpError) -> Self {
         match error {
             HttpError::Connect { source, .. } => Self::Away(source.to_string()),
-            HttpError::NotFound { .. } | HttpError::Timeout(_) => Self::Away(error.to_string()),
+            HttpError::NotFound { .. } | HttpError::Timeout(_) | HttpError::Proxy { .. } => {
+                Self::Away(error.to_string())
+            }
             HttpError::Protocol(error) => {
                 // A request that could not be sent any more carries why.
                 let why = std::error::Error::source(&error)

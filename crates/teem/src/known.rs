@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use node::egress::Gate;
 use node::tls::Trust;
 use proto::Fingerprint;
 use serde::{Deserialize, Serialize};
@@ -17,12 +18,13 @@ use crate::exit::{Failure, Status};
 use crate::output::Output;
 use crate::state::{StateDir, write_whole};
 
-/// What is known of trackers' certificates. Cheap to clone.
+/// What is known of trackers' certificates, and the way to them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     /// Where it is remembered; nowhere when `None`.
     file: Option<PathBuf>,
     trust: Trust,
+    gate: Gate,
     output: Output,
 }
 
@@ -72,19 +74,30 @@ impl Known {
                 trust.pin(host, port, fingerprint);
             }
         }
-        Ok(Self { file: Some(file), trust, output: output.clone() })
+        Ok(Self { file: Some(file), trust, gate: Gate::default(), output: output.clone() })
     }
 
     /// One tracker's certificate, as this process itself shows it.
     pub(crate) fn own((host, port): &Authority, fingerprint: Fingerprint, output: &Output) -> Self {
         let trust = Trust::default();
         trust.pin(host, *port, fingerprint);
-        Self { file: None, trust, output: output.clone() }
+        Self { file: None, trust, gate: Gate::default(), output: output.clone() }
     }
 
     /// Nothing is known, and nothing will be remembered.
     pub(crate) fn nothing(output: &Output) -> Self {
-        Self { file: None, trust: Trust::default(), output: output.clone() }
+        let (trust, gate) = (Trust::default(), Gate::default());
+        Self { file: None, trust, gate, output: output.clone() }
+    }
+
+    /// The same, reached that way.
+    pub(crate) fn through(self, gate: Gate) -> Self {
+        Self { gate, ..self }
+    }
+
+    /// The way to trackers.
+    pub(crate) fn gate(&self) -> Gate {
+        self.gate.clone()
     }
 
     /// Whom to believe.

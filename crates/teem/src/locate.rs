@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use node::egress::{Gate, Proxy};
 use proto::Fingerprint;
 use tracker::{Passkey, Scope};
 use url::Url;
@@ -64,9 +65,24 @@ pub(crate) struct TrackerArgs {
     tracker_fingerprint: Option<Fingerprint>,
     /// Look for peers on the local network, and for a tracker when none is named
     #[arg(long, env = "TEEM_LAN", value_name = "on|off", default_value = "on")]
-    pub(crate) lan: lan::Lan,
+    lan: lan::Lan,
     #[command(flatten)]
     pub(crate) token: TokenArgs,
+    #[command(flatten)]
+    way: WayArgs,
+}
+
+/// The way out.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Network")]
+struct WayArgs {
+    /// Carry every connection to peers and trackers: socks5://HOST:PORT or http://HOST:PORT, with
+    /// USER:PASSWORD@ where the proxy wants it. Nothing leaves beside it: no UDP, no look at the LAN
+    #[arg(long, env = "TEEM_PROXY", value_name = "URL", hide_env_values = true)]
+    proxy: Option<Proxy>,
+    /// Leave by this network interface only, such as that of a VPN
+    #[arg(long, env = "TEEM_INTERFACE", value_name = "NAME")]
+    interface: Option<String>,
 }
 
 /// The trackers to use.
@@ -83,6 +99,17 @@ pub(crate) struct Trackers {
 }
 
 impl TrackerArgs {
+    /// What every connection passes.
+    pub(crate) fn gate(&self) -> Gate {
+        let WayArgs { proxy, interface } = self.way.clone();
+        Gate { bind: None, interface: interface.map(Into::into), proxy: proxy.map(Into::into) }
+    }
+
+    /// A proxy is for those who do not want to be seen.
+    pub(crate) fn lan(&self) -> lan::Lan {
+        if self.way.proxy.is_some() { lan::Lan::Off } else { self.lan }
+    }
+
     /// The trackers that the command line or the environment names; nothing is looked for.
     pub(crate) fn named(&self, state: &StateDir, output: &Output) -> anyhow::Result<Trackers> {
         let known = self.known(state, output)?;
@@ -100,7 +127,9 @@ impl TrackerArgs {
 
     /// The certificates remembered, and the one that the command line names.
     fn known(&self, state: &StateDir, output: &Output) -> Result<Known, Failure> {
-        let known = Known::open(state, output)?;
+        let gate = self.gate();
+        gate.check().map_err(|error| Failure::new(Status::Failed, error.to_string()))?;
+        let known = Known::open(state, output)?.through(gate);
         let Some(fingerprint) = self.tracker_fingerprint else { return Ok(known) };
         let mut secure = self.tracker.iter().filter_map(TrackerRef::secure_authority);
         let (Some(authority), None) = (secure.next(), secure.next()) else {
@@ -128,7 +157,7 @@ impl TrackerArgs {
                     .into());
             }
             let known = trackers.known.clone();
-            let found = interrupt.or(search(self.lan, state, &known, output)).await?;
+            let found = interrupt.or(search(self.lan(), state, &known, output)).await?;
             trackers.catalogues.push(found);
         }
         Ok(trackers)
@@ -145,7 +174,7 @@ impl TrackerArgs {
         let mut trackers = self.named(state, output)?;
         if trackers.catalogues.is_empty() && trackers.announce.is_empty() {
             let known = trackers.known.clone();
-            let found = interrupt.or(look_once(self.lan, state, &known, output)).await?;
+            let found = interrupt.or(look_once(self.lan(), state, &known, output)).await?;
             trackers.catalogues.extend(found);
         }
         Ok(trackers)

@@ -14,12 +14,12 @@ use crate::http::{Limits, Response, get};
 
 pub(super) async fn announce(
     url: &Url,
-    addr: SocketAddr,
+    addr: Option<SocketAddr>,
     announce: &Announce,
     limits: Limits,
 ) -> Result<Announced, TrackerError> {
     let url = with_query(url.clone(), &announce_query(announce));
-    let response = get(&url, &Limits { addr: Some(addr), ..limits }).await?;
+    let response = get(&url, &Limits { addr, ..limits }).await?;
     judge(&response, decode_announced(&response.body).map_err(TrackerError::from))
 }
 

@@ -15,7 +15,7 @@ use proto::tracker::{Announce, Announced, ClaimedAddrs, Refusal, Scraped};
 use proto::{DecodeError, InfoHash, PeerId};
 use swarm::AnnounceTo;
 use tokio::time::timeout;
-use url::Url;
+use url::{Host, Url};
 
 use crate::egress::Gate;
 use crate::http::{HttpError, Limits, resolve};
@@ -69,6 +69,9 @@ pub enum TrackerError {
         /// Whose address it is.
         near: Nearness,
     },
+    /// It is asked over UDP.
+    #[error("a tracker over UDP cannot be reached through a proxy")]
+    NoDatagrams,
     /// It has no place for scrapes.
     #[error("this tracker cannot be scraped")]
     NoScrape,
@@ -117,6 +120,9 @@ impl TrackerClient {
             key: Some(me.key),
             claimed: ClaimedAddrs::default(),
         };
+        if self.gate.proxy.is_some() {
+            return self.announce_through_proxy(&url, scheme, &announce).await;
+        }
         let addrs = one_a_family(&resolve(&url, 80, self.gate.bind).await?);
         let ask = |addr| self.announce_at(&url, scheme, addr, &announce);
         match addrs {
@@ -134,6 +140,7 @@ impl TrackerClient {
         let (url, scheme) = parse(url)?;
         match scheme {
             Scheme::Http => http::scrape(&url, info_hashes, self.limits()).await,
+            Scheme::Udp if self.gate.proxy.is_some() => Err(TrackerError::NoDatagrams),
             Scheme::Udp => {
                 let (addr, _) = one_a_family(&resolve(&url, 80, self.gate.bind).await?);
                 self.connections.scrape(addr, info_hashes, &self.gate).await
@@ -154,7 +161,27 @@ impl TrackerClient {
             Scheme::Http if near > Nearness::Internet && !is_announce(url) => {
                 return Err(TrackerError::NoTracker { url: url.to_string(), near });
             }
-            Scheme::Http => http::announce(url, addr, announce, self.limits()).await?,
+            Scheme::Http => http::announce(url, Some(addr), announce, self.limits()).await?,
+        };
+        announced.peers.retain(|peer| near.may_name(peer.addr).is_ok());
+        Ok((announced, near))
+    }
+
+    /// The proxy looks the tracker's name up; nobody here learns its address.
+    async fn announce_through_proxy(
+        &self,
+        url: &Url,
+        scheme: Scheme,
+        announce: &Announce,
+    ) -> Result<(Announced, Nearness), TrackerError> {
+        let near = match url.host() {
+            Some(Host::Ipv4(ip)) => Nearness::of(ip.into()),
+            Some(Host::Ipv6(ip)) => Nearness::of(ip.into()),
+            Some(Host::Domain(_)) | None => Nearness::Internet,
+        };
+        let mut announced = match scheme {
+            Scheme::Udp => return Err(TrackerError::NoDatagrams),
+            Scheme::Http => http::announce(url, None, announce, self.limits()).await?,
         };
         announced.peers.retain(|peer| near.may_name(peer.addr).is_ok());
         Ok((announced, near))

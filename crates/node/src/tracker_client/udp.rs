@@ -81,7 +81,7 @@ impl Connections {
         gate: &Gate,
         build: impl Fn(ConnectionId, TransactionId) -> Request,
     ) -> Result<Response, TrackerError> {
-        let wire = Wire::open(addr, gate).await?;
+        let wire = Wire::open(addr, gate)?;
         let key = addr;
         if let Some(connection) = self.kept(key) {
             let asked = wire.ask(|transaction| build(connection, transaction), &WAITS[..2]).await;
@@ -131,10 +131,10 @@ struct Wire {
 }
 
 impl Wire {
-    async fn open(addr: SocketAddr, gate: &Gate) -> Result<Self, TrackerError> {
+    fn open(addr: SocketAddr, gate: &Gate) -> Result<Self, TrackerError> {
         let unreachable = |source| TrackerError::Unreachable { addr, source };
         // Whoever adds a torrent says that its trackers may be asked.
-        let socket = gate.udp(addr, Nearness::Machine).await.map_err(unreachable)?;
+        let socket = gate.udp(addr, Nearness::Machine).map_err(unreachable)?;
         Ok(Self { socket, addr })
     }
 

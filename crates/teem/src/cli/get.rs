@@ -76,7 +76,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         resolve(target, ways, &state, context).await?;
     context.interrupt.or(async { Ok(trackers.meet().await?) }).await?;
     let config =
-        NodeConfig { trust: trackers.known.trust(), ..args.peer.config(origin, args.tracker.lan) };
+        NodeConfig { trust: trackers.known.trust(), ..args.peer.config(origin, &args.tracker) };
     let trackers = trackers.tiers_beside(&source);
     let purpose = format!("get {} {}", args.target, folder.display());
     let node = state.start_node(config, &purpose).await?;

@@ -1,10 +1,12 @@
 //! The flags of everything that talks to peers, and the node's configuration that they make.
 
+use node::egress::Gate;
 use node::{Encryption, NodeConfig, UtpMode};
 
 use super::dht::{DhtArgs, Origin};
 use crate::lan::Lan;
 use crate::listen::{Listen, ListenAddr};
+use crate::locate::TrackerArgs;
 
 /// The flags.
 #[derive(Debug, Clone, clap::Args)]
@@ -102,8 +104,14 @@ pub(super) enum Switch {
 
 impl PeerArgs {
     /// The node that the flags ask for; its folder is still the default one.
-    pub(super) fn config(&self, origin: Origin, lan: Lan) -> NodeConfig {
-        self.limits.config(Listen::new(&self.listen, self.port, DEFAULT_PORT), origin, lan)
+    pub(super) fn config(&self, origin: Origin, tracker: &TrackerArgs) -> NodeConfig {
+        let Gate { interface, proxy, .. } = tracker.gate();
+        let mut listen = Listen::new(&self.listen, self.port, DEFAULT_PORT);
+        if proxy.is_some() && self.listen.is_empty() && self.port.is_none() {
+            // Nobody could dial us through it, and who finds the port finds us.
+            listen.addrs.clear();
+        }
+        NodeConfig { interface, proxy, ..self.limits.config(listen, origin, tracker.lan()) }
     }
 
     /// A torrent from there needs no tracker.

@@ -106,7 +106,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     recipe.private = context.interrupt.or(private).await?;
     let config = NodeConfig {
         trust: trackers.known.trust(),
-        ..args.peer.config(Origin::Told, args.tracker.lan)
+        ..args.peer.config(Origin::Told, &args.tracker)
     };
     let node = seeding::start_node(&path, config, &state, context).await?;
     let ended = share(&node, (name, path, recipe), about, trackers, context).await;
