@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use proto::address::{is_local, is_shared};
+use proto::egress::Nearness;
 
 use crate::limits::{VOTES_MAX, VOTES_NEEDED};
 use crate::space::source_of;
@@ -20,7 +20,7 @@ impl External {
     /// Somebody at `voter`, whom we asked, sees us at `ip`. Returns an address that is new.
     pub(crate) fn vote(&mut self, voter: IpAddr, ip: IpAddr) -> Option<IpAddr> {
         // A local network's view of us, or a provider's, says nothing about the rest of the world.
-        let inside = |ip| is_local(ip) || is_shared(ip);
+        let inside = |ip| Nearness::of(ip) > Nearness::Internet;
         if inside(ip) || inside(voter) || ip.is_unspecified() || ip.is_multicast() {
             return None;
         }

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use proto::address::{is_local, is_shared, network_of};
+use proto::address::{is_local, network_of};
 use proto::dht::NodeId;
+use proto::egress::Nearness;
 
 /// Which of the two networks (BEP 32).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,21 +51,14 @@ pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
-/// Somebody could be there: one host, one port.
+/// Somebody could be there, by an address of its own family.
 pub(crate) fn is_sendable(addr: SocketAddr) -> bool {
-    let host = match addr.ip() {
-        IpAddr::V4(ip) => ip.octets()[0] != 0 && ip.octets()[0] < 224,
-        IpAddr::V6(ip) => {
-            !ip.is_unspecified() && !ip.is_multicast() && ip.to_ipv4_mapped().is_none()
-        }
-    };
-    host && addr.port() != 0
+    canonical(addr) == addr && Nearness::Machine.may_name(addr).is_ok()
 }
 
-/// Whether `named` may be believed when somebody at `source` names it: a stranger must not lead us to
-/// our provider's other customers, those not into our own network, nor the network into this machine.
+/// Whether `named` may be believed when somebody at `source` names it.
 pub(crate) fn may_name(source: IpAddr, named: SocketAddr) -> bool {
-    is_sendable(named) && nearness(named.ip()) <= nearness(source)
+    is_sendable(named) && Nearness::of(source).may_name(named).is_ok()
 }
 
 /// What counts as one source wherever places and votes are: the /24 of an IPv4 address, the /48 of an
@@ -75,14 +69,6 @@ pub(crate) fn source_of(ip: IpAddr) -> IpAddr {
         ip if is_local(ip) => ip,
         IpAddr::V4(ip) => network_of(ip.into()),
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !(u128::MAX >> 48)).into(),
-    }
-}
-
-fn nearness(ip: IpAddr) -> u8 {
-    match ip {
-        ip if ip.is_loopback() => 3,
-        ip if is_local(ip) => 2,
-        ip => u8::from(is_shared(ip)),
     }
 }
 

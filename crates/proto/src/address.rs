@@ -12,16 +12,6 @@ pub const fn is_local(ip: IpAddr) -> bool {
     }
 }
 
-/// An address that a provider's customers share behind its NAT (RFC 6598). The internet does not route to
-/// it, but those who have one are strangers to each other: it is not local.
-#[must_use]
-pub const fn is_shared(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.to_bits() >> 22 == Ipv4Addr::new(100, 64, 0, 0).to_bits() >> 22,
-        IpAddr::V6(_) => false,
-    }
-}
-
 /// What counts as one source: the /24 of an IPv4 address, the /64 of an IPv6 one. Whoever has one address
 /// of it has, or easily gets, the others.
 #[must_use]
@@ -52,21 +42,6 @@ mod tests {
             ["8.8.8.8", "100.64.0.1", "172.32.0.1", "2001:db8::1", "::ffff:8.8.8.8", "0.0.0.0"]
         {
             assert!(!is_local(ip(far)), "{far}");
-        }
-    }
-
-    #[test]
-    fn shared_addresses_are_those_of_one_block() {
-        for (addr, shared) in [
-            ("100.63.255.255", false),
-            ("100.64.0.0", true),
-            ("100.127.255.255", true),
-            ("::ffff:100.100.0.1", true),
-            ("100.128.0.0", false),
-            ("192.168.0.1", false),
-            ("fd00::1", false),
-        ] {
-            assert_eq!(is_shared(ip(addr)), shared, "{addr}");
         }
     }
 

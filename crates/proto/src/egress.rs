@@ -12,8 +12,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub enum Nearness {
     /// Anywhere.
     Internet,
-    /// A network that the internet does not route to: private (RFC 1918), unique local (RFC 4193), shared
-    /// (RFC 6598), for benchmarks (RFC 2544) or protocols (RFC 6890).
+    /// What the customers of a provider, or the members of an overlay, share (RFC 6598): the internet does
+    /// not route to it, but those in it are strangers to each other.
+    Shared,
+    /// A network that the internet does not route to: private (RFC 1918), unique local (RFC 4193), for
+    /// benchmarks (RFC 2544) or protocols (RFC 6890).
     Network,
     /// One cable (link-local): in clouds it is where a machine's secrets are told.
     Link,
@@ -46,6 +49,7 @@ impl Nearness {
         match meant(ip) {
             IpAddr::V4(ip) if ip.is_loopback() => Self::Machine,
             IpAddr::V4(ip) if ip.is_link_local() => Self::Link,
+            IpAddr::V4(ip) if is_shared(ip) => Self::Shared,
             IpAddr::V4(ip) if is_unrouted(ip) => Self::Network,
             IpAddr::V6(ip) if ip.is_loopback() => Self::Machine,
             IpAddr::V6(ip) if ip.is_unicast_link_local() => Self::Link,
@@ -71,6 +75,7 @@ impl fmt::Display for Nearness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Internet => "the internet",
+            Self::Shared => "a shared network",
             Self::Network => "a local network",
             Self::Link => "a local link",
             Self::Machine => "this machine",
@@ -86,12 +91,14 @@ fn is_host(ip: IpAddr) -> bool {
     }
 }
 
+const fn is_shared(ip: Ipv4Addr) -> bool {
+    let [a, b, ..] = ip.octets();
+    a == 100 && b & 0xc0 == 64
+}
+
 fn is_unrouted(ip: Ipv4Addr) -> bool {
     let [a, b, c, _] = ip.octets();
-    ip.is_private()
-        || (a == 100 && b & 0xc0 == 64)
-        || (a == 198 && b & 0xfe == 18)
-        || (a, b, c) == (192, 0, 0)
+    ip.is_private() || (a == 198 && b & 0xfe == 18) || (a, b, c) == (192, 0, 0)
 }
 
 fn is_unrouted_v6(ip: Ipv6Addr) -> bool {
@@ -153,8 +160,6 @@ mod tests {
         "172.31.255.254:80",
         "192.168.0.1:80",
         "192.168.255.255:80",
-        "100.64.0.1:80",
-        "100.127.255.254:80",
         "198.18.0.1:80",
         "198.19.255.254:80",
         "192.0.0.8:80",
@@ -163,12 +168,13 @@ mod tests {
         "[fdff::1]:80",
         "[fd00:ec2::254]:80",
         "[::ffff:10.0.0.1]:80",
-        "[::ffff:100.64.0.1]:80",
         "[::192.168.0.1]:80",
         "[64:ff9b::a00:1]:80",
         "[2002:c0a8:1::]:80",
         "[2002:a00:1::1]:80",
     ];
+    const SHARED: &[&str] =
+        &["100.64.0.1:80", "100.127.255.254:80", "[::ffff:100.64.0.1]:80", "[64:ff9b::6440:1]:80"];
     const LINK: &[&str] = &[
         "169.254.0.1:80",
         "169.254.169.254:80",
@@ -196,13 +202,14 @@ mod tests {
 
     #[test]
     fn nobody_leads_us_nearer_than_they_are() {
-        use Nearness::{Internet, Link, Machine, Network};
-        let sources = [Internet, Network, Link, Machine];
+        use Nearness::{Internet, Link, Machine, Network, Shared};
+        let sources = [Internet, Shared, Network, Link, Machine];
         let all = [
             (NEVER, None),
             (MACHINE, Some(Machine)),
             (LINK, Some(Link)),
             (NETWORK, Some(Network)),
+            (SHARED, Some(Shared)),
             (INTERNET, Some(Internet)),
         ];
         let mut checked = 0;
