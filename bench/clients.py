@@ -219,7 +219,7 @@ class Teem:
 
     def env(self, folder):
         """No configuration of the person's own, no LAN discovery."""
-        return {"PATH": os.environ["PATH"], "HOME": str(folder), "TEEM_LAN": "off", "TEEM_DHT": "off", "NO_COLOR": "1"}
+        return {"PATH": os.environ["PATH"], "HOME": str(folder), "TEEM_LAN": "off", "TEEM_DHT": "off", "TEEM_MAP_PORTS": "off", "NO_COLOR": "1"}
 
     def run(self, name, job, *args):
         """Starts one process."""

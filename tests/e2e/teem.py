@@ -93,6 +93,7 @@ class Runner:
             "NO_COLOR": "1",
             "TEEM_LAN": "off",
             "TEEM_DHT": "off",
+            "TEEM_MAP_PORTS": "off",
             "RUST_BACKTRACE": "1",
         }
         if "TEEM_LOG" in os.environ:

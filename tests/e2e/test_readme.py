@@ -45,7 +45,7 @@ def machines(folder):
     def run(number, command, machine):
         root = folder / machine
         (root / "work").mkdir(parents=True, exist_ok=True)
-        env = {"PATH": f"{binary().parent}:/usr/bin:/bin", "HOME": str(root), "LANG": "C.UTF-8", "NO_COLOR": "1", "TEEM_DHT": "off"}
+        env = {"PATH": f"{binary().parent}:/usr/bin:/bin", "HOME": str(root), "LANG": "C.UTF-8", "NO_COLOR": "1", "TEEM_DHT": "off", "TEEM_MAP_PORTS": "off"}
         argv = ["sh", "-c", command if "&&" in command else f"exec {command}"]
         process = Process(f"example-{number}", argv, root, env, root / "work", spaces[machine].name)
         started.append(process)

@@ -151,7 +151,7 @@ impl Task {
         let now = clock::now();
         match request {
             Request::Search(hash) => {
-                let announce = self.node.listen_port().filter(|_| hash.may_announce());
+                let announce = self.node.announced_port().filter(|_| hash.may_announce());
                 self.dht.search(now, hash.info_hash(), announce);
             }
             Request::Forget(info_hash) => self.dht.forget(info_hash),

@@ -47,7 +47,7 @@ pub use api::{
     Add, Content, DhtConfig, Encryption, Fault, Fresh, NodeConfig, NodeError, PeerView, Snapshot,
     Source, State, TrackerView, UtpMode,
 };
-pub use node::{Node, Torrent};
+pub use node::{ExternalPort, Node, Torrent};
 
 /// Our name and version, as other clients show it.
 pub const CLIENT: &str = concat!("Teem ", env!("CARGO_PKG_VERSION"));

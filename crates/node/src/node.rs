@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use parking_lot::Mutex;
 use proto::metainfo::Metainfo;
@@ -44,6 +45,17 @@ pub struct Torrent {
     metainfo: watch::Receiver<Option<Arc<Metainfo>>>,
 }
 
+/// What the router made of a node's port; 0 while it made nothing of it.
+#[derive(Debug, Clone, Default)]
+pub struct ExternalPort(Arc<AtomicU16>);
+
+impl ExternalPort {
+    /// Others reach the port under this number from outside: peers are told of it instead.
+    pub fn note(&self, port: u16) {
+        self.0.store(port, Ordering::Relaxed);
+    }
+}
+
 /// What the parts of a node share.
 pub(crate) struct Inner {
     pub(crate) config: NodeConfig,
@@ -67,6 +79,7 @@ pub(crate) struct Inner {
     /// The torrents that peers may ask for.
     pub(crate) directory: Directory,
     listening: Vec<SocketAddr>,
+    external_port: ExternalPort,
     threads: LocalPoolHandle,
     handles: Mutex<Vec<Torrent>>,
     /// The DHT's task, which keeps what it knows before it ends.
@@ -118,6 +131,7 @@ impl Node {
             neighbours: Some(neighbours).filter(|_| near),
             roads,
             listening,
+            external_port: ExternalPort::default(),
             threads: LocalPoolHandle::new(config.network_threads.max(1)),
             directory: Directory::default(),
             handles: Mutex::default(),
@@ -149,6 +163,12 @@ impl Node {
             *inner.finding.lock() = Some(task);
         }
         Ok(Self { inner })
+    }
+
+    /// Where to note that the router has opened our port.
+    #[must_use]
+    pub fn external_port(&self) -> ExternalPort {
+        self.inner.external_port.clone()
     }
 
     /// The addresses that peers can dial.
@@ -269,6 +289,14 @@ impl Inner {
     /// The TCP port that peers can dial.
     pub(crate) fn listen_port(&self) -> Option<u16> {
         self.listening.first().map(SocketAddr::port)
+    }
+
+    /// The TCP port that peers elsewhere can dial.
+    pub(crate) fn announced_port(&self) -> Option<u16> {
+        match self.external_port.0.load(Ordering::Relaxed) {
+            0 => self.listen_port(),
+            port => Some(port),
+        }
     }
 
     /// What to answer a peer that asks for that torrent.

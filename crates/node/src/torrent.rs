@@ -265,7 +265,7 @@ impl TorrentTask {
         let key = self.swarm.handle_connected(now, connected);
         let config = SessionConfig {
             connected,
-            listen_port: self.node.listen_port(),
+            listen_port: self.node.announced_port(),
             client: crate::CLIENT.to_owned(),
             metadata_len: self.storage_info().map(|info| info.raw().len() as u32),
             upload_only: self.finished,
@@ -423,7 +423,7 @@ impl TorrentTask {
         let to_self = self.to_self.clone();
         let identity = tracker_client::Identity {
             peer_id: self.node.peer_id,
-            port: self.node.listen_port().unwrap_or(NO_PORT),
+            port: self.node.announced_port().unwrap_or(NO_PORT),
             key: self.node.announce_key,
         };
         let client = self.node.trackers.clone();

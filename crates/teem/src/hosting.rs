@@ -107,7 +107,11 @@ impl Hosted {
             Lan::On | Lan::Off => None,
         };
         let mapping = if serve.map_ports {
-            Mapping::start(open_to_all(&listeners), &context.output).await
+            let opened = Mapping::open(&open_to_all(&listeners)).await;
+            let told = |reason: &String| {
+                context.output.warn(&format!("the router opens no ports: {reason}"));
+            };
+            opened.inspect_err(told).ok()
         } else {
             None
         };

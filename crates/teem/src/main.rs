@@ -17,6 +17,7 @@ mod magnets;
 mod mapping;
 mod near;
 mod output;
+mod peer_ports;
 mod progress;
 mod reloader;
 mod seeding;

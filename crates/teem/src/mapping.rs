@@ -1,8 +1,8 @@
-//! Ports opened on the router (port mapping), so that a tracker at home can be reached from outside.
+//! Ports opened on the router (port mapping), so that who is at home can be reached from outside.
 //!
-//! The default route's router is asked by PCP (RFC 6887), else NAT-PMP (RFC 6886), else UPnP IGD. Asked
-//! for only when the operator says so: it opens this machine to everybody. Mappings last an hour, are
-//! renewed at half of that, and are taken back at the end; a crash leaves them to run out.
+//! The default route's router is asked by PCP (RFC 6887), else NAT-PMP (RFC 6886), else UPnP IGD. Mappings
+//! last an hour, are renewed at half of that, and are taken back at the end; a crash leaves them to run
+//! out.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
@@ -17,7 +17,6 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::listen;
-use crate::output::Output;
 
 /// A port of this machine that others should reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,19 +44,16 @@ enum Router {
 }
 
 impl Mapping {
-    /// Asks the router; warns, and goes on without, when it opens nothing.
-    pub(crate) async fn start(ports: Vec<Port>, output: &Output) -> Option<Self> {
-        match timeout(START_TIMEOUT, open(&ports)).await.unwrap_or_else(|_| Err(SILENT.into())) {
-            Ok((router, external)) => {
-                let stop = CancellationToken::new();
-                let renewing = tokio::spawn(renew(router, stop.clone()));
-                Some(Self { external, stop, renewing })
-            }
-            Err(reason) => {
-                output.warn(&format!("the router opens no ports: {reason}"));
-                None
-            }
-        }
+    /// Asks the router.
+    ///
+    /// # Errors
+    /// Why it opens nothing.
+    pub(crate) async fn open(ports: &[Port]) -> Result<Self, String> {
+        let opened = timeout(START_TIMEOUT, open(ports)).await;
+        let (router, external) = opened.unwrap_or_else(|_| Err(SILENT.into()))?;
+        let stop = CancellationToken::new();
+        let renewing = tokio::spawn(renew(router, stop.clone()));
+        Ok(Self { external, stop, renewing })
     }
 
     /// Where others outside reach the ports, TCP first.
@@ -248,7 +244,7 @@ fn gateway_in(table: &str) -> Option<Ipv4Addr> {
     })
 }
 
-const DESCRIPTION: &str = "Teem tracker";
+const DESCRIPTION: &str = "Teem";
 const SILENT: &str = "it does not answer";
 const LIFE_SECS: u32 = 3_600;
 const RENEW_EVERY: Duration = Duration::from_secs(LIFE_SECS as u64 / 2);

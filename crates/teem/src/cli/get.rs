@@ -80,6 +80,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let trackers = trackers.tiers_beside(&source);
     let purpose = format!("get {} {}", args.target, folder.display());
     let node = state.start_node(config, &purpose).await?;
+    let node = args.peer.open_to_peers(node, &args.tracker);
     let add = Add { source, content: Content::Fetch { folder }, trackers, peers, name };
     let until = Until {
         begun,
@@ -88,7 +89,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         seed_ratio: args.seed_ratio,
         timeout: (!args.timeout.is_zero()).then_some(args.timeout),
     };
-    let ended = follow(&node, add, &until, context).await;
+    let ended = follow(node.node(), add, &until, context).await;
     node.shutdown().await;
     ended
 }

@@ -1,12 +1,13 @@
 //! The flags of everything that talks to peers, and the node's configuration that they make.
 
 use node::egress::Gate;
-use node::{Encryption, NodeConfig, UtpMode};
+use node::{Encryption, Node, NodeConfig, UtpMode};
 
 use super::dht::{DhtArgs, Origin};
 use crate::lan::Lan;
 use crate::listen::{Listen, ListenAddr};
 use crate::locate::TrackerArgs;
+use crate::peer_ports::Reachable;
 
 /// The flags.
 #[derive(Debug, Clone, clap::Args)]
@@ -18,6 +19,9 @@ pub(super) struct PeerArgs {
     /// Accept peers on this port; 0 for any free one [default: 6881 or the next free one]
     #[arg(short, long, env = "TEEM_PORT", value_name = "N")]
     port: Option<u16>,
+    /// Ask the router to open the port to peers outside (PCP, NAT-PMP, UPnP)
+    #[arg(long, env = "TEEM_MAP_PORTS", value_name = "WHEN", default_value = "on")]
+    map_ports: Switch,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -112,6 +116,14 @@ impl PeerArgs {
             listen.addrs.clear();
         }
         NodeConfig { interface, proxy, ..self.limits.config(listen, origin, tracker.lan()) }
+    }
+
+    /// The node, reached from outside if that may be: a router is asked by sockets that no proxy carries and
+    /// no interface holds.
+    pub(super) fn open_to_peers(&self, node: Node, tracker: &TrackerArgs) -> Reachable {
+        let Gate { interface, proxy, .. } = tracker.gate();
+        let free = interface.is_none() && proxy.is_none();
+        Reachable::new(node, free && self.map_ports == Switch::On)
     }
 
     /// A torrent from there needs no tracker.

@@ -109,7 +109,8 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         ..args.peer.config(Origin::Told, &args.tracker)
     };
     let node = seeding::start_node(&path, config, &state, context).await?;
-    let ended = share(&node, (name, path, recipe), about, trackers, context).await;
+    let node = args.peer.open_to_peers(node, &args.tracker);
+    let ended = share(node.node(), (name, path, recipe), about, trackers, context).await;
     node.shutdown().await;
     ended
 }

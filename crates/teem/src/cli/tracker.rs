@@ -195,6 +195,11 @@ impl ServerArgs {
         Serve { config, admin_hosts, lan: self.lan, map_ports: self.map_ports }
     }
 
+    /// Whether the router is asked to open ports.
+    pub(super) const fn maps_ports(&self) -> bool {
+        self.map_ports
+    }
+
     /// Whether the local network may hear of it.
     pub(super) const fn lan(&self) -> Lan {
         self.lan

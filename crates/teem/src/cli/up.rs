@@ -15,6 +15,7 @@ use crate::hashing::{self, Recipe};
 use crate::hosting::{Hosted, Ready as Hosting};
 use crate::locate::Trackers;
 use crate::output::Output;
+use crate::peer_ports::Reachable;
 use crate::seeding::{self, Offer, Ready, shell_quoted};
 use crate::state::StateArgs;
 
@@ -86,7 +87,8 @@ async fn share(
     let trackers =
         Trackers { catalogues: vec![hosted.endpoint()], announce: Vec::new(), known, credentials };
     let node = seeding::start_node(&path, config, state, context).await?;
-    let ended = seed(&node, (name, path, recipe), (about, trackers), hosted, context).await;
+    let node = Reachable::new(node, args.server.maps_ports());
+    let ended = seed(node.node(), (name, path, recipe), (about, trackers), hosted, context).await;
     node.shutdown().await;
     ended
 }

@@ -17,6 +17,7 @@ pub(crate) fn teem(home: &Path) -> Command {
         .env("HOME", home)
         .env("TEEM_LAN", "off")
         .env("TEEM_DHT", "off")
+        .env("TEEM_MAP_PORTS", "off")
         .current_dir(home);
     command.stdin(Stdio::null());
     command
