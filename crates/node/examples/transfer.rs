@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use node::{Add, Content, Node, NodeConfig, Source, State};
+use node::{Add, Content, Limiter, Node, NodeConfig, Source, State};
 use proto::metainfo::Metainfo;
 
 #[tokio::main(flavor = "current_thread")]
@@ -34,8 +34,17 @@ async fn main() {
     let source = Source::Metainfo(Box::new(metainfo));
     let peers = if seeding { vec![] } else { vec![addr] };
     let started = Instant::now();
-    let torrent =
-        node.add(Add { source, content, trackers: vec![], peers, name: None }).await.unwrap();
+    let torrent = node
+        .add(Add {
+            source,
+            content,
+            trackers: vec![],
+            peers,
+            name: None,
+            limiter: Limiter::default(),
+        })
+        .await
+        .unwrap();
     let mut snapshot = torrent.snapshot();
     snapshot.wait_for(|now| now.state == State::Seeding).await.unwrap();
     println!("{role} verified after {:.3} s", started.elapsed().as_secs_f64());

@@ -10,6 +10,7 @@ use proto::magnet::Magnet;
 use proto::metainfo::Metainfo;
 
 use crate::egress::{Gate, Proxy};
+use crate::limiter::{Limiter, Rates};
 use crate::tls::Trust;
 
 /// How a node behaves.
@@ -51,6 +52,10 @@ pub struct NodeConfig {
     pub local_discovery: bool,
     /// Whether peers are reached over uTP (BEP 29), too.
     pub utp: UtpMode,
+    /// How fast peers are talked to, all together.
+    pub rates: Rates,
+    /// The limits hold for peers of the local network, too.
+    pub limit_lan: bool,
     /// Whether what peers say to each other looks like noise (MSE).
     pub encryption: Encryption,
 }
@@ -118,6 +123,8 @@ pub struct Add {
     pub trackers: Vec<Vec<String>>,
     /// Peers known already.
     pub peers: Vec<SocketAddr>,
+    /// How fast its peers are talked to, within the node's limits; changeable later.
+    pub limiter: Limiter,
     /// Its name in the catalogue, under which clients that are no peers ask for its files.
     pub name: Option<String>,
 }
@@ -322,6 +329,8 @@ impl Default for NodeConfig {
             exchange: true,
             local_discovery: false,
             utp: UtpMode::On,
+            rates: Rates::default(),
+            limit_lan: false,
             encryption: Encryption::Allowed,
         }
     }

@@ -3,8 +3,10 @@
 
 use std::cell::OnceCell;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use swarm::{PeerCommand, PeerEvent, PeerFault, PeerKey, Session, UploadRun};
 use tokio::sync::mpsc::{self, error::TryRecvError};
@@ -12,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::disk::{BlockPool, ReadError, Storage};
+use crate::limiter::{Limits, Way};
 use crate::stream::Stream;
 
 /// What a connection shares with its torrent's other connections, all on one thread.
@@ -73,6 +76,10 @@ pub(crate) struct Connection {
     taken: Vec<swarm::BlockBuf>,
     /// The kernel takes no more for now.
     blocked: bool,
+    limits: Limits,
+    /// Not before then, to keep the limits.
+    read_at: Option<Instant>,
+    write_at: Option<Instant>,
 }
 
 impl Connection {
@@ -83,9 +90,11 @@ impl Connection {
         shared: Rc<Shared>,
         commands: mpsc::UnboundedReceiver<PeerCommand>,
         torrent: mpsc::Sender<FromPeer>,
+        limits: Limits,
     ) -> Self {
         let (events, buffers, taken) = (Vec::new(), Vec::new(), Vec::new());
         let (reading, blocked) = (None, false);
+        let (read_at, write_at) = (None, None);
         Self {
             key,
             stream,
@@ -98,6 +107,9 @@ impl Connection {
             buffers,
             taken,
             blocked,
+            limits,
+            read_at,
+            write_at,
         }
     }
 
@@ -120,7 +132,9 @@ impl Connection {
             self.report().await?;
             self.serve();
             self.write()?;
-            let timeout = self.session.poll_timeout().unwrap_or_else(|| clock::now() + clock::LONG);
+            let timeouts = [self.session.poll_timeout(), self.read_at, self.write_at];
+            let timeout = timeouts.into_iter().flatten().min();
+            let timeout = timeout.unwrap_or_else(|| clock::now() + clock::LONG);
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
@@ -132,15 +146,21 @@ impl Connection {
                     self.blocked = false;
                 }
                 read = finished(&mut self.reading) => self.on_read(read),
-                ready = self.stream.readable() => {
+                ready = self.stream.readable(), if self.read_at.is_none() => {
                     ready?;
                     self.read()?;
                 }
-                () = tokio::time::sleep_until(timeout.into()) => {
-                    self.session.handle_timeout(clock::now())?;
-                }
+                () = tokio::time::sleep_until(timeout.into()) => self.on_timeout()?,
             }
         }
+    }
+
+    fn on_timeout(&mut self) -> Result<(), End> {
+        let now = clock::now();
+        for at in [&mut self.read_at, &mut self.write_at] {
+            *at = at.filter(|at| *at > now);
+        }
+        Ok(self.session.handle_timeout(now)?)
     }
 
     /// Takes all commands that are there, so that their messages leave in one write. False when the
@@ -157,13 +177,20 @@ impl Connection {
 
     /// One read of as much as is there, into the places where the blocks belong.
     fn read(&mut self) -> Result<(), End> {
+        let room = match self.limits.grant(clock::now(), Way::Down) {
+            Ok(room) => room,
+            Err(at) => {
+                self.read_at = Some(at);
+                return Ok(());
+            }
+        };
         let wanted = self.session.buffers_wanted();
         if wanted > 0 {
             self.shared.pool.take(wanted, &mut self.taken);
             self.taken.drain(..).for_each(|buffer| self.session.supply(buffer));
         }
         let mut slices: Vec<IoSliceMut<'_>> = Vec::with_capacity(SLICES);
-        self.session.landing(&mut slices);
+        self.session.landing(&mut Capped { slices: &mut slices, room });
         let count = match self.stream.try_read_vectored(&mut slices) {
             Ok(0) => return Err(End::Closed),
             Ok(count) => count,
@@ -171,15 +198,21 @@ impl Connection {
             Err(error) => return Err(error.into()),
         };
         drop(slices);
+        self.limits.passed(Way::Down, count);
         Ok(self.session.received(clock::now(), count)?)
     }
 
     /// Writes until there is nothing left or the kernel takes no more.
     fn write(&mut self) -> Result<(), End> {
-        while !self.blocked {
+        while !self.blocked && self.write_at.is_none() {
             let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(SLICES);
-            self.session.transmit(&mut slices);
+            let grant = self.limits.grant(clock::now(), Way::Up);
+            self.session.transmit(&mut Capped { slices: &mut slices, room: grant.unwrap_or(1) });
             let idle = slices.is_empty();
+            if let (false, Err(at)) = (idle, grant) {
+                self.write_at = Some(at);
+                return Ok(());
+            }
             let written = match idle {
                 true => self.stream.try_flush().map(|()| 0),
                 false => self.stream.try_write_vectored(&slices),
@@ -188,6 +221,7 @@ impl Connection {
                 Ok(_) if idle => return Ok(()),
                 Ok(count) => {
                     drop(slices);
+                    self.limits.passed(Way::Up, count);
                     self.session.transmitted(clock::now(), count);
                     self.reclaim();
                     self.serve();
@@ -254,6 +288,24 @@ impl Connection {
         }
         let batch = FromPeer::Events(self.key, std::mem::take(&mut self.events));
         self.torrent.send(batch).await.map_err(|_| End::Closed)
+    }
+}
+
+/// Takes whole slices until there is enough, one at least.
+struct Capped<'v, S> {
+    slices: &'v mut Vec<S>,
+    room: usize,
+}
+
+impl<S: Deref<Target = [u8]>> Extend<S> for Capped<'_, S> {
+    fn extend<I: IntoIterator<Item = S>>(&mut self, slices: I) {
+        for slice in slices {
+            if self.room == 0 {
+                return;
+            }
+            self.room = self.room.saturating_sub(slice.len());
+            self.slices.push(slice);
+        }
     }
 }
 

@@ -31,6 +31,7 @@ mod finder;
 mod handshake;
 pub mod hashing;
 pub mod http;
+mod limiter;
 mod listen;
 mod neighbours;
 mod node;
@@ -47,6 +48,7 @@ pub use api::{
     Add, Content, DhtConfig, Encryption, Fault, Fresh, NodeConfig, NodeError, PeerView, Snapshot,
     Source, State, TrackerView, UtpMode,
 };
+pub use limiter::{Limiter, Rates};
 pub use node::{ExternalPort, Node, Torrent};
 
 /// Our name and version, as other clients show it.

@@ -22,6 +22,7 @@ use crate::finder::{self, Finder};
 use crate::handshake::Offer;
 use crate::hashing;
 use crate::hashing::create::{Created, Recipe};
+use crate::limiter::Limiter;
 use crate::listen;
 use crate::neighbours::{self, Neighbours};
 use crate::opening::Opening;
@@ -74,6 +75,8 @@ pub(crate) struct Inner {
     pub(crate) finder: Option<Finder>,
     /// The way to the local network, if it may hear of us.
     pub(crate) neighbours: Option<Neighbours>,
+    /// What all connections together keep to.
+    pub(crate) limiter: Limiter,
     /// How peers are dialled.
     pub(crate) roads: Roads,
     /// The torrents that peers may ask for.
@@ -129,6 +132,7 @@ impl Node {
             names: chunks::Names::default(),
             finder: dht.is_some().then_some(finder),
             neighbours: Some(neighbours).filter(|_| near),
+            limiter: Limiter::new(config.rates),
             roads,
             listening,
             external_port: ExternalPort::default(),
@@ -163,6 +167,12 @@ impl Node {
             *inner.finding.lock() = Some(task);
         }
         Ok(Self { inner })
+    }
+
+    /// The limits of all torrents together, LAN peers left out unless [`NodeConfig::limit_lan`] says otherwise.
+    #[must_use]
+    pub fn limiter(&self) -> Limiter {
+        self.inner.limiter.clone()
     }
 
     /// Where to note that the router has opened our port.
@@ -212,8 +222,13 @@ impl Node {
         let config = self.inner.swarm_config(hashes, trackers.clone(), fetch, metainfo.is_some());
         let (publish, snapshot) = watch::channel(Arc::new(Snapshot::empty(hashes)));
         let (tell_metainfo, known) = watch::channel(None);
-        let wiring =
-            Wiring { inputs: from_outside, to_self: inputs.clone(), publish, tell_metainfo };
+        let wiring = Wiring {
+            limiter: add.limiter,
+            inputs: from_outside,
+            to_self: inputs.clone(),
+            publish,
+            tell_metainfo,
+        };
         let opening = Opening::new(add.content, trackers, name);
         let node = self.inner.clone();
         self.inner

@@ -28,6 +28,7 @@ use crate::connection::{Connection, FromPeer, Shared};
 use crate::directory::Facts;
 use crate::disk::{Storage, StorageEvent};
 use crate::handshake::{self, HandshakeError, Offer};
+use crate::limiter::{Limiter, Limits};
 use crate::neighbours::Presence;
 use crate::node::Inner;
 use crate::opening::{self, Opening};
@@ -85,6 +86,7 @@ pub(crate) struct TorrentTask {
     finished: bool,
     /// Others near here may find the torrent.
     presence: Option<Presence>,
+    limiter: Limiter,
     announcing: usize,
     stopping: Option<(Vec<oneshot::Sender<()>>, Instant)>,
 }
@@ -95,6 +97,7 @@ pub(crate) struct Wiring {
     pub(crate) to_self: mpsc::UnboundedSender<Input>,
     pub(crate) publish: watch::Sender<Arc<Snapshot>>,
     pub(crate) tell_metainfo: watch::Sender<Option<Arc<Metainfo>>>,
+    pub(crate) limiter: Limiter,
 }
 
 impl TorrentTask {
@@ -127,6 +130,7 @@ impl TorrentTask {
             metainfo,
             publish: wiring.publish,
             tell_metainfo: wiring.tell_metainfo,
+            limiter: wiring.limiter,
             publish_at: clock::now(),
             state: State::Metadata,
             path: None,
@@ -277,11 +281,27 @@ impl TorrentTask {
         self.commands.insert(key, commands);
         self.addrs.insert(key, connected.addr);
         let (shared, to_torrent) = (self.shared.clone(), self.to_peers.clone());
-        let connection = Connection::new(key, stream, session, shared, from_torrent, to_torrent);
+        let connection = Connection::new(
+            key,
+            stream,
+            session,
+            shared,
+            from_torrent,
+            to_torrent,
+            self.limits(connected.addr),
+        );
         tokio::task::spawn_local(async move {
             connection.run().await;
             drop(permit);
         });
+    }
+
+    /// What a connection to that peer keeps to.
+    fn limits(&self, peer: SocketAddr) -> Limits {
+        if proto::address::is_local(peer.ip()) && !self.node.config.limit_lan {
+            return Limits::default();
+        }
+        Limits::new(vec![self.node.limiter.clone(), self.limiter.clone()])
     }
 
     /// The local network may hear of the torrent, as far as these say.

@@ -20,6 +20,7 @@ mod output;
 mod peer_ports;
 mod progress;
 mod reloader;
+mod schedule;
 mod seeding;
 mod signal;
 mod state;

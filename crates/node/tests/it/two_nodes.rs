@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use node::{Add, Content, Node, NodeConfig, Source, State, Torrent};
+use node::{Add, Content, Limiter, Node, NodeConfig, Source, State, Torrent};
 use proto::metainfo::{Format, Metainfo};
 use tempfile::TempDir;
 
@@ -24,7 +24,14 @@ pub(crate) async fn share(node: &Node, metainfo: &Metainfo, path: &Path) -> Torr
     let content = Content::Share { path: path.to_path_buf(), fresh: None };
     let source = Source::Metainfo(Box::new(metainfo.clone()));
     let torrent = node
-        .add(Add { source, content, trackers: vec![], peers: vec![], name: None })
+        .add(Add {
+            source,
+            content,
+            trackers: vec![],
+            peers: vec![],
+            name: None,
+            limiter: Limiter::default(),
+        })
         .await
         .unwrap();
     wait(&torrent, |state, _| *state == State::Seeding).await;
@@ -38,7 +45,16 @@ pub(crate) async fn fetch(
     peers: Vec<SocketAddr>,
 ) -> Torrent {
     let content = Content::Fetch { folder: into.to_path_buf() };
-    node.add(Add { source, content, trackers: vec![], peers, name: None }).await.unwrap()
+    node.add(Add {
+        source,
+        content,
+        trackers: vec![],
+        peers,
+        name: None,
+        limiter: Limiter::default(),
+    })
+    .await
+    .unwrap()
 }
 
 /// Waits until the torrent is where it should be; a torrent that failed never gets there.

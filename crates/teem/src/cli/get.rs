@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::builder::FalseyValueParser;
-use node::{Add, Content, Node, NodeConfig, Source};
+use node::{Add, Content, Limiter, Node, NodeConfig, Source};
 use proto::magnet::Magnet;
 use proto::metainfo::Metainfo;
 use proto::{InfoHashV1, InfoHashV2, InfoHashes};
@@ -81,7 +81,14 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let purpose = format!("get {} {}", args.target, folder.display());
     let node = state.start_node(config, &purpose).await?;
     let node = args.peer.open_to_peers(node, &args.tracker);
-    let add = Add { source, content: Content::Fetch { folder }, trackers, peers, name };
+    let add = Add {
+        source,
+        content: Content::Fetch { folder },
+        trackers,
+        peers,
+        name,
+        limiter: Limiter::default(),
+    };
     let until = Until {
         begun,
         exit: args.exit,

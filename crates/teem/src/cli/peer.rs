@@ -1,13 +1,16 @@
 //! The flags of everything that talks to peers, and the node's configuration that they make.
 
+use clap::builder::FalseyValueParser;
 use node::egress::Gate;
-use node::{Encryption, Node, NodeConfig, UtpMode};
+use node::{Encryption, Node, NodeConfig, Rates, UtpMode};
 
 use super::dht::{DhtArgs, Origin};
 use crate::lan::Lan;
 use crate::listen::{Listen, ListenAddr};
 use crate::locate::TrackerArgs;
 use crate::peer_ports::Reachable;
+use crate::schedule::Schedule;
+use crate::units::parse_size;
 
 /// The flags.
 #[derive(Debug, Clone, clap::Args)]
@@ -50,6 +53,18 @@ pub(super) struct LimitArgs {
     /// Hide from whoever shapes traffic that this is BitTorrent (MSE); no secrecy
     #[arg(long, env = "TEEM_ENCRYPTION", value_name = "WHEN", default_value = "allowed")]
     encryption: Hiding,
+    /// Receive at most this much a second, such as 500K or 2M; peers of the local network do not count
+    #[arg(long, env = "TEEM_MAX_DOWN", value_name = "RATE", value_parser = parse_size)]
+    max_down: Option<u64>,
+    /// Send at most this much a second
+    #[arg(long, env = "TEEM_MAX_UP", value_name = "RATE", value_parser = parse_size)]
+    max_up: Option<u64>,
+    /// The limits hold for peers of the local network, too
+    #[arg(long, env = "TEEM_LIMIT_LAN", value_parser = FalseyValueParser::new())]
+    limit_lan: bool,
+    /// Other limits at times: "full speed 20:00-07:00; 500K down mon-fri 09:00-17:00"
+    #[arg(long, env = "TEEM_SCHEDULE", value_name = "RULES")]
+    schedule: Option<Schedule>,
 }
 
 /// When to use uTP.
@@ -123,6 +138,7 @@ impl PeerArgs {
     pub(super) fn open_to_peers(&self, node: Node, tracker: &TrackerArgs) -> Reachable {
         let Gate { interface, proxy, .. } = tracker.gate();
         let free = interface.is_none() && proxy.is_none();
+        self.limits.follow_clock(&node);
         Reachable::new(node, free && self.map_ports == Switch::On)
     }
 
@@ -133,6 +149,17 @@ impl PeerArgs {
 }
 
 impl LimitArgs {
+    const fn rates(&self) -> Rates {
+        Rates { down: self.max_down, up: self.max_up }
+    }
+
+    /// Has the limits of a node follow the clock, as long as the process runs.
+    pub(super) fn follow_clock(&self, node: &Node) {
+        if let Some(schedule) = self.schedule.clone() {
+            tokio::spawn(schedule.keep(node.limiter(), self.rates()));
+        }
+    }
+
     /// The node that listens there.
     pub(super) fn config(&self, listen: Listen, origin: Origin, lan: Lan) -> NodeConfig {
         NodeConfig {
@@ -146,6 +173,8 @@ impl LimitArgs {
             local_discovery: lan == Lan::On,
             utp: self.utp.into(),
             encryption: self.encryption.into(),
+            rates: self.rates(),
+            limit_lan: self.limit_lan,
             ..NodeConfig::default()
         }
     }

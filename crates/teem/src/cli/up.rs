@@ -87,6 +87,7 @@ async fn share(
     let trackers =
         Trackers { catalogues: vec![hosted.endpoint()], announce: Vec::new(), known, credentials };
     let node = seeding::start_node(&path, config, state, context).await?;
+    args.limits.follow_clock(&node);
     let node = Reachable::new(node, args.server.maps_ports());
     let ended = seed(node.node(), (name, path, recipe), (about, trackers), hosted, context).await;
     node.shutdown().await;
