@@ -153,6 +153,7 @@ impl Session {
         while self.outbox.control_len() < CONTROL_SOFT_LEN {
             let written = self.write_reject() || self.write_news() || self.write_metadata();
             if !written {
+                self.write_upload_only();
                 break;
             }
         }
@@ -171,8 +172,13 @@ impl Session {
                 self.on_choke_told();
             }
         }
+    }
+
+    /// Behind the pieces: who wants nothing either parts at that word, and should know of the last one.
+    fn write_upload_only(&mut self) {
         // Kept as news until the peer has said under which number it takes them.
-        if let Some(id) = self.remote.ids.upload_only
+        if self.told.news.is_empty()
+            && let Some(id) = self.remote.ids.upload_only
             && let Some(flag) = self.told.upload_only.update()
         {
             self.outbox.push(&Message::Extended(id, &[u8::from(flag)]));
@@ -186,11 +192,9 @@ impl Session {
         let Some(torrent) = &self.torrent else { return true };
         match (torrent.have.has(piece), self.told.pieces.has(piece)) {
             (true, false) => {
-                let known = self.remote.has.as_ref().is_some_and(|has| has.has(piece));
-                if !known {
-                    self.told.pieces.insert(piece);
-                    self.outbox.push(&Message::Have(piece));
-                }
+                // Those that have it too want to know how far we are.
+                self.told.pieces.insert(piece);
+                self.outbox.push(&Message::Have(piece));
             }
             (false, true) => {
                 self.told.pieces.remove(piece);

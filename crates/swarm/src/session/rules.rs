@@ -132,8 +132,6 @@ impl Session {
             Some(has) => {
                 if has.remove(piece) {
                     self.events.push(PeerEvent::DontHave(piece));
-                    // It was not told that we have the piece while it had it too.
-                    self.told.push_news(piece);
                 }
             }
             None => self.remote.early.push(piece, false),

@@ -71,7 +71,7 @@ fn a_magnet_link_starts_with_nothing_and_tells_later() {
     let mut have = empty();
     have.insert(PieceIndex(2));
     session.handle_command(now, torrent(have));
-    assert_eq!(said(now, &mut session), ["Extended(0)"], "it has all: no HAVE is needed");
+    assert_eq!(said(now, &mut session), ["Extended(0)", "Have(PieceIndex(2))"]);
     assert_eq!(
         events(&mut session),
         ["Has(Bitfield(8/8))", "AllowedFast(PieceIndex(3))"].map(str::to_owned)
@@ -353,14 +353,14 @@ fn a_lost_piece_is_no_longer_served_and_told() {
 }
 
 #[test]
-fn haves_are_told_unless_the_peer_has_the_piece() {
+fn haves_are_told_once_and_to_those_that_have_the_piece_too() {
     let now = test_now();
     let mut session = opened(now, Kind::Fast, empty());
     hear(now, &mut session, Message::Have(PieceIndex(1))).unwrap();
     for piece in [0, 1, 0] {
         session.handle_command(now, PeerCommand::Have(PieceIndex(piece)));
     }
-    assert_eq!(said(now, &mut session), ["Have(PieceIndex(0))"]);
+    assert_eq!(said(now, &mut session), ["Have(PieceIndex(0))", "Have(PieceIndex(1))"]);
 }
 
 #[test]
@@ -465,4 +465,16 @@ fn a_peers_dht_port_counts_once_and_only_by_agreement() {
     };
     assert_eq!(told(true), ["DhtPort(7000)"]);
     assert!(told(false).is_empty());
+}
+
+#[test]
+fn last_piece_is_told_before_the_end_of_all_wishes() {
+    let now = test_now();
+    let mut session = opened(now, Kind::Fast, empty());
+    let mut payload = Vec::new();
+    ExtensionHandshake { upload_only_id: Some(7), ..Default::default() }.encode(&mut payload);
+    hear(now, &mut session, Message::Extended(0, &payload)).unwrap();
+    session.handle_command(now, PeerCommand::Have(PieceIndex(0)));
+    session.handle_command(now, PeerCommand::UploadOnly(true));
+    assert_eq!(said(now, &mut session), ["Have(PieceIndex(0))", "Extended(7)"]);
 }
