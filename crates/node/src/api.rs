@@ -234,6 +234,8 @@ pub struct Snapshot {
     pub eta: Option<Duration>,
     /// Each connection.
     pub peers: Vec<PeerView>,
+    /// Peers that were seen with all of it, those that left too; 10,000 at most.
+    pub copies: usize,
     /// What the trackers said last: seeders and leechers.
     pub swarm_counts: Option<(u32, u32)>,
     /// Each tracker.

@@ -127,7 +127,8 @@ impl Connection {
     async fn drive(&mut self) -> Result<(), End> {
         loop {
             if !self.obey() {
-                return Ok(());
+                // What was said last, such as that we have the last piece, is for others to hear.
+                return self.write();
             }
             self.report().await?;
             self.serve();

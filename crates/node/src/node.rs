@@ -371,6 +371,7 @@ impl Snapshot {
             up_rate: 0,
             eta: None,
             peers: Vec::new(),
+            copies: 0,
             swarm_counts: None,
             trackers: Vec::new(),
             finished: false,

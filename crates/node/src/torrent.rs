@@ -638,6 +638,7 @@ impl TorrentTask {
             up_rate: stats.up_rate,
             eta: stats.eta,
             peers: self.swarm.peers().map(PeerView::from).collect(),
+            copies: stats.copies,
             swarm_counts: stats.counts,
             trackers: self.swarm.trackers().map(TrackerView::from).collect(),
             finished: self.finished,

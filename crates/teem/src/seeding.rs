@@ -1,5 +1,6 @@
 //! Puts content under a name in the catalogue and seeds it until the person ends it.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,6 +115,7 @@ pub(crate) async fn start_node(
 pub(crate) async fn seed(
     node: &Node,
     (offer, version): (Offer, u32),
+    until: Option<NonZeroUsize>,
     context: &Context,
     ready: impl FnOnce(&Ready),
 ) -> anyhow::Result<()> {
@@ -132,7 +134,7 @@ pub(crate) async fn seed(
     let torrent = context.interrupt.or(async { Ok(node.add(add).await?) }).await?;
     context.interrupt.or(acknowledged(&torrent, context)).await?;
     ready(&told);
-    context.interrupt.or(serve(&torrent, context)).await
+    context.interrupt.or(serve(&torrent, until, context)).await
 }
 
 impl Ready {
@@ -214,11 +216,16 @@ async fn acknowledged(torrent: &Torrent, context: &Context) -> anyhow::Result<()
     }
 }
 
-/// Shows how serving goes; returns only when it cannot go on.
-async fn serve(torrent: &Torrent, context: &Context) -> anyhow::Result<()> {
+/// Shows how serving goes; returns when so many peers have all of it, or when it cannot go on.
+async fn serve(
+    torrent: &Torrent,
+    until: Option<NonZeroUsize>,
+    context: &Context,
+) -> anyhow::Result<()> {
     let mut snapshots = torrent.snapshot();
     let serving = Serving::new(&context.output);
     let mut paused = None;
+    let mut copies = Copies::default();
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         still_there(&snapshot)?;
@@ -236,10 +243,41 @@ async fn serve(torrent: &Torrent, context: &Context) -> anyhow::Result<()> {
             | State::Stopped => paused = None,
         }
         serving.set(&snapshot);
+        if let Some(wanted) = until {
+            copies.tell(&snapshot, wanted, context);
+            if snapshot.copies >= wanted.get() {
+                return Ok(());
+            }
+        }
         if snapshots.changed().await.is_err() {
             return Err(Failure::new(crate::exit::Status::Failed, "the torrent ended early").into());
         }
     }
+}
+
+/// How many peers have all of it, told when there are more.
+#[derive(Default)]
+struct Copies(usize);
+
+impl Copies {
+    fn tell(&mut self, snapshot: &Snapshot, wanted: NonZeroUsize, context: &Context) {
+        if snapshot.copies > self.0 {
+            self.0 = snapshot.copies;
+            let name = snapshot.name.clone().unwrap_or_default();
+            let copied = Copied { name, peers: self.0, wanted };
+            context.output.object("copied", &copied);
+            let Copied { name, peers, wanted } = copied;
+            context.output.result(&format!("{peers} of {wanted} peers have all of {name}"));
+        }
+    }
+}
+
+/// So many peers have all.
+#[derive(Serialize)]
+struct Copied {
+    name: String,
+    peers: usize,
+    wanted: NonZeroUsize,
 }
 
 fn still_there(snapshot: &Snapshot) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ mod addresses;
 mod announce;
 mod blame;
 mod choker;
+mod copies;
 mod exchange;
 mod fetch;
 mod guests;
@@ -41,7 +42,7 @@ pub use self::announce::TrackerAnswer;
 pub use self::guests::GuestView;
 pub use self::view::{PeerStats, Stats, TrackerStats};
 use self::{
-    addresses::Addresses, announce::Announcer, blame::Suspicions, choker::Choker,
+    addresses::Addresses, announce::Announcer, blame::Suspicions, choker::Choker, copies::Copies,
     exchange::Exchange, guests::Guests, hashes::HashFetch, metadata::MetadataFetch,
     open::OpenPieces, peer::Peer, rarity::Rarity, rate::Rate, seek::Need, seek::Seeker,
 };
@@ -115,6 +116,7 @@ pub struct Swarm {
     next_key: u64,
     /// Where peers were, also after they left: blame may come late.
     last_seen_at: BTreeMap<PeerKey, SocketAddr>,
+    copies: Copies,
     addresses: Addresses,
     announcer: Announcer,
     seeker: Seeker,
@@ -156,6 +158,7 @@ impl Swarm {
             peers: BTreeMap::new(),
             next_key: 1,
             last_seen_at: BTreeMap::new(),
+            copies: Copies::default(),
             addresses: Addresses::new(),
             announcer,
             seeker,

@@ -287,6 +287,9 @@ impl Swarm {
         if !has.is_full() {
             has.iter().for_each(|piece| torrent.rarity.more(piece));
         }
+        if has.is_full() {
+            self.copies.note(peer.connected.peer_id);
+        }
         peer.has = Some(has);
         self.update_interest(key);
         self.part_if_useless(key);
@@ -305,6 +308,7 @@ impl Swarm {
         // It has all now: seeders are not counted piece by piece.
         if has.is_full() {
             has.iter().for_each(|piece| torrent.rarity.fewer(piece));
+            self.copies.note(peer.connected.peer_id);
         }
         if !torrent.have.has(piece) {
             peer.wanted += 1;

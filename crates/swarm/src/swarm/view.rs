@@ -28,6 +28,8 @@ pub struct Stats {
     pub eta: Option<Duration>,
     /// Seeders and leechers, as the tracker says.
     pub counts: Option<(u32, u32)>,
+    /// Peers that were seen with all of it; 10,000 at most.
+    pub copies: usize,
     /// A tracker has acknowledged us.
     pub registered: bool,
 }
@@ -85,6 +87,7 @@ impl Swarm {
             up_rate: self.up.per_second(),
             eta,
             counts: self.announcer.counts,
+            copies: self.copies.count(),
             registered: self.announcer.is_registered(),
         }
     }

@@ -1,5 +1,6 @@
 //! `teem share`: put a file or folder under a name and seed it.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use node::{Node, NodeConfig};
@@ -37,6 +38,9 @@ pub(super) struct Args {
     state: StateArgs,
     #[command(flatten)]
     peer: PeerArgs,
+    /// End when this many peers have all of it
+    #[arg(long, env = "TEEM_UNTIL", value_name = "N")]
+    until: Option<NonZeroUsize>,
 }
 
 /// How the content is named and hashed.
@@ -110,7 +114,8 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     };
     let node = seeding::start_node(&path, config, &state, context).await?;
     let node = args.peer.open_to_peers(node, &args.tracker);
-    let ended = share(node.node(), (name, path, recipe), about, trackers, context).await;
+    let ended =
+        share(node.node(), (name, path, recipe), (about, args.until), trackers, context).await;
     node.shutdown().await;
     ended
 }
@@ -118,7 +123,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 async fn share(
     node: &Node,
     (name, path, recipe): (String, PathBuf, Recipe),
-    about: About,
+    (about, until): (About, Option<NonZeroUsize>),
     trackers: Trackers,
     context: &Context,
 ) -> anyhow::Result<()> {
@@ -126,12 +131,15 @@ async fn share(
     let offer = Offer { name, path, made, about, trackers };
     let version = seeding::publish(&offer, context).await?;
     let catalogue = offer.trackers.catalogues.first().cloned();
-    seeding::seed(node, (offer, version), context, |ready| {
+    seeding::seed(node, (offer, version), until, context, |ready| {
         context.output.object("ready", ready);
         for line in catalogue.iter().flat_map(|catalogue| ready.lines(catalogue)) {
             context.output.result(&line);
         }
-        context.output.note("seeding until Ctrl-C");
+        context.output.note(&match until {
+            Some(until) => format!("seeding until {until} peers have all of it, or Ctrl-C"),
+            None => "seeding until Ctrl-C".to_owned(),
+        });
     })
     .await
 }

@@ -105,7 +105,7 @@ async fn seed(
     let offer = Offer { name, path, made, about, trackers };
     let version = seeding::publish(&offer, context).await?;
     let (endpoint, found_alone) = (hosted.endpoint(), hosted.is_advertised());
-    seeding::seed(node, (offer, version), context, |ready| {
+    seeding::seed(node, (offer, version), None, context, |ready| {
         let hosting = hosted.ready();
         context.output.object("ready", &Both { ready, addresses: &hosting.addresses });
         tell_addresses(&hosting, &context.output);
