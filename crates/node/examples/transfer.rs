@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use node::{Add, Content, Limiter, Node, NodeConfig, Source, State};
+use node::{Add, Content, Limiter, Node, NodeConfig, PieceOrder, Source, State};
 use proto::metainfo::Metainfo;
 
 #[tokio::main(flavor = "current_thread")]
@@ -42,6 +42,7 @@ async fn main() {
             peers,
             name: None,
             limiter: Limiter::default(),
+            order: PieceOrder::default(),
         })
         .await
         .unwrap();

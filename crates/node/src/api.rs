@@ -8,6 +8,7 @@ use std::time::Duration;
 use proto::InfoHashes;
 use proto::magnet::Magnet;
 use proto::metainfo::Metainfo;
+use swarm::PieceOrder;
 
 use crate::egress::{Gate, Proxy};
 use crate::limiter::{Limiter, Rates};
@@ -123,6 +124,8 @@ pub struct Add {
     pub trackers: Vec<Vec<String>>,
     /// Peers known already.
     pub peers: Vec<SocketAddr>,
+    /// In which order its pieces are fetched.
+    pub order: PieceOrder,
     /// How fast its peers are talked to, within the node's limits; changeable later.
     pub limiter: Limiter,
     /// Its name in the catalogue, under which clients that are no peers ask for its files.

@@ -50,6 +50,7 @@ pub use api::{
 };
 pub use limiter::{Limiter, Rates};
 pub use node::{ExternalPort, Node, Torrent};
+pub use swarm::PieceOrder;
 
 /// Our name and version, as other clients show it.
 pub const CLIENT: &str = concat!("Teem ", env!("CARGO_PKG_VERSION"));

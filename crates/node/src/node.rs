@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use parking_lot::Mutex;
 use proto::metainfo::Metainfo;
 use proto::{InfoHash, InfoHashes, PeerId};
+use swarm::PieceOrder;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -219,7 +220,12 @@ impl Node {
             self.inner.names.insert(&name, inputs.clone());
         }
         let fetch = matches!(add.content, Content::Fetch { .. });
-        let config = self.inner.swarm_config(hashes, trackers.clone(), fetch, metainfo.is_some());
+        let config = self.inner.swarm_config(
+            hashes,
+            trackers.clone(),
+            (fetch, add.order),
+            metainfo.is_some(),
+        );
         let (publish, snapshot) = watch::channel(Arc::new(Snapshot::empty(hashes)));
         let (tell_metainfo, known) = watch::channel(None);
         let wiring = Wiring {
@@ -329,7 +335,7 @@ impl Inner {
         &self,
         info_hashes: InfoHashes,
         trackers: Vec<Vec<String>>,
-        fetch: bool,
+        (fetch, order): (bool, PieceOrder),
         metadata_known: bool,
     ) -> swarm::Config {
         swarm::Config {
@@ -342,6 +348,7 @@ impl Inner {
             piece_budget: self.config.piece_budget,
             fetch,
             metadata_known,
+            order,
             exchange: self.config.exchange,
             dht: self.finder.is_some(),
         }

@@ -64,6 +64,7 @@ impl Node {
             piece_budget: spec.piece_budget,
             fetch: true,
             metadata_known: spec.start == Start::Torrent,
+            order: swarm::PieceOrder::default(),
             exchange: true,
             dht: false,
         };

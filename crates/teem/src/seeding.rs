@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use node::{Add, Content, Limiter, Node, NodeConfig, Snapshot, Source, State, Torrent};
+use node::{Add, Content, Limiter, Node, NodeConfig, PieceOrder, Snapshot, Source, State, Torrent};
 use proto::metainfo::Metainfo;
 use serde::Serialize;
 use tracker::About;
@@ -130,6 +130,7 @@ pub(crate) async fn seed(
         peers: Vec::new(),
         name: Some(name),
         limiter: Limiter::default(),
+        order: PieceOrder::default(),
     };
     let torrent = context.interrupt.or(async { Ok(node.add(add).await?) }).await?;
     context.interrupt.or(acknowledged(&torrent, context)).await?;

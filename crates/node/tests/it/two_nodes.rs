@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use node::{Add, Content, Limiter, Node, NodeConfig, Source, State, Torrent};
+use node::{Add, Content, Limiter, Node, NodeConfig, PieceOrder, Source, State, Torrent};
 use proto::metainfo::{Format, Metainfo};
 use tempfile::TempDir;
 
@@ -31,6 +31,7 @@ pub(crate) async fn share(node: &Node, metainfo: &Metainfo, path: &Path) -> Torr
             peers: vec![],
             name: None,
             limiter: Limiter::default(),
+            order: PieceOrder::default(),
         })
         .await
         .unwrap();
@@ -52,6 +53,7 @@ pub(crate) async fn fetch(
         peers,
         name: None,
         limiter: Limiter::default(),
+        order: PieceOrder::default(),
     })
     .await
     .unwrap()

@@ -9,7 +9,7 @@ use super::open::{Asking, Received, are_several};
 use super::peer::Peer;
 use super::rarity::Rarity;
 use super::{PieceSet, Swarm, Torrent, view};
-use crate::{Action, BlockBuf, DiskEvent, DiskJob, Notice, PeerCommand, PeerKey};
+use crate::{Action, BlockBuf, DiskEvent, DiskJob, Notice, PeerCommand, PeerKey, PieceOrder};
 use chance::Chance;
 
 impl Swarm {
@@ -42,7 +42,8 @@ impl Swarm {
         let open_max = if self.disk_refused { 1 } else { budget };
         let mut pads = Vec::new();
         while blocks.len() < room && torrent.open.len() + torrent.verifying.len() < open_max {
-            let Some(piece) = pick(&torrent.rarity, peer, &mut self.chance) else { break };
+            let picked = pick(&mut torrent.rarity, self.config.order, peer, &mut self.chance);
+            let Some(piece) = picked else { break };
             torrent.rarity.withdraw(piece);
             let on_parole = suspect || self.suspicions.is_suspect(piece);
             if torrent.open.open(&geometry, piece, on_parole) {
@@ -333,11 +334,19 @@ impl Torrent {
     }
 }
 
-/// The next piece to open for a peer: the rarest, or one that it gives even while it chokes us.
-fn pick(rarity: &Rarity, peer: &Peer, chance: &mut Chance) -> Option<PieceIndex> {
+/// The next piece to open for a peer: the rarest or the first, or one that it gives even while it chokes us.
+fn pick(
+    rarity: &mut Rarity,
+    order: PieceOrder,
+    peer: &Peer,
+    chance: &mut Chance,
+) -> Option<PieceIndex> {
     let has = peer.has.as_ref()?;
     if !peer.chokes_us {
-        return rarity.rarest(has, chance);
+        return match order {
+            PieceOrder::RarestFirst => rarity.rarest(has, chance),
+            PieceOrder::Sequential => rarity.first(has),
+        };
     }
     let mut granted = peer.allowed_fast.iter().copied();
     granted.find(|piece| peer.gives(*piece) && rarity.may_pick(*piece))

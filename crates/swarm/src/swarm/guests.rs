@@ -169,6 +169,7 @@ mod tests {
             piece_budget: 1 << 20,
             fetch: true,
             metadata_known: true,
+            order: crate::PieceOrder::default(),
             exchange: false,
             dht: false,
         };

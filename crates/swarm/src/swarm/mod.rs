@@ -50,6 +50,16 @@ use crate::{
     Action, AnnounceEvent, AnnounceTo, DiskEvent, Found, Notice, PeerCommand, PeerEvent, PeerKey,
 };
 
+/// Which piece is fetched next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PieceOrder {
+    /// The one that fewest peers have: what is best for all.
+    #[default]
+    RarestFirst,
+    /// The first one, for who reads while it comes. Peers that all do so have little to give each other.
+    Sequential,
+}
+
 /// How a swarm behaves.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -69,6 +79,8 @@ pub struct Config {
     pub piece_budget: u64,
     /// Missing pieces are fetched. If not, we only serve what is there.
     pub fetch: bool,
+    /// In which order.
+    pub order: PieceOrder,
     /// The info dictionary is known, though the torrent may not be open yet: no peer is asked for it.
     pub metadata_known: bool,
     /// Peers may be told of each other (BEP 11), as far as the torrent allows it.

@@ -16,13 +16,15 @@ pub(crate) struct Rarity {
     buckets: Vec<Vec<PieceIndex>>,
     /// Where in its bucket a piece is; [`ABSENT`] when it may not be picked.
     places: Vec<u32>,
+    /// No piece before this one may be picked.
+    first: usize,
 }
 
 impl Rarity {
     pub(crate) fn new(pieces: u32) -> Self {
         let pieces = pieces as usize;
         let (counts, places) = (vec![0; pieces], vec![ABSENT; pieces]);
-        Self { counts, buckets: Vec::new(), places }
+        Self { counts, buckets: Vec::new(), places, first: 0 }
     }
 
     #[cfg(test)]
@@ -33,6 +35,7 @@ impl Rarity {
     /// Makes `piece` one that may be picked.
     pub(crate) fn offer(&mut self, piece: PieceIndex) {
         if self.places[piece.as_usize()] == ABSENT {
+            self.first = self.first.min(piece.as_usize());
             self.link(piece);
         }
     }
@@ -71,6 +74,14 @@ impl Rarity {
             let (before, after) = bucket.split_at(start);
             after.iter().chain(before).copied().find(|piece| of.has(*piece))
         })
+    }
+
+    /// The first piece that may be picked among those in `of`.
+    pub(crate) fn first(&mut self, of: &Bitfield) -> Option<PieceIndex> {
+        let absent = self.places[self.first..].iter().take_while(|place| **place == ABSENT);
+        self.first += absent.count();
+        let rest = self.first as u32..self.places.len() as u32;
+        rest.map(PieceIndex).find(|piece| self.may_pick(*piece) && of.has(*piece))
     }
 
     #[cfg(test)]
@@ -152,6 +163,8 @@ mod tests {
             let least = plain.iter().filter(|entry| entry.1).map(|entry| entry.0).min();
             let picked = rarity.rarest(&Bitfield::full(24), &mut Chance::new(7));
             prop_assert_eq!(picked.map(|piece| rarity.count(piece)), least);
+            let first = plain.iter().position(|entry| entry.1);
+            prop_assert_eq!(rarity.first(&Bitfield::full(24)).map(PieceIndex::as_usize), first);
             prop_assert_eq!(rarity.pickable(), plain.iter().filter(|entry| entry.1).count());
         }
     }

@@ -54,6 +54,7 @@ impl Play {
             piece_budget: 1 << 20,
             fetch: true,
             metadata_known,
+            order: crate::PieceOrder::default(),
             exchange: false,
             dht: false,
         };

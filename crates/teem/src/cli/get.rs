@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::builder::FalseyValueParser;
-use node::{Add, Content, Limiter, Node, NodeConfig, Source};
+use node::{Add, Content, Limiter, Node, NodeConfig, PieceOrder, Source};
 use proto::magnet::Magnet;
 use proto::metainfo::Metainfo;
 use proto::{InfoHashV1, InfoHashV2, InfoHashes};
@@ -44,6 +44,10 @@ pub(super) struct Args {
     /// End when all is there and safe on disk
     #[arg(short, long, env = "TEEM_EXIT", value_parser = FalseyValueParser::new())]
     exit: bool,
+    /// Fetch from the beginning to the end, for who reads it while it comes; rarest pieces first is faster
+    /// for all
+    #[arg(long, env = "TEEM_SEQUENTIAL", value_parser = FalseyValueParser::new())]
+    sequential: bool,
     /// When all is there, seed for this long (90s, 10m, 2h, 1d) and end
     #[arg(long, env = "TEEM_SEED_FOR", value_name = "TIME", value_parser = parse_duration)]
     seed_for: Option<Duration>,
@@ -81,6 +85,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let purpose = format!("get {} {}", args.target, folder.display());
     let node = state.start_node(config, &purpose).await?;
     let node = args.peer.open_to_peers(node, &args.tracker);
+    let order = if args.sequential { PieceOrder::Sequential } else { PieceOrder::RarestFirst };
     let add = Add {
         source,
         content: Content::Fetch { folder },
@@ -88,6 +93,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         peers,
         name,
         limiter: Limiter::default(),
+        order,
     };
     let until = Until {
         begun,
