@@ -57,6 +57,9 @@ def extension():
     write("extension", "request", bencode({"msg_type": 0, "piece": 3}))
     write("extension", "data", bencode({"msg_type": 1, "piece": 0, "total_size": 5}) + b"bytes")
     write("extension", "reject", bencode({"msg_type": 2, "piece": 3}))
+    for family, ip in (("v4", b"\0abcd"), ("v6", b"\1abcdefghijklmnop")):
+        write("extension", f"punch-{family}", b"\1" + ip + b"ef" + bytes(4))
+    write("extension", "punch-failed", b"\2\0abcdef\0\0\0\3")
     write("extension", "unknown", bencode({"msg_type": 7, "piece": 3}))
     write("extension", "dont-have", words(9))
     write("extension", "upload-only", b"\x01")

@@ -1,7 +1,7 @@
 //! Messages of the extension protocol: what was understood once is understood alike when written anew.
 
 use proto::peer::extension::{decode_dont_have, decode_upload_only};
-use proto::peer::{ExtensionHandshake, MetadataMessage};
+use proto::peer::{ExtensionHandshake, HolePunch, MetadataMessage};
 
 /// Reads the input as each kind of message.
 pub fn run(data: &[u8]) {
@@ -21,6 +21,13 @@ pub fn run(data: &[u8]) {
         message.encode(&mut encoded);
         if message != MetadataMessage::Unknown {
             assert_eq!(MetadataMessage::decode(&encoded), Ok(message));
+        }
+    }
+    if let Ok(message) = HolePunch::decode(data) {
+        let mut encoded = Vec::new();
+        message.encode(&mut encoded);
+        if message != HolePunch::Unknown {
+            assert_eq!(HolePunch::decode(&encoded), Ok(message));
         }
     }
     let _ = decode_dont_have(data);

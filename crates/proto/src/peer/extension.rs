@@ -22,6 +22,8 @@ pub mod local {
     pub const UPLOAD_ONLY: u8 = 3;
     /// `ut_pex`.
     pub const EXCHANGE: u8 = 4;
+    /// `ut_holepunch`.
+    pub const HOLE_PUNCH: u8 = 5;
 }
 
 /// Bytes in a part of the info dictionary; the last part may be short (BEP 9).
@@ -45,6 +47,8 @@ pub struct ExtensionHandshake {
     pub upload_only_id: Option<u8>,
     /// The number for `ut_pex` messages; 0 turns it off.
     pub ut_pex: Option<u8>,
+    /// The number for `ut_holepunch` messages; 0 turns it off.
+    pub ut_holepunch: Option<u8>,
     /// Length of the info dictionary in bytes. 0 and what does not fit count as not known.
     pub metadata_len: Option<u32>,
     /// The port that the sender listens on.
@@ -75,6 +79,7 @@ impl ExtensionHandshake {
             lt_donthave: id(b"lt_donthave"),
             upload_only_id: id(b"upload_only"),
             ut_pex: id(b"ut_pex"),
+            ut_holepunch: id(b"ut_holepunch"),
             metadata_len: number(root, b"metadata_size").filter(|len| *len > 0),
             listen_port: number(root, b"p").filter(|port| *port > 0),
             reqq: number(root, b"reqq"),
@@ -89,6 +94,7 @@ impl ExtensionHandshake {
         let mut ids = DictEncoder::new();
         insert(&mut ids, b"ut_metadata", self.ut_metadata);
         insert(&mut ids, b"ut_pex", self.ut_pex);
+        insert(&mut ids, b"ut_holepunch", self.ut_holepunch);
         insert(&mut ids, b"lt_donthave", self.lt_donthave);
         insert(&mut ids, b"upload_only", self.upload_only_id);
         let mut root = DictEncoder::new();
@@ -228,6 +234,7 @@ mod tests {
             lt_donthave: Some(local::DONT_HAVE),
             upload_only_id: Some(local::UPLOAD_ONLY),
             ut_pex: Some(local::EXCHANGE),
+            ut_holepunch: Some(local::HOLE_PUNCH),
             metadata_len: Some(31_235),
             listen_port: Some(6881),
             reqq: Some(2000),
@@ -235,7 +242,8 @@ mod tests {
             client: Some("Teem/1".to_owned()),
             your_ip: Some(Ipv4Addr::new(65, 66, 67, 68).into()),
         };
-        let expected = b"d1:md11:lt_donthavei2e11:upload_onlyi3e11:ut_metadatai1e6:ut_pexi4ee\
+        let expected = b"d1:md11:lt_donthavei2e11:upload_onlyi3e12:ut_holepunchi5e\
+            11:ut_metadatai1e6:ut_pexi4ee\
             13:metadata_sizei31235e1:pi6881e4:reqqi2000e11:upload_onlyi1e1:v6:Teem/1\
             6:yourip4:ABCDe";
         assert_eq!(encoded(&handshake), expected);
@@ -284,7 +292,7 @@ mod tests {
     proptest! {
         #[test]
         fn handshakes_round_trip(
-            ids: [Option<u8>; 4],
+            ids: [Option<u8>; 5],
             numbers: (Option<u32>, Option<u16>, Option<u32>),
             upload_only: Option<bool>,
             client in prop::option::of("[a-z/é]{1,20}"),
@@ -295,6 +303,7 @@ mod tests {
                 lt_donthave: ids[1],
                 upload_only_id: ids[2],
                 ut_pex: ids[3],
+                ut_holepunch: ids[4],
                 metadata_len: numbers.0.filter(|len| *len > 0),
                 listen_port: numbers.1.filter(|port| *port > 0),
                 reqq: numbers.2,

@@ -270,6 +270,7 @@ impl Session {
             lt_donthave: Some(local::DONT_HAVE),
             upload_only_id: Some(local::UPLOAD_ONLY),
             ut_pex,
+            ut_holepunch: None,
             metadata_len,
             listen_port: self.config.listen_port.filter(|_| dialled),
             reqq: Some(REQQ),
