@@ -94,6 +94,28 @@ pub(crate) async fn dial(
     tokio::time::timeout(DEADLINE, dialling).await.map_err(|_| HandshakeError::TimedOut)?
 }
 
+/// Connects over uTP alone to a peer that is connecting to us: the first packets open the way (BEP 55).
+pub(crate) async fn punch(
+    (addr, by): (SocketAddr, Nearness),
+    roads: &Roads,
+    offer: Offer,
+) -> Result<(Stream, Connected), HandshakeError> {
+    let dialling = async {
+        let mut last = HandshakeError::TimedOut;
+        for way in roads.encryption.ways() {
+            let carrier = roads.connect_utp(addr, by).await;
+            let carrier =
+                carrier.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+            match greet(carrier?, addr, offer, *way).await {
+                Err(error) if error.may_be_the_way() => last = error,
+                greeted => return greeted,
+            }
+        }
+        Err(last)
+    };
+    tokio::time::timeout(DEADLINE, dialling).await.map_err(|_| HandshakeError::TimedOut)?
+}
+
 async fn greet(
     carrier: Carrier,
     addr: SocketAddr,
@@ -101,6 +123,7 @@ async fn greet(
     way: Option<Methods>,
 ) -> Result<(Stream, Connected), HandshakeError> {
     carrier.set_nodelay()?;
+    let over = Over::of(&carrier, Direction::Outgoing);
     let ours = ours(offer, offer.hashes.primary());
     let mut stream = match way {
         Some(methods) => encryption::call(carrier, ours.info_hash, methods, &ours.encode()).await?,
@@ -115,7 +138,7 @@ async fn greet(
     if theirs.info_hash != ours.info_hash && !upgraded {
         return Err(HandshakeError::OtherTorrent);
     }
-    let connected = settle(addr, Direction::Outgoing, offer, theirs.info_hash, &theirs)?;
+    let connected = settle(addr, over, offer, theirs.info_hash, &theirs)?;
     Ok((stream, connected))
 }
 
@@ -134,6 +157,7 @@ pub(crate) async fn answer(
     node: &Inner,
 ) -> Result<Caller, HandshakeError> {
     let encryption = node.config.encryption;
+    let over = Over::of(&carrier, Direction::Incoming);
     let answering = async {
         carrier.set_nodelay()?;
         let mut begun = Vec::with_capacity(Handshake::LEN);
@@ -166,7 +190,7 @@ pub(crate) async fn answer(
             _ => theirs.info_hash,
         };
         stream.write_all(&ours(offer, hash).encode()).await?;
-        let connected = settle(addr, Direction::Incoming, offer, hash, &theirs)?;
+        let connected = settle(addr, over, offer, hash, &theirs)?;
         Ok(Caller::Peer(stream, connected))
     };
     tokio::time::timeout(DEADLINE, answering).await.map_err(|_| HandshakeError::TimedOut)?
@@ -214,9 +238,22 @@ const fn capabilities(offer: Offer) -> Capabilities {
     Capabilities { extended: true, fast: true, v2_upgrade, dht: offer.dht }
 }
 
+/// How a connection came about.
+#[derive(Debug, Clone, Copy)]
+struct Over {
+    direction: Direction,
+    utp: bool,
+}
+
+impl Over {
+    const fn of(carrier: &Carrier, direction: Direction) -> Self {
+        Self { direction, utp: matches!(carrier, Carrier::Utp(_)) }
+    }
+}
+
 fn settle(
     addr: SocketAddr,
-    direction: Direction,
+    over: Over,
     offer: Offer,
     info_hash: InfoHash,
     theirs: &Handshake,
@@ -227,13 +264,14 @@ fn settle(
     let common = capabilities(offer).common(theirs.capabilities);
     Ok(Connected {
         addr: swarm::canonical(addr),
-        direction,
+        direction: over.direction,
         peer_id: theirs.peer_id,
         info_hash,
         v2: Some(info_hash) == v2_wire(offer.hashes),
         fast: common.fast,
         extended: common.extended,
         dht: common.dht,
+        utp: over.utp,
     })
 }
 

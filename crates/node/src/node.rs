@@ -350,6 +350,7 @@ impl Inner {
             metadata_known,
             order,
             exchange: self.config.exchange,
+            punch: !self.roads.hosts.is_empty(),
             dht: self.finder.is_some(),
         }
     }

@@ -275,6 +275,7 @@ impl TorrentTask {
             upload_only: self.finished,
             dht_port: self.node.listen_port().filter(|_| self.uses_dht()),
             exchange: self.swarm.exchanges(),
+            punch: self.swarm.punches(),
         };
         let session = Session::new(now, config);
         let (commands, from_torrent) = mpsc::unbounded_channel();
@@ -384,7 +385,8 @@ impl TorrentTask {
                     let _ = commands.send(command);
                 }
             }
-            Action::Dial(addr, by) => self.dial(addr, by),
+            Action::Dial(addr, by) => self.dial(addr, by, false),
+            Action::Punch(addr, by) => self.dial(addr, by, true),
             Action::Admit(guest) => self.desk.admit(guest),
             Action::Disconnect(key, goodbye) => self.disconnect(key, goodbye),
             Action::Disk(job) => self.jobs.push(job),
@@ -419,12 +421,18 @@ impl TorrentTask {
         });
     }
 
-    fn dial(&self, addr: SocketAddr, by: Nearness) {
+    /// `punch`: the peer is dialling us at the same time.
+    fn dial(&self, addr: SocketAddr, by: Nearness, punch: bool) {
         let (to_self, roads) = (self.to_self.clone(), self.node.roads.clone());
         let dht = self.uses_dht();
         let offer = Offer { hashes: self.hashes, peer_id: self.node.peer_id, dht };
         tokio::task::spawn_local(async move {
-            let outcome = handshake::dial((addr, by), &roads, offer).await;
+            let outcome = if punch {
+                tracing::debug!(%addr, "punching a hole");
+                handshake::punch((addr, by), &roads, offer).await
+            } else {
+                handshake::dial((addr, by), &roads, offer).await
+            };
             // Nobody to tell when the torrent has ended meanwhile.
             let _ = to_self.send(Input::Dialled(addr, outcome));
         });

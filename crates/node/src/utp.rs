@@ -89,6 +89,11 @@ impl Hosts {
         host
     }
 
+    /// There is no uTP.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.v4.is_none() && self.v6.is_none()
+    }
+
     /// The endpoint that reaches that address.
     pub(crate) const fn of(&self, addr: SocketAddr) -> Option<&Arc<Host>> {
         if addr.is_ipv4() { self.v4.as_ref() } else { self.v6.as_ref() }

@@ -66,6 +66,7 @@ impl Node {
             metadata_known: spec.start == Start::Torrent,
             order: swarm::PieceOrder::default(),
             exchange: true,
+            punch: true,
             dht: false,
         };
         let (up, down, latency) = (spec.up, spec.down, spec.latency);

@@ -188,7 +188,7 @@ impl World {
         let now = self.now;
         match action {
             Action::Peer(key, command) => self.command(node, key, command),
-            Action::Dial(addr, _) => {
+            Action::Dial(addr, _) | Action::Punch(addr, _) => {
                 let latency = self.nodes[node].access.latency;
                 self.at(now + latency * 2, Event::DialArrives(node, addr));
             }
@@ -299,7 +299,7 @@ impl World {
         };
         let fast = one.spec.fast && two.spec.fast;
         let (peer_id, extended, dht) = (two.peer_id, true, false);
-        Connected { addr, direction, peer_id, info_hash, v2, fast, extended, dht }
+        Connected { addr, direction, peer_id, info_hash, v2, fast, extended, dht, utp: false }
     }
 
     /// An end learns that it is connected.
@@ -321,6 +321,7 @@ impl World {
             upload_only: node.disk.have().is_full(),
             dht_port: None,
             exchange: node.swarm.exchanges(),
+            punch: node.swarm.punches(),
         };
         node.ends.insert(key, (connection, side));
         end.key = Some(key);

@@ -66,7 +66,7 @@ impl Pair {
             let (geometry, info) = (Arc::clone(&geometry), Arc::clone(info));
             session.handle_command(
                 now,
-                PeerCommand::Torrent { geometry, info, have, exchange: false },
+                PeerCommand::Torrent { geometry, info, have, exchange: false, punch: false },
             );
             session
         };
@@ -173,6 +173,7 @@ fn config(info: &Info) -> SessionConfig {
             fast: true,
             extended: true,
             dht: false,
+            utp: false,
         },
         listen_port: None,
         client: "Teem".to_owned(),
@@ -180,5 +181,6 @@ fn config(info: &Info) -> SessionConfig {
         upload_only: false,
         dht_port: None,
         exchange: false,
+        punch: false,
     }
 }

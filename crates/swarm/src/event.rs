@@ -13,7 +13,7 @@ use std::sync::Arc;
 use proto::egress::Nearness;
 use proto::metainfo::{Expected, Info, OpenHash, PieceLayers};
 pub use proto::peer::HashRange;
-use proto::peer::PeerExchange;
+use proto::peer::{HolePunch, PeerExchange};
 pub use proto::tracker::AnnounceEvent;
 use proto::{Bitfield, Block, Geometry, InfoHash, MerkleHash, PeerId, PieceIndex};
 
@@ -55,6 +55,8 @@ pub struct Connected {
     pub extended: bool,
     /// Both sides have a node of the DHT, and the torrent is not private (BEP 5, 27).
     pub dht: bool,
+    /// It is carried by uTP (BEP 29): then that is where uTP reaches the peer, whatever stands between.
+    pub utp: bool,
 }
 
 /// What a peer says of itself in its extension handshake (BEP 10, 21).
@@ -72,6 +74,8 @@ pub struct PeerInfo {
     pub listen_port: Option<u16>,
     /// It wants to hear of other peers (BEP 11).
     pub exchanges: bool,
+    /// It can be brought together with others, and bring others together (BEP 55).
+    pub punches: bool,
 }
 
 /// What happened on one connection.
@@ -119,6 +123,8 @@ pub enum PeerEvent {
     DhtPort(u16),
     /// Whom it is connected to (BEP 11).
     Exchanged(PeerExchange),
+    /// It wants to meet somebody, or says whom to meet (BEP 55).
+    HolePunch(HolePunch),
 }
 
 /// What a session must do.
@@ -135,6 +141,8 @@ pub enum PeerCommand {
         have: Bitfield,
         /// Its peers may be told of each other (BEP 11, 27).
         exchange: bool,
+        /// Its peers may be brought together (BEP 55).
+        punch: bool,
     },
     /// Answer the peer's requests, or stop.
     Choke(bool),
@@ -158,6 +166,8 @@ pub enum PeerCommand {
     Hashes(HashRange, Option<Vec<MerkleHash>>),
     /// Tell the peer whom we are connected to (BEP 11).
     Exchange(PeerExchange),
+    /// Ask the peer to bring us together with another, or tell it whom to meet (BEP 55).
+    HolePunch(HolePunch),
 }
 
 /// Why a connection ends.
@@ -251,6 +261,8 @@ pub enum Action {
     /// Open a connection; answered by [`crate::Swarm::handle_connected`] or
     /// [`crate::Swarm::handle_dial_failed`]. Who named the address is that near.
     Dial(SocketAddr, Nearness),
+    /// The same over uTP alone and at once: the peer there is doing it, too (BEP 55).
+    Punch(SocketAddr, Nearness),
     /// A guest has its slot until [`crate::Swarm::handle_guest_left`].
     Admit(GuestKey),
     /// End a connection; answered by [`crate::Swarm::handle_disconnected`].

@@ -70,6 +70,54 @@ pub mod session {
     const _: () = assert!(KEEP_ALIVE.as_secs() < SILENCE.as_secs());
 }
 
+/// Bounds of hole punching (BEP 55). Each word costs its sender some 20 bytes, and others a message or a few
+/// packets to an address of the sender's choice; so each is counted by the minute.
+pub mod punch {
+    use std::time::Duration;
+
+    /// What counts as recent.
+    pub const MINUTE: Duration = Duration::from_secs(60);
+
+    /// Addresses that a peer said it could bring us together with: four full messages of its exchange.
+    pub const INTRODUCED_MAX: usize = 200;
+
+    /// Wishes of all peers that we answer in a minute.
+    pub const RELAYED_TOTAL: usize = 120;
+
+    /// Of those, wishes of one peer: one that comes into a swarm has a few others to meet.
+    pub const RELAYED_FOR_ONE: usize = 12;
+
+    /// Of those, meetings that one peer is called to.
+    pub const RELAYED_TO_ONE: usize = 12;
+
+    /// Wishes of our own in a minute.
+    pub const ASKED_TOTAL: usize = 30;
+
+    /// Of those, to one peer: fewer than one of our kind answers.
+    pub const ASKED_OF_ONE: usize = 10;
+
+    /// Addresses of which we remember that we asked.
+    pub const ASKED_MAX: usize = 200;
+
+    /// How often we ask for a meeting with one address.
+    pub const ASKED_TIMES: u32 = 3;
+
+    /// Between the first and the second time; then twice as long.
+    pub const ASKED_AGAIN: Duration = Duration::from_secs(30);
+
+    /// Addresses dialled by others' word in a minute.
+    pub const BEGUN_TOTAL: usize = 30;
+
+    /// Of those, by the word of one peer.
+    pub const BEGUN_BY_ONE: usize = 10;
+
+    /// Of those, in one network (/24, /64), whoever says so: who wants others to bother it gets no more.
+    pub const BEGUN_TO_ONE: usize = 3;
+
+    const _: () = assert!(ASKED_OF_ONE < RELAYED_FOR_ONE && RELAYED_FOR_ONE < RELAYED_TOTAL);
+    const _: () = assert!(BEGUN_TO_ONE < BEGUN_BY_ONE && BEGUN_BY_ONE < BEGUN_TOTAL);
+}
+
 /// Guests that wait for an upload slot: each is a connection of the shell, which has a bound of its
 /// own below this one.
 pub const GUESTS_WAITING_MAX: usize = 256;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use proto::peer::extension::local;
-use proto::peer::{ExtensionHandshake, Message, PeerExchange, allowed_fast};
+use proto::peer::{ExtensionHandshake, HolePunch, Message, PeerExchange, allowed_fast};
 use proto::{Bitfield, PieceIndex};
 
 use super::Session;
@@ -24,6 +24,8 @@ pub(super) struct Told {
     metadata_len: bool,
     /// Our handshake had the extension that peers hear of each other by.
     exchange: bool,
+    /// The same of the one that brings peers together.
+    punch: bool,
     /// A bitfield, have-all or have-none was sent.
     set: bool,
     /// The port of our DHT node was sent.
@@ -63,6 +65,7 @@ impl Told {
             upload_only: Flag::new(upload_only),
             metadata_len: false,
             exchange: false,
+            punch: false,
             set: false,
             dht_port: false,
             dht_port_heard: false,
@@ -104,7 +107,9 @@ impl Session {
         let Some(torrent) = &self.torrent else { return };
         let pieces = torrent.geometry.piece_count();
         let info_len = u32::try_from(torrent.info.raw().len()).ok();
-        if !self.told.metadata_len || self.told.exchange != self.config.exchange {
+        let (told, config) = (&self.told, &self.config);
+        let has_news = told.exchange != config.exchange || told.punch != config.punch;
+        if !told.metadata_len || has_news {
             self.send_extension_handshake(info_len);
         }
         if self.told.pieces.len() != pieces {
@@ -253,16 +258,24 @@ impl Session {
         }
     }
 
+    /// Brings peers together. The swarm counts how many a minute.
+    pub(super) fn send_hole_punch(&mut self, message: HolePunch) {
+        let id = self.remote.ids.hole_punch.filter(|_| self.config.punch);
+        if let Some(id) = id.filter(|_| self.outbox.control_len() <= CONTROL_LEN) {
+            let mut payload = Vec::new();
+            message.encode(&mut payload);
+            self.outbox.push(&Message::Extended(id, &payload));
+        }
+    }
+
     fn send_extension_handshake(&mut self, metadata_len: Option<u32>) {
         let connected = self.config.connected;
         if !connected.extended {
             return;
         }
         self.told.metadata_len = metadata_len.is_some();
-        // An id of 0 takes back an earlier one.
-        let was_told = std::mem::replace(&mut self.told.exchange, self.config.exchange);
-        let ut_pex =
-            if self.config.exchange { Some(local::EXCHANGE) } else { was_told.then_some(0) };
+        let ut_pex = offer(&mut self.told.exchange, self.config.exchange, local::EXCHANGE);
+        let ut_holepunch = offer(&mut self.told.punch, self.config.punch, local::HOLE_PUNCH);
         self.told.upload_only.told = self.told.upload_only.want;
         let dialled = connected.direction == Direction::Outgoing;
         let handshake = ExtensionHandshake {
@@ -270,7 +283,7 @@ impl Session {
             lt_donthave: Some(local::DONT_HAVE),
             upload_only_id: Some(local::UPLOAD_ONLY),
             ut_pex,
-            ut_holepunch: None,
+            ut_holepunch,
             metadata_len,
             listen_port: self.config.listen_port.filter(|_| dialled),
             reqq: Some(REQQ),
@@ -281,5 +294,14 @@ impl Session {
         let mut payload = Vec::new();
         handshake.encode(&mut payload);
         self.outbox.push(&Message::Extended(local::HANDSHAKE, &payload));
+    }
+}
+
+/// The number to tell of an extension that we have, or no longer have: 0 takes back an earlier one.
+const fn offer(told: &mut bool, has: bool, id: u8) -> Option<u8> {
+    match (std::mem::replace(told, has), has) {
+        (_, true) => Some(id),
+        (true, false) => Some(0),
+        (false, false) => None,
     }
 }

@@ -63,6 +63,8 @@ pub struct SessionConfig {
     /// Peers of the torrent may be told of each other: it is known not to be private (BEP 11, 27).
     /// [`PeerCommand::Torrent`] may say so later.
     pub exchange: bool,
+    /// They may be brought together: that is known, too, and there is uTP (BEP 55).
+    pub punch: bool,
 }
 
 /// What the torrent is, once known.
@@ -127,8 +129,8 @@ impl Session {
     /// Does what the swarm says.
     pub fn handle_command(&mut self, now: Instant, command: PeerCommand) {
         match command {
-            PeerCommand::Torrent { geometry, info, have, exchange } => {
-                self.config.exchange = exchange;
+            PeerCommand::Torrent { geometry, info, have, exchange, punch } => {
+                (self.config.exchange, self.config.punch) = (exchange, punch);
                 self.open(geometry, info, have);
             }
             PeerCommand::Choke(choke) => self.told.choke.want = choke,
@@ -144,6 +146,7 @@ impl Session {
             PeerCommand::RequestHashes(range) => self.request_hashes(range),
             PeerCommand::Hashes(range, hashes) => self.answer_hashes(range, hashes),
             PeerCommand::Exchange(message) => self.send_exchange(&message),
+            PeerCommand::HolePunch(message) => self.send_hole_punch(message),
         }
         self.note_pending(now);
     }

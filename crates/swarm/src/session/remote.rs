@@ -47,6 +47,7 @@ pub(super) struct ExtensionIds {
     pub(super) dont_have: Option<u8>,
     pub(super) upload_only: Option<u8>,
     pub(super) exchange: Option<u8>,
+    pub(super) hole_punch: Option<u8>,
 }
 
 impl Remote {
@@ -74,6 +75,7 @@ impl Remote {
         update(&mut self.ids.dont_have, handshake.lt_donthave);
         update(&mut self.ids.upload_only, handshake.upload_only_id);
         update(&mut self.ids.exchange, handshake.ut_pex);
+        update(&mut self.ids.hole_punch, handshake.ut_holepunch);
         let info = &mut self.info;
         info.client = handshake.client.or_else(|| info.client.take());
         info.reqq = handshake.reqq.or(info.reqq);
@@ -81,6 +83,7 @@ impl Remote {
         info.upload_only = handshake.upload_only.unwrap_or(info.upload_only);
         info.listen_port = handshake.listen_port.or(info.listen_port);
         info.exchanges = self.ids.exchange.is_some();
+        info.punches = self.ids.hole_punch.is_some();
     }
 }
 

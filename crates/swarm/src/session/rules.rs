@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proto::metainfo::Info;
 use proto::peer::extension::{decode_dont_have, decode_upload_only, local};
-use proto::peer::{ExtensionHandshake, Message, MetadataMessage, PeerExchange};
+use proto::peer::{ExtensionHandshake, HolePunch, Message, MetadataMessage, PeerExchange};
 use proto::{Bitfield, Block, Geometry, PieceIndex};
 
 use super::remote::EarlySet;
@@ -184,6 +184,10 @@ impl Session {
             }
             local::EXCHANGE if self.config.exchange => {
                 self.events.push(PeerEvent::Exchanged(PeerExchange::decode(payload)?));
+                Ok(())
+            }
+            local::HOLE_PUNCH if self.config.punch => {
+                self.events.push(PeerEvent::HolePunch(HolePunch::decode(payload)?));
                 Ok(())
             }
             // An extension that we did not offer.

@@ -71,6 +71,21 @@ impl Addresses {
         ready
     }
 
+    /// An address to be dialled out of turn, on the word of somebody who is that near. False when it is being
+    /// dialled or connected, may not be dialled, or enough are.
+    pub(crate) fn reserve(&mut self, now: Instant, addr: SocketAddr, by: Nearness) -> bool {
+        if by.may_name(addr).is_err() || self.is_banned(addr) || self.dialling >= DIALLING_MAX {
+            return false;
+        }
+        self.add(now, addr, by);
+        let Some(candidate) = self.candidates.get_mut(&addr).filter(|known| !known.busy) else {
+            return false;
+        };
+        candidate.busy = true;
+        self.dialling += 1;
+        true
+    }
+
     /// When the next address may be dialled; `None` also while enough are being dialled.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         if self.dialling >= DIALLING_MAX {
@@ -249,6 +264,22 @@ mod tests {
         assert_eq!(known.next_at(), None, "or the swarm would wake itself for ever");
         known.on_connected();
         assert_eq!(known.next_at(), Some(now));
+    }
+
+    #[test]
+    fn address_out_of_turn_counts_like_any_other() {
+        let now = crate::test_now();
+        let mut known = Addresses::new();
+        assert!(known.reserve(now, addr(1), Nearness::Machine));
+        assert!(!known.reserve(now, addr(1), Nearness::Machine), "it is being dialled");
+        assert!(!known.reserve(now, addr(2), Nearness::Internet), "it may not be named");
+        known.on_dial_failed(now, addr(1));
+        assert_eq!(known.next_at(), Some(now + Duration::from_secs(1)), "its turn comes");
+        assert!(known.reserve(now, addr(1), Nearness::Machine), "and need not be waited for");
+        known.ban(addr(3), None);
+        assert!(!known.reserve(now, addr(3), Nearness::Machine));
+        let begun = (4..=255).filter(|last| known.reserve(now, addr(*last), Nearness::Machine));
+        assert_eq!(begun.count(), DIALLING_MAX - 1);
     }
 
     #[test]

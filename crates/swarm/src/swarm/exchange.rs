@@ -11,6 +11,7 @@ use proto::metainfo::OpenHash;
 use proto::peer::{EXCHANGED_MAX, PeerExchange, PeerFlags};
 
 use super::peer::Peer;
+use crate::limits::punch::INTRODUCED_MAX;
 use crate::{Direction, PeerKey};
 
 /// What each peer was told and has told.
@@ -22,6 +23,8 @@ pub(crate) struct Exchange {
 #[derive(Debug)]
 struct Line {
     told: BTreeSet<SocketAddr>,
+    /// Those that it told of and that have hole punching (BEP 55).
+    introduced: BTreeSet<SocketAddr>,
     next_at: Instant,
     heard_at: Option<Instant>,
 }
@@ -67,8 +70,24 @@ impl Exchange {
             return Vec::new();
         }
         line.heard_at = Some(now);
-        let told = message.added.into_iter().map(|(addr, _)| super::canonical(addr));
-        told.collect()
+        for addr in &message.dropped {
+            line.introduced.remove(&super::canonical(*addr));
+        }
+        let told = message.added.iter().map(|(addr, flags)| (super::canonical(*addr), flags));
+        told.inspect(|(addr, flags)| line.on_told(*addr, **flags)).map(|(addr, _)| addr).collect()
+    }
+
+    /// Who told of that address, and says that it could bring us together with the peer there (BEP 55).
+    pub(crate) fn introducers(&self, addr: SocketAddr) -> impl Iterator<Item = PeerKey> {
+        let lines = self.lines.iter().filter(move |(_, line)| line.introduced.contains(&addr));
+        lines.map(|(key, _)| *key)
+    }
+
+    /// It could not.
+    pub(crate) fn disown(&mut self, key: PeerKey, addr: SocketAddr) {
+        if let Some(line) = self.lines.get_mut(&key) {
+            line.introduced.remove(&addr);
+        }
     }
 
     /// A connection ended.
@@ -79,7 +98,13 @@ impl Exchange {
 
 impl Line {
     const fn new(now: Instant) -> Self {
-        Self { told: BTreeSet::new(), next_at: now, heard_at: None }
+        Self { told: BTreeSet::new(), introduced: BTreeSet::new(), next_at: now, heard_at: None }
+    }
+
+    fn on_told(&mut self, addr: SocketAddr, flags: PeerFlags) {
+        if flags.holepunch && self.introduced.len() < INTRODUCED_MAX {
+            self.introduced.insert(addr);
+        }
     }
 
     /// The difference to what was told, as much of it as one message takes.
@@ -105,13 +130,16 @@ fn others(
         let addr = other.listen_addr().filter(|addr| Some(*addr) != own)?;
         let seeds = other.is_seeder() || other.info.upload_only;
         let reachable = other.connected.direction == Direction::Outgoing;
-        Some((addr, PeerFlags { seeds, reachable, ..PeerFlags::default() }))
+        let holepunch = other.info.punches;
+        // Only who has uTP has hole punching.
+        let utp = other.connected.utp || holepunch;
+        Some((addr, PeerFlags { seeds, utp, holepunch, reachable, ..PeerFlags::default() }))
     });
     others.filter(|(addr, _)| may_tell(peer.connected.addr.ip(), *addr)).collect()
 }
 
 /// An address may be told to who could reach it, else strangers would learn of a local network.
-fn may_tell(to: IpAddr, addr: SocketAddr) -> bool {
+pub(super) fn may_tell(to: IpAddr, addr: SocketAddr) -> bool {
     Nearness::of(to).may_name(addr).is_ok()
 }
 
@@ -147,6 +175,7 @@ mod tests {
                 fast: true,
                 extended: true,
                 dht: false,
+                utp: false,
             },
         );
         peer.info = PeerInfo { exchanges: true, listen_port, ..PeerInfo::default() };
@@ -187,6 +216,35 @@ mod tests {
         let messages = exchange.due(now, &peers);
         assert!(messages.iter().all(|(to, _)| *to != PeerKey(3)), "it has no such extension");
         assert_eq!(told(messages, 1), (vec!["3.3.3.3:9".into()], vec![]));
+    }
+
+    #[test]
+    fn who_can_be_met_through_a_nat_is_told_of_as_such() {
+        let (now, mut exchange) = (test_now(), exchange());
+        let mut peers = peers(&[("1.1.1.1:9", None), ("2.2.2.2:9", None), ("3.3.3.3:9", None)]);
+        peers.get_mut(&PeerKey(2)).unwrap().connected.utp = true;
+        peers.get_mut(&PeerKey(3)).unwrap().info.punches = true;
+        let messages = exchange.due(now, &peers);
+        let flags = messages[0].1.added.iter().map(|(_, flags)| (flags.utp, flags.holepunch));
+        assert_eq!(flags.collect::<Vec<_>>(), [(true, false), (true, true)]);
+        let plain = messages[1].1.added[0].1;
+        assert!(!plain.utp && !plain.holepunch, "it came by TCP and says nothing of uTP");
+    }
+
+    #[test]
+    fn of_each_peer_so_many_introductions_are_remembered() {
+        let (mut now, mut exchange) = (test_now(), exchange());
+        let flags = PeerFlags { holepunch: true, ..PeerFlags::default() };
+        let addr = |number: u16| SocketAddr::from(([9, 9, 9, 9], number + 1));
+        for message in 0..10 {
+            let added = (0..50).map(|number| (addr(message * 50 + number), flags)).collect();
+            exchange.heard(now, PeerKey(1), PeerExchange { added, dropped: Vec::new() });
+            now += INTERVAL;
+        }
+        assert_eq!(exchange.lines[&PeerKey(1)].introduced.len(), INTRODUCED_MAX);
+        assert_eq!(exchange.introducers(addr(0)).collect::<Vec<_>>(), [PeerKey(1)]);
+        exchange.disown(PeerKey(1), addr(0));
+        assert_eq!(exchange.introducers(addr(0)).count(), 0);
     }
 
     #[test]

@@ -171,6 +171,7 @@ mod tests {
             metadata_known: true,
             order: crate::PieceOrder::default(),
             exchange: false,
+            punch: false,
             dht: false,
         };
         (Swarm::new(now, config), now)

@@ -2,7 +2,7 @@
 //!
 //! This file takes each input to the part that owns it. The parts: [`rarity`] and [`open`] choose
 //! blocks, [`window`] how many at once, [`choker`] and [`guests`] who is served, [`blame`] who lied, [`addresses`]
-//! whom to dial, [`announce`] which tracker is told, [`seek`] when strangers are asked, [`exchange`] which peers hear of each other, [`metadata`] and [`hashes`] what a magnet link
+//! whom to dial, [`announce`] which tracker is told, [`seek`] when strangers are asked, [`exchange`] which peers hear of each other, [`punch`] how they meet through NATs, [`metadata`] and [`hashes`] what a magnet link
 //! lacks.
 
 mod addresses;
@@ -18,6 +18,7 @@ mod metadata;
 mod open;
 mod peer;
 mod peers;
+mod punch;
 mod rarity;
 mod rate;
 mod seek;
@@ -44,7 +45,8 @@ pub use self::view::{PeerStats, Stats, TrackerStats};
 use self::{
     addresses::Addresses, announce::Announcer, blame::Suspicions, choker::Choker, copies::Copies,
     exchange::Exchange, guests::Guests, hashes::HashFetch, metadata::MetadataFetch,
-    open::OpenPieces, peer::Peer, rarity::Rarity, rate::Rate, seek::Need, seek::Seeker,
+    open::OpenPieces, peer::Peer, punch::Punching, rarity::Rarity, rate::Rate, seek::Need,
+    seek::Seeker,
 };
 use crate::{
     Action, AnnounceEvent, AnnounceTo, DiskEvent, Found, Notice, PeerCommand, PeerEvent, PeerKey,
@@ -85,6 +87,8 @@ pub struct Config {
     pub metadata_known: bool,
     /// Peers may be told of each other (BEP 11), as far as the torrent allows it.
     pub exchange: bool,
+    /// They may be brought together (BEP 55), as far as the torrent allows it: there is uTP.
+    pub punch: bool,
     /// Strangers may be asked for peers ([`Action::Search`]), as far as the torrent allows it.
     pub dht: bool,
 }
@@ -133,6 +137,7 @@ pub struct Swarm {
     announcer: Announcer,
     seeker: Seeker,
     exchange: Option<Exchange>,
+    punching: Option<Punching>,
     choker: Choker,
     guests: Guests,
     suspicions: Suspicions,
@@ -175,6 +180,7 @@ impl Swarm {
             announcer,
             seeker,
             exchange: None,
+            punching: None,
             choker: Choker::new(now, config.upload_slots),
             guests: Guests::default(),
             suspicions: Suspicions::default(),
@@ -204,6 +210,7 @@ impl Swarm {
         info.hashes().wire().for_each(|hash| self.announcer.add_hash(now, hash));
         let open = OpenHash::of(&info);
         self.exchange = Exchange::new(&open).filter(|_| self.config.exchange);
+        self.punching = Punching::new(&open).filter(|_| self.config.punch);
         self.seeker.set(now, open);
         let geometry = Arc::new(info.geometry());
         let count = geometry.piece_count();
@@ -367,6 +374,12 @@ impl Swarm {
     #[must_use]
     pub const fn exchanges(&self) -> bool {
         self.exchange.is_some()
+    }
+
+    /// Peers may be brought together: for [`crate::SessionConfig`].
+    #[must_use]
+    pub const fn punches(&self) -> bool {
+        self.punching.is_some()
     }
 
     fn stop(&mut self) {

@@ -103,6 +103,17 @@ impl Peer {
         }
     }
 
+    /// It is there: it can be dialled there, or the connection comes from there.
+    pub(crate) fn is_at(&self, addr: SocketAddr) -> bool {
+        self.connected.addr == addr || self.listen_addr() == Some(addr)
+    }
+
+    /// Where uTP reaches it: where it comes from by uTP, or else where it can be dialled, since the ports of
+    /// both transports have one number.
+    pub(crate) fn utp_addr(&self) -> Option<SocketAddr> {
+        if self.connected.utp { Some(self.connected.addr) } else { self.listen_addr() }
+    }
+
     pub(crate) fn choker_view(&self, key: PeerKey) -> choker::PeerView {
         choker::PeerView {
             key,

@@ -23,6 +23,7 @@ impl Swarm {
         let connected = Connected { addr: addresses::canonical(connected.addr), ..connected };
         if connected.direction == Direction::Outgoing {
             self.addresses.on_connected();
+            self.punching.as_mut().map(|punching| punching.ended(connected.addr));
         }
         let peer = Peer::new(now, connected);
         if let Some(goodbye) = self.refuses(&peer) {
@@ -43,8 +44,11 @@ impl Swarm {
         self.now = now;
         let addr = addresses::canonical(addr);
         self.addresses.on_dial_failed(now, addr);
+        let was_met = self.punching.as_mut().is_some_and(|punching| punching.ended(addr));
         if useless {
             self.addresses.forget(addr);
+        } else if !was_met {
+            self.seek_meeting(addr);
         }
         self.dial_and_announce();
     }
@@ -135,6 +139,7 @@ impl Swarm {
             }
             PeerEvent::Waiting(_) => {}
             PeerEvent::Exchanged(message) => self.on_exchanged(key, message),
+            PeerEvent::HolePunch(message) => self.on_hole_punch(key, message),
             PeerEvent::DhtPort(port) => self.on_dht_port(key, port),
         }
     }
@@ -169,6 +174,7 @@ impl Swarm {
             info: torrent.info.clone(),
             have: torrent.have.clone(),
             exchange: self.exchange.is_some(),
+            punch: self.punching.is_some(),
         };
         let complete = torrent.complete;
         self.command(key, command);

@@ -18,7 +18,7 @@ const PIECES: u32 = 4;
 const PIECE_LEN: u32 = 2 * BLOCK_LEN;
 
 /// A v1 torrent of zeros; nothing here is hashed.
-fn info() -> Arc<Info> {
+pub(super) fn info() -> Arc<Info> {
     let len = u64::from(PIECES * PIECE_LEN);
     let file = NewFile { len, ..NewFile::default() };
     let layout = Layout::plan("zeros", Shape::File, vec![file], PIECE_LEN, Format::V1).unwrap();
@@ -28,9 +28,9 @@ fn info() -> Arc<Info> {
 }
 
 /// A swarm, its clock, and what it said since it was last asked.
-struct Play {
-    now: Instant,
-    swarm: Swarm,
+pub(super) struct Play {
+    pub(super) now: Instant,
+    pub(super) swarm: Swarm,
 }
 
 impl Play {
@@ -42,7 +42,7 @@ impl Play {
     }
 
     /// Its files are not open yet.
-    fn unopened(metadata_known: bool) -> Self {
+    pub(super) fn unopened(metadata_known: bool) -> Self {
         let (now, info) = (crate::test_now(), info());
         let config = Config {
             seed: 1,
@@ -57,6 +57,7 @@ impl Play {
             order: crate::PieceOrder::default(),
             exchange: false,
             dht: false,
+            punch: false,
         };
         Self { now, swarm: Swarm::new(now, config) }
     }
@@ -72,6 +73,7 @@ impl Play {
             fast: true,
             extended: true,
             dht: false,
+            utp: false,
         };
         self.swarm.handle_connected(self.now, connected)
     }
@@ -82,11 +84,11 @@ impl Play {
         key
     }
 
-    fn tell<const N: usize>(&mut self, key: PeerKey, events: [PeerEvent; N]) {
+    pub(super) fn tell<const N: usize>(&mut self, key: PeerKey, events: [PeerEvent; N]) {
         self.swarm.handle_peer(self.now, key, &mut Vec::from(events));
     }
 
-    fn actions(&mut self) -> Vec<Action> {
+    pub(super) fn actions(&mut self) -> Vec<Action> {
         let mut actions = Vec::new();
         self.swarm.poll_actions(&mut actions);
         actions

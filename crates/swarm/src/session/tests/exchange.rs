@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use proto::peer::extension::local;
-use proto::peer::{ExtensionHandshake, MetadataMessage, PeerExchange, PeerFlags};
+use proto::peer::{ExtensionHandshake, HolePunch, MetadataMessage, PeerExchange, PeerFlags};
 
 use super::*;
 use crate::test_now;
@@ -127,6 +127,7 @@ fn peers_hear_of_each_other_once_both_know_that_they_may() {
         info: info(),
         have: Bitfield::empty(PIECES),
         exchange,
+        punch: false,
     };
     for (ours, theirs) in [(true, true), (true, false), (false, true), (false, false)] {
         let mut a = Session::new(now, SessionConfig { exchange: ours, ..config(Kind::Fast) });
@@ -143,6 +144,48 @@ fn peers_hear_of_each_other_once_both_know_that_they_may() {
         carry(now, &mut a, &mut b);
         assert_eq!(events(&mut b).len(), usize::from(ours && theirs), "{ours} {theirs}");
     }
+}
+
+#[test]
+fn peers_are_brought_together_once_both_know_that_they_may() {
+    let now = test_now();
+    let message = HolePunch::Connect(SocketAddr::from(([20, 0, 0, 1], 6881)));
+    let torrent = |punch| PeerCommand::Torrent {
+        geometry: geometry(),
+        info: info(),
+        have: Bitfield::empty(PIECES),
+        exchange: false,
+        punch,
+    };
+    for (ours, theirs) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut a = Session::new(now, SessionConfig { punch: ours, ..config(Kind::Fast) });
+        let magnet = SessionConfig { metadata_len: None, ..config(Kind::Fast) };
+        let mut b = Session::new(now, magnet);
+        a.handle_command(now, torrent(ours));
+        carry(now, &mut a, &mut b);
+        a.handle_command(now, PeerCommand::HolePunch(message));
+        assert_eq!(said(now, &mut a), [""; 0], "a magnet link's torrent may be private");
+        b.handle_command(now, torrent(theirs));
+        carry(now, &mut a, &mut b);
+        let told = events(&mut a).pop().unwrap_or_default();
+        assert_eq!(told.contains("punches: true"), theirs, "{told}");
+        events(&mut b);
+        a.handle_command(now, PeerCommand::HolePunch(message));
+        carry(now, &mut a, &mut b);
+        let expected: &[_] =
+            if ours && theirs { &[format!("HolePunch({message:?})")] } else { &[] };
+        assert_eq!(events(&mut b), expected, "{ours} {theirs}");
+    }
+}
+
+#[test]
+fn hole_punching_that_was_not_agreed_on_is_ignored_and_a_broken_message_is_a_fault() {
+    let now = test_now();
+    let broken = Message::Extended(local::HOLE_PUNCH, b"x");
+    let mut silent = opened(now, Kind::Fast, Bitfield::empty(PIECES));
+    assert_eq!(hear(now, &mut silent, broken), Ok(vec![]));
+    let mut open = Session::new(now, SessionConfig { punch: true, ..config(Kind::Fast) });
+    assert!(hear(now, &mut open, broken).is_err());
 }
 
 #[test]

@@ -66,6 +66,7 @@ pub(super) fn config(kind: Kind) -> SessionConfig {
             v2: kind == Kind::FastV2,
             fast: kind != Kind::Plain,
             dht: false,
+            utp: false,
             extended: true,
         },
         listen_port: Some(6881),
@@ -74,6 +75,7 @@ pub(super) fn config(kind: Kind) -> SessionConfig {
         upload_only: false,
         dht_port: None,
         exchange: false,
+        punch: false,
     }
 }
 
@@ -86,7 +88,7 @@ pub(super) fn opened(now: Instant, kind: Kind, have: Bitfield) -> Session {
 }
 
 pub(super) fn torrent(have: Bitfield) -> PeerCommand {
-    PeerCommand::Torrent { geometry: geometry(), info: info(), have, exchange: false }
+    PeerCommand::Torrent { geometry: geometry(), info: info(), have, exchange: false, punch: false }
 }
 
 /// All that the session writes now.
