@@ -68,12 +68,18 @@ def machines(left_address, right_address):
 
 
 def connect(left, right, left_address, right_address):
-    """Joins two namespaces by a cable, `eth0` on each side, on one network of 24 bits."""
-    a, b = f"tv{os.getpid() % 100000}a", f"tv{os.getpid() % 100000}b"
-    ip("link", "add", a, "type", "veth", "peer", "name", b)
-    for namespace, device, address in ((left, a, left_address), (right, b, right_address)):
-        ip("link", "set", device, "netns", namespace.name)
-        namespace.command("link", "set", device, "name", "eth0")
-        namespace.command("addr", "add", f"{address}/24", "dev", "eth0", "brd", "+")
-        namespace.command("link", "set", "eth0", "up")
+    """Joins two namespaces by a cable, `eth0` on each side: the only way out of both."""
+    cable((left, "eth0", left_address), (right, "eth0", right_address))
+    for namespace in (left, right):
         namespace.command("route", "add", "default", "dev", "eth0")
+
+
+def cable(*ends):
+    """Joins two namespaces on one network of 24 bits: for each end a namespace, a device, an address."""
+    names = [f"tv{os.getpid() % 100000}{side}" for side in "ab"]
+    ip("link", "add", names[0], "type", "veth", "peer", "name", names[1])
+    for name, (namespace, device, address) in zip(names, ends, strict=True):
+        ip("link", "set", name, "netns", namespace.name)
+        namespace.command("link", "set", name, "name", device)
+        namespace.command("addr", "add", f"{address}/24", "dev", device, "brd", "+")
+        namespace.command("link", "set", device, "up")

@@ -58,7 +58,7 @@ class Trap:
 class EvilTracker:
     """An HTTP tracker that answers every announce as it is told."""
 
-    def __init__(self, space, answer):
+    def __init__(self, space, answer, address=EVIL):
         self.asked = []
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -75,7 +75,7 @@ class EvilTracker:
             def log_message(self, *_):
                 pass
 
-        self.server = space.inside(http.server.ThreadingHTTPServer, (EVIL, 80), Handler)
+        self.server = space.inside(http.server.ThreadingHTTPServer, (address, 80), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self):
