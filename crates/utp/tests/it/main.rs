@@ -5,5 +5,6 @@ mod congestion;
 mod faults;
 mod hostile;
 mod link;
+mod punch;
 mod reno;
 mod world;

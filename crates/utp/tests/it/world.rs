@@ -1,6 +1,6 @@
 //! Endpoints on both sides of a path, what their owners do, and the order of events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -89,6 +89,8 @@ pub(crate) struct World {
     /// From nodes with even numbers to those with odd ones, and back.
     pub(crate) links: [Link; 2],
     pub(crate) reno: Option<Reno>,
+    /// With NATs: who has sent something to whom, and so lets in what comes from there, and nothing else.
+    pub(crate) opened: Option<BTreeSet<(usize, usize)>>,
     events: BTreeMap<(Instant, u64), Event>,
     count: u64,
     /// Datagrams of all nodes.
@@ -128,6 +130,7 @@ impl World {
             nodes: (0..nodes).map(node).collect(),
             links: [Link::new(there, seed), Link::new(back, !seed)],
             reno: None,
+            opened: None,
             events: BTreeMap::new(),
             count: 0,
             sent_datagrams: 0,
@@ -199,6 +202,7 @@ impl World {
 
     fn post(&mut self, from: usize, to: usize, datagram: Vec<u8>, probe: bool) {
         self.sent_datagrams += 1;
+        self.opened.as_mut().map(|opened| opened.insert((from, to)));
         self.nodes[from].said = Packet::decode(&datagram).ok().map(|packet| packet.header);
         for at in self.links[from % 2].send(self.now, datagram.len(), probe) {
             self.schedule(at, Event::Arrive { to, from, datagram: datagram.clone() });
@@ -216,6 +220,9 @@ impl World {
         self.now = at;
         match event {
             Event::Arrive { to, from, datagram } => {
+                if self.opened.as_ref().is_some_and(|opened| !opened.contains(&(to, from))) {
+                    return true;
+                }
                 let now = self.local(to);
                 self.nodes[to].endpoint.handle_datagram(now, addr(from), &datagram);
                 self.attend(to);
