@@ -2,6 +2,7 @@
 
 import http.server
 import socket
+import struct
 import threading
 
 import libtorrent as lt
@@ -157,6 +158,47 @@ def test_torrent_cannot_send_requests_to_our_own_services(teem, folder, cleanup,
     assert get.wait(60) == EXIT_DONE, get.tail()
     assert_same(folder / "out" / source.name, source)
     assert trap.caught == []
+
+
+def test_peer_of_the_internet_names_whom_to_meet_in_our_own_network(teem, folder, cleanup, internet, torrent):
+    trap = Trap(internet)
+    cleanup(trap)
+    tracker = EvilTracker(internet, lambda _: peers())
+    cleanup(tracker)
+    path, _ = torrent
+    ear = internet.inside(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+    cleanup(ear)
+    ear.bind((EVIL, TRAP_PORT))
+    ear.settimeout(30)
+    get = teem.get(path, folder / "out", ip=LEECHER, namespace=internet.name, exit=False)
+    wait_for(lambda: tracker.asked, 30, "announce", get)
+    info_hash = lt.torrent_info(str(path)).info_hashes().v1.to_bytes()
+    with internet.dial((LEECHER, PEER_PORT), EVIL) as stream, stream.makefile("rb") as bytes_in:
+        reserved = bytes(5) + b"\x10" + bytes(2)
+        stream.sendall(b"\x13BitTorrent protocol" + reserved + info_hash + b"-XX0000-abcdefghijkl")
+        assert len(bytes_in.read(68)) == 68
+        stream.sendall(extended(0, lt.bencode({b"m": {b"ut_holepunch": 9}})))
+        number = wait_for(lambda: offered(bytes_in).get(b"ut_holepunch"), 30, "offer of ut_holepunch", get)
+        # The last one may be named: what came before it was looked at, too.
+        for address in [*NEAR, EVIL]:
+            connect = b"\1\0" + socket.inet_aton(address) + struct.pack(">HI", TRAP_PORT, 0)
+            stream.sendall(extended(number, connect))
+        packet, source = ear.recvfrom(2_000)
+        assert packet[0] == 0x41, "a SYN of uTP"
+        assert source == (LEECHER, PEER_PORT)
+    assert trap.caught == []
+
+
+def extended(number, payload):
+    """A message of the extension protocol."""
+    return struct.pack(">IBB", 2 + len(payload), 20, number) + payload
+
+
+def offered(bytes_in):
+    """What a peer's next message offers, if it is an extension handshake."""
+    (length,) = struct.unpack(">I", bytes_in.read(4))
+    message = bytes_in.read(length)
+    return lt.bdecode(message[2:])[b"m"] if message[:2] == b"\x14\0" else {}
 
 
 def test_trap_catches(cleanup, internet):
