@@ -10,6 +10,7 @@ use proto::magnet::Magnet;
 use proto::metainfo::Metainfo;
 use swarm::PieceOrder;
 
+use crate::block_list::BlockList;
 use crate::egress::{Gate, Proxy};
 use crate::limiter::{Limiter, Rates};
 use crate::tls::Trust;
@@ -53,6 +54,8 @@ pub struct NodeConfig {
     pub local_discovery: bool,
     /// Whether peers are reached over uTP (BEP 29), too.
     pub utp: UtpMode,
+    /// Who is neither dialled nor answered.
+    pub blocked: Arc<BlockList>,
     /// How fast peers are talked to, all together.
     pub rates: Rates,
     /// The limits hold for peers of the local network, too.
@@ -334,6 +337,7 @@ impl Default for NodeConfig {
             exchange: true,
             local_discovery: false,
             utp: UtpMode::On,
+            blocked: Arc::default(),
             rates: Rates::default(),
             limit_lan: false,
             encryption: Encryption::Allowed,

@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod block_list;
 mod carrier;
 mod chunks;
 mod clock;
@@ -48,6 +49,7 @@ pub use api::{
     Add, Content, DhtConfig, Encryption, Fault, Fresh, NodeConfig, NodeError, PeerView, Snapshot,
     Source, State, TrackerView, UtpMode,
 };
+pub use block_list::{BlockList, BlockListError};
 pub use limiter::{Limiter, Rates};
 pub use node::{ExternalPort, Node, Torrent};
 pub use swarm::PieceOrder;

@@ -127,6 +127,7 @@ pub(crate) async fn accept(node: Arc<Inner>, listener: StdListener) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
+            Ok((_, addr)) if node.config.blocked.has(addr.ip()) => {}
             Ok((stream, addr)) => {
                 // Too many strangers in the door: this one may try again.
                 let Ok(permit) = half_open.clone().try_acquire_owned() else { continue };
@@ -150,6 +151,9 @@ pub(crate) async fn accept_utp(node: Arc<Inner>, host: Arc<Host>) {
             () = node.closing().cancelled() => return,
             accepted = host.accept() => accepted,
         };
+        if node.config.blocked.has(addr.ip()) {
+            continue;
+        }
         // As above; dropping the stream closes it.
         let Ok(permit) = half_open.clone().try_acquire_owned() else { continue };
         tokio::task::spawn_local(welcome(node.clone(), Carrier::Utp(stream), addr, permit));

@@ -113,9 +113,7 @@ impl Node {
         let listen::Bound { tcp, udp } = listen::bind(&config)?;
         let listening: Vec<SocketAddr> =
             tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        let gate = config.gate();
-        let (mode, encryption) = (config.utp, config.encryption);
-        let mut roads = Roads { gate: gate.clone(), mode, encryption, ..Roads::default() };
+        let mut roads = Roads::new(&config);
         let hosts = roads.hosts_over(&udp);
         let (outgoing, sockets) = Outgoing::over(udp);
         let (finder, to_dht, ends) = finder::wire(outgoing);
@@ -127,7 +125,7 @@ impl Node {
             announce_key: rand::random(),
             disk,
             records,
-            trackers: TrackerClient::new(config.trust.clone(), gate),
+            trackers: TrackerClient::new(config.trust.clone(), config.gate()),
             connections: Arc::new(Semaphore::new(config.max_peers)),
             doors: chunks::Doors::default(),
             names: chunks::Names::default(),

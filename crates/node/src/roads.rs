@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use proto::egress::Nearness;
 
-use crate::api::{Encryption, UtpMode};
+use crate::api::{Encryption, NodeConfig, UtpMode};
+use crate::block_list::BlockList;
 use crate::carrier::Carrier;
 use crate::egress::{self, Gate};
 use crate::utp::{Host, Hosts};
@@ -17,12 +18,25 @@ use crate::utp::{Host, Hosts};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Roads {
     pub(crate) gate: Gate,
+    /// Nobody of these is dialled.
+    pub(crate) blocked: Arc<BlockList>,
     pub(crate) mode: UtpMode,
     pub(crate) encryption: Encryption,
     pub(crate) hosts: Hosts,
 }
 
 impl Roads {
+    /// As the configuration says; there is no uTP yet.
+    pub(crate) fn new(config: &NodeConfig) -> Self {
+        Self {
+            gate: config.gate(),
+            blocked: config.blocked.clone(),
+            mode: config.utp,
+            encryption: config.encryption,
+            hosts: Hosts::default(),
+        }
+    }
+
     /// Takes an endpoint of uTP for each socket, if there shall be any.
     pub(crate) fn hosts_over(&mut self, sockets: &[UdpSocket]) -> Vec<Option<Arc<Host>>> {
         let wanted = self.mode != UtpMode::Off;
@@ -36,7 +50,7 @@ impl Roads {
     /// Connects by whichever of the two answers first. TCP has a head start, and uTP begins at once when TCP
     /// fails. What is given up leaves nothing behind.
     pub(crate) async fn connect(&self, addr: SocketAddr, by: Nearness) -> io::Result<Carrier> {
-        egress::judge(addr, by)?;
+        self.judge(addr, by)?;
         let host = match self.mode {
             UtpMode::Off => None,
             UtpMode::On | UtpMode::Only => self.hosts.of(addr),
@@ -63,10 +77,17 @@ impl Roads {
         by: Nearness,
     ) -> Option<io::Result<Carrier>> {
         let host = self.hosts.of(addr)?;
-        if let Err(error) = egress::judge(addr, by) {
+        if let Err(error) = self.judge(addr, by) {
             return Some(Err(error));
         }
         Some(host.connect(addr).await.map(Carrier::Utp))
+    }
+
+    fn judge(&self, addr: SocketAddr, by: Nearness) -> io::Result<()> {
+        if self.blocked.has(addr.ip()) {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "on the block list"));
+        }
+        egress::judge(addr, by)
     }
 
     async fn connect_tcp(&self, addr: SocketAddr, by: Nearness) -> io::Result<Carrier> {

@@ -1,8 +1,10 @@
 //! The flags of everything that talks to peers, and the node's configuration that they make.
 
+use std::sync::Arc;
+
 use clap::builder::FalseyValueParser;
 use node::egress::Gate;
-use node::{Encryption, Node, NodeConfig, Rates, UtpMode};
+use node::{BlockList, BlockListError, Encryption, Node, NodeConfig, Rates, UtpMode};
 
 use super::dht::{DhtArgs, Origin};
 use crate::lan::Lan;
@@ -53,6 +55,9 @@ pub(super) struct LimitArgs {
     /// Hide from whoever shapes traffic that this is BitTorrent (MSE); no secrecy
     #[arg(long, env = "TEEM_ENCRYPTION", value_name = "WHEN", default_value = "allowed")]
     encryption: Hiding,
+    /// Neither dial nor answer the addresses in this file: networks, or ranges as other clients have them
+    #[arg(long, env = "TEEM_BLOCK_LIST", value_name = "FILE", value_parser = read_block_list)]
+    block_list: Option<Arc<BlockList>>,
     /// Receive at most this much a second, such as 500K or 2M; peers of the local network do not count
     #[arg(long, env = "TEEM_MAX_DOWN", value_name = "RATE", value_parser = parse_size)]
     max_down: Option<u64>,
@@ -148,6 +153,10 @@ impl PeerArgs {
     }
 }
 
+fn read_block_list(path: &str) -> Result<Arc<BlockList>, BlockListError> {
+    BlockList::read(path.into()).map(Arc::new)
+}
+
 impl LimitArgs {
     const fn rates(&self) -> Rates {
         Rates { down: self.max_down, up: self.max_up }
@@ -173,6 +182,7 @@ impl LimitArgs {
             local_discovery: lan == Lan::On,
             utp: self.utp.into(),
             encryption: self.encryption.into(),
+            blocked: self.block_list.clone().unwrap_or_default(),
             rates: self.rates(),
             limit_lan: self.limit_lan,
             ..NodeConfig::default()
