@@ -198,14 +198,14 @@ impl Node {
     /// Adds a torrent and starts it.
     #[expect(clippy::unused_async, reason = "adding may come to wait for the disk")]
     pub async fn add(&self, add: Add) -> Result<Torrent, NodeError> {
-        let (hashes, metainfo, name, mut trackers) = match add.source {
+        let (hashes, metainfo, name, mut trackers, web_seeds) = match add.source {
             Source::Metainfo(metainfo) => {
                 let trackers = metainfo.trackers.clone();
-                (metainfo.info.hashes(), Some(Arc::new(*metainfo)), None, trackers)
+                (metainfo.info.hashes(), Some(Arc::new(*metainfo)), None, trackers, Vec::new())
             }
             Source::Magnet(magnet) => {
                 let trackers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
-                (magnet.hashes, None, magnet.name, trackers)
+                (magnet.hashes, None, magnet.name, trackers, magnet.web_seeds)
             }
         };
         trackers.splice(0..0, add.trackers);
@@ -233,7 +233,7 @@ impl Node {
             publish,
             tell_metainfo,
         };
-        let opening = Opening::new(add.content, trackers, name);
+        let opening = Opening::new(add.content, trackers, name).with_web_seeds(web_seeds);
         let node = self.inner.clone();
         self.inner
             .threads

@@ -18,6 +18,8 @@ use crate::record::{SavedContent, SavedSource, TorrentRecord};
 pub(crate) struct Opening {
     pub(crate) content: Content,
     pub(crate) trackers: Vec<Vec<String>>,
+    /// Those of a magnet link, which its torrent file gets.
+    pub(crate) web_seeds: Vec<String>,
     /// A magnet link's suggestion.
     pub(crate) name: Option<String>,
     events: Option<mpsc::UnboundedSender<StorageEvent>>,
@@ -34,7 +36,13 @@ pub(crate) struct Opened {
 
 impl Opening {
     pub(crate) fn new(content: Content, trackers: Vec<Vec<String>>, name: Option<String>) -> Self {
-        Self { content, trackers, name, events: None, cancelled: Arc::default() }
+        let web_seeds = Vec::new();
+        Self { content, trackers, web_seeds, name, events: None, cancelled: Arc::default() }
+    }
+
+    pub(crate) fn with_web_seeds(mut self, web_seeds: Vec<String>) -> Self {
+        self.web_seeds = web_seeds;
+        self
     }
 
     pub(crate) fn with_events(mut self, events: mpsc::UnboundedSender<StorageEvent>) -> Self {

@@ -519,6 +519,7 @@ impl TorrentTask {
             info: (**info).clone(),
             layers: PieceLayers::default(),
             trackers: self.opening.trackers.clone(),
+            web_seeds: self.opening.web_seeds.clone(),
             comment: None,
             created_by: None,
             creation_date: None,

@@ -10,7 +10,9 @@ use std::str::FromStr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::metainfo::{Metainfo, limits::URL_LEN_MAX};
+use crate::metainfo::limits::URL_LEN_MAX;
+pub use crate::metainfo::limits::WEB_SEED_COUNT_MAX;
+use crate::metainfo::{Metainfo, is_web_seed};
 use crate::{DecodeError, InfoHashV1, InfoHashV2, InfoHashes};
 
 /// A magnet link.
@@ -25,7 +27,7 @@ pub struct Magnet {
     pub trackers: Vec<String>,
     /// Peers to try at once (`x.pe`), at most [`PEER_COUNT_MAX`]. Host names are skipped.
     pub peers: Vec<SocketAddr>,
-    /// Web seeds (`ws`), at most [`WEB_SEED_COUNT_MAX`].
+    /// Web seeds (`ws`; BEP 19), http and https only, at most [`WEB_SEED_COUNT_MAX`].
     pub web_seeds: Vec<String>,
 }
 
@@ -33,8 +35,6 @@ pub struct Magnet {
 pub const LINK_LEN_MAX: usize = 64 * 1024;
 /// Most trackers that are kept; more are skipped.
 pub const TRACKER_COUNT_MAX: usize = 64;
-/// Most web seeds that are kept; more are skipped.
-pub const WEB_SEED_COUNT_MAX: usize = 32;
 /// Most peers that are kept; more are skipped.
 pub const PEER_COUNT_MAX: usize = 64;
 /// Longest name that is kept, in bytes; longer ones are cut.
@@ -49,12 +49,13 @@ impl From<InfoHashes> for Magnet {
 }
 
 impl Metainfo {
-    /// A link to this torrent, with its name and trackers.
+    /// A link to this torrent, with its name, trackers and web seeds.
     #[must_use]
     pub fn magnet(&self) -> Magnet {
         Magnet {
             name: Some(self.info.name().to_owned()),
             trackers: self.trackers.iter().flatten().cloned().collect(),
+            web_seeds: self.web_seeds.clone(),
             ..self.info.hashes().into()
         }
     }
@@ -83,7 +84,12 @@ impl FromStr for Magnet {
                 "xt" => add_topic(&decoded(value), &mut v1, &mut v2)?,
                 "dn" if name.is_none() => name = shown(&decoded(value)),
                 "tr" => add_url(&mut trackers, TRACKER_COUNT_MAX, &decoded(value)),
-                "ws" => add_url(&mut web_seeds, WEB_SEED_COUNT_MAX, &decoded(value)),
+                "ws" => {
+                    let url = decoded(value);
+                    if is_web_seed(url.trim()) {
+                        add_url(&mut web_seeds, WEB_SEED_COUNT_MAX, &url);
+                    }
+                }
                 "x.pe" => {
                     if let Some(peer) = decoded(value).parse().ok().filter(is_dialable)
                         && peers.len() < PEER_COUNT_MAX
@@ -270,7 +276,7 @@ mod tests {
         link.push_str("&xs=http://10.0.0.1/x&so=0-99999999999&unknown&x.pe=host:1&x.pe=1.2.3.4:0");
         link.push_str("&x.pe=127.0.0.2:6881&x.pe=%5B::1%5D:6881&x.pe=127.0.0.2:6881&tr=&tr=a%0ab");
         for number in 0..100 {
-            write!(link, "&tr=udp://t{number}:1/&ws=http://w{number}/&x.pe=10.0.0.{number}:9")
+            write!(link, "&tr=udp://t{number}:1/&ws=file:///{number}&ws=http://w{number}/&x.pe=10.0.0.{number}:9")
                 .unwrap();
         }
         let magnet: Magnet = link.parse().unwrap();

@@ -16,6 +16,6 @@ pub(crate) fn of(metainfo: &Metainfo, trackers: &[Vec<String>]) -> Magnet {
         name: Some(metainfo.info.name().to_owned()),
         trackers: urls,
         peers: Vec::new(),
-        web_seeds: Vec::new(),
+        web_seeds: metainfo.web_seeds.clone(),
     }
 }

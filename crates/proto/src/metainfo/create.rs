@@ -62,6 +62,7 @@ impl Layout {
             info,
             layers,
             trackers: details.trackers,
+            web_seeds: Vec::new(),
             comment: details.comment,
             created_by: details.created_by,
             creation_date: details.creation_date,

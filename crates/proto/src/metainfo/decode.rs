@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::limits::{
     CONTENT_LEN_MAX, PIECE_COUNT_MAX, PIECE_LEN_MAX, PIECE_LEN_MIN, TEXT_LEN_MAX,
-    TRACKER_COUNT_MAX, URL_LEN_MAX, V1_PIECE_LEN_MIN,
+    TRACKER_COUNT_MAX, URL_LEN_MAX, V1_PIECE_LEN_MIN, WEB_SEED_COUNT_MAX,
 };
-use super::{File, Info, Metainfo, MetainfoError, PieceLayers, name, v1, v2};
+use super::{File, Info, Metainfo, MetainfoError, PieceLayers, is_web_seed, name, v1, v2};
 use crate::bencode::{self, Dict, Limits, Value};
 use crate::{InfoHashV1, InfoHashV2, InfoHashes, MerkleHash, PieceHash, merkle};
 
@@ -28,6 +28,7 @@ impl Metainfo {
             info,
             layers,
             trackers: decode_trackers(root),
+            web_seeds: decode_web_seeds(root),
             comment: text(root, b"comment"),
             created_by: text(root, b"created by"),
             creation_date: root.get(b"creation date").and_then(Value::int),
@@ -42,6 +43,7 @@ impl From<Info> for Metainfo {
             info,
             layers: PieceLayers::default(),
             trackers: Vec::new(),
+            web_seeds: Vec::new(),
             comment: None,
             created_by: None,
             creation_date: None,
@@ -310,11 +312,6 @@ fn decode_layer(
 /// The tiers of BEP 12, or `announce` where there are none. What is no usable text is left out: a
 /// torrent is good without its trackers.
 fn decode_trackers(root: Dict<'_, '_>) -> Vec<Vec<String>> {
-    let url = |value: Value<'_, '_>| {
-        let url = value.text()?.trim();
-        let fits = !url.is_empty() && url.len() <= URL_LEN_MAX;
-        (fits && !url.chars().any(name::is_hidden_control)).then(|| url.to_owned())
-    };
     let mut left = TRACKER_COUNT_MAX;
     let mut tiers = Vec::new();
     for tier in root.get(b"announce-list").and_then(Value::list).into_iter().flatten() {
@@ -332,6 +329,26 @@ fn decode_trackers(root: Dict<'_, '_>) -> Vec<Vec<String>> {
         tiers.extend(root.get(b"announce").and_then(url).map(|url| vec![url]));
     }
     tiers
+}
+
+/// `url-list` (BEP 19): one URL or a list. What is no usable URL is left out.
+fn decode_web_seeds(root: Dict<'_, '_>) -> Vec<String> {
+    let Some(value) = root.get(b"url-list") else { return Vec::new() };
+    let mut seeds: Vec<String> = Vec::new();
+    let one = value.list().is_none().then_some(value);
+    let urls = value.list().into_iter().flatten().chain(one).filter_map(url);
+    for url in urls.filter(|url| is_web_seed(url)) {
+        if seeds.len() < WEB_SEED_COUNT_MAX && !seeds.contains(&url) {
+            seeds.push(url);
+        }
+    }
+    seeds
+}
+
+fn url(value: Value<'_, '_>) -> Option<String> {
+    let url = value.text()?.trim();
+    let fits = !url.is_empty() && url.len() <= URL_LEN_MAX;
+    (fits && !url.chars().any(name::is_hidden_control)).then(|| url.to_owned())
 }
 
 /// Free text: what is not UTF-8 or would steer a terminal becomes U+FFFD.

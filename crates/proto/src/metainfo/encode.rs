@@ -29,6 +29,11 @@ impl Metainfo {
             }
             root.dict(b"piece layers", &layers);
         }
+        if !self.web_seeds.is_empty() {
+            let mut urls = ListEncoder::new();
+            self.web_seeds.iter().for_each(|url| _ = urls.bytes(url.as_bytes()));
+            root.list(b"url-list", urls);
+        }
         root.finish()
     }
 

@@ -33,6 +33,9 @@ pub const PATH_LEN_MAX: usize = 4096;
 /// Most trackers that are kept; what comes after is ignored.
 pub const TRACKER_COUNT_MAX: usize = 64;
 
+/// Most web seeds that are kept; what comes after is ignored.
+pub const WEB_SEED_COUNT_MAX: usize = 32;
+
 /// Longest URL that is kept, in bytes; longer ones are ignored.
 pub const URL_LEN_MAX: usize = 2048;
 

@@ -14,6 +14,7 @@ mod name;
 mod open;
 mod v1;
 mod v2;
+mod web_seed;
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use error::MetainfoError;
 pub use layout::{Format, Layout, NewFile, Shape, piece_len_for};
 pub(crate) use name::without_controls;
 pub use open::OpenHash;
+pub use web_seed::is_web_seed;
 
 use crate::{FileIndex, Geometry, InfoHashes, MerkleHash, PieceHash, PieceIndex};
 
@@ -39,6 +41,9 @@ pub struct Metainfo {
     pub layers: PieceLayers,
     /// Tracker URLs in tiers (BEP 12); `announce` alone makes one tier of one.
     pub trackers: Vec<Vec<String>>,
+    /// Web seeds (BEP 19): http and https URLs where the content lies, at most
+    /// [`limits::WEB_SEED_COUNT_MAX`].
+    pub web_seeds: Vec<String>,
     /// Free text.
     pub comment: Option<String>,
     /// The program that made the file.
