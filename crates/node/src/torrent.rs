@@ -491,6 +491,7 @@ impl TorrentTask {
                 "a peer sent a wrong block"
             ),
             Notice::Banned(addr, reason) => tracing::warn!(peer = %addr, reason, "banned a peer"),
+            Notice::BannedWebSeed(_, reason) => tracing::warn!(reason, "banned a web seed"),
             Notice::Unusable(reason) => {
                 let reason = format!("the torrent's info dictionary is not valid: {reason}");
                 self.set_state(State::Failed { reason, fault: Fault::Verification });

@@ -258,7 +258,8 @@ impl World {
             | Notice::LayersKnown(_)
             | Notice::Paused(_)
             | Notice::BadPiece(_)
-            | Notice::BadBlock(..) => {}
+            | Notice::BadBlock(..)
+            | Notice::BannedWebSeed(..) => {}
         }
         self.nodes[node].notices.push(notice);
     }

@@ -332,6 +332,8 @@ pub enum Notice {
     BadBlock(Block, SocketAddr),
     /// A peer is banned, and why.
     Banned(SocketAddr, String),
+    /// A web seed is banned, and why: it is not to come back.
+    BannedWebSeed(PeerKey, String),
     /// v1 and v2 hashes of the torrent contradict each other; nobody can complete it.
     Inconsistent(PieceIndex),
 }

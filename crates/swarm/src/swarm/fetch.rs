@@ -8,6 +8,7 @@ use proto::{Block, MerkleHash, PieceIndex};
 use super::open::{Asking, Received, are_several};
 use super::peer::Peer;
 use super::rarity::Rarity;
+use super::web_seeds::Duty;
 use super::{PieceSet, Swarm, Torrent, view};
 use crate::{Action, BlockBuf, DiskEvent, DiskJob, Notice, PeerCommand, PeerKey, PieceOrder};
 use chance::Chance;
@@ -35,27 +36,29 @@ impl Swarm {
         let v2 = torrent.info.hashes().v2().is_some();
         let suspect = !v2 && self.suspicions.is_suspected(key);
         let asking = |room| Asking { geometry: &geometry, now, peer: key, room };
-        torrent.open.ask(asking(room), v2, |piece| peer.gives(piece), &mut blocks);
+        let (rarity, duty) = (&mut torrent.rarity, self.web_seeds.duty);
+        torrent.open.ask(asking(room), v2, |piece| duty.may(peer, piece, rarity), &mut blocks);
         let piece_len = u64::from(geometry.nominal_piece_len());
         let budget = (self.config.piece_budget / piece_len).max(OPEN_MIN) as usize;
         // A disk that refused is tried with one piece, or all would be fetched in vain.
         let open_max = if self.disk_refused { 1 } else { budget };
         let mut pads = Vec::new();
         while blocks.len() < room && torrent.open.len() + torrent.verifying.len() < open_max {
-            let picked = pick(&mut torrent.rarity, self.config.order, peer, &mut self.chance);
-            let Some(piece) = picked else { break };
-            torrent.rarity.withdraw(piece);
+            let rules = (self.config.order, duty);
+            let Some(piece) = pick(rarity, rules, peer, &mut self.chance) else { break };
+            rarity.withdraw(piece);
+            peer.next_piece = peer.web_seed.then_some(PieceIndex(piece.0 + 1));
             let on_parole = suspect || self.suspicions.is_suspect(piece);
             if torrent.open.open(&geometry, piece, on_parole) {
                 pads.push(piece);
                 continue;
             }
             let left = asking(room - blocks.len());
-            torrent.open.ask(left, v2, |piece| peer.gives(piece), &mut blocks);
+            torrent.open.ask(left, v2, |piece| duty.may(peer, piece, rarity), &mut blocks);
         }
         if !v2 && !suspect && blocks.len() < room {
             let left = asking(room - blocks.len());
-            torrent.open.ask(left, true, |piece| peer.gives(piece), &mut blocks);
+            torrent.open.ask(left, true, |piece| duty.may(peer, piece, rarity), &mut blocks);
         }
         let idle = blocks.is_empty() && peer.outstanding == 0 && !suspect;
         if idle {
@@ -87,7 +90,8 @@ impl Swarm {
             return;
         }
         let room = room.min(end_game_blocks(peer.down.per_second()));
-        let may = |piece| peer.gives(piece);
+        let (rarity, duty) = (&torrent.rarity, self.web_seeds.duty);
+        let may = |piece| duty.may(peer, piece, rarity);
         let asking = Asking { geometry: &geometry, now: self.now, peer: key, room };
         let left = torrent.open.ask_again(asking, may, &busy, twice, blocks);
         for (other, block) in left {
@@ -337,19 +341,27 @@ impl Torrent {
 /// The next piece to open for a peer: the rarest or the first, or one that it gives even while it chokes us.
 fn pick(
     rarity: &mut Rarity,
-    order: PieceOrder,
+    (order, duty): (PieceOrder, Duty),
     peer: &Peer,
     chance: &mut Chance,
 ) -> Option<PieceIndex> {
     let has = peer.has.as_ref()?;
     if !peer.chokes_us {
-        return match order {
-            PieceOrder::RarestFirst => rarity.rarest(has, chance),
-            PieceOrder::Sequential => rarity.first(has),
+        // If the one that is to come next may not be asked for, none may.
+        let picked = match (order, next_in_row(rarity, duty, peer)) {
+            (PieceOrder::Sequential, _) => rarity.first(has),
+            (PieceOrder::RarestFirst, Some(next)) => Some(next),
+            (PieceOrder::RarestFirst, None) => rarity.rarest(has, chance),
         };
+        return picked.filter(|piece| duty.may(peer, *piece, rarity));
     }
     let mut granted = peer.allowed_fast.iter().copied();
     granted.find(|piece| peer.gives(*piece) && rarity.may_pick(*piece))
+}
+
+/// The piece behind the one that a web seed gave last, if it is to be had.
+fn next_in_row(rarity: &Rarity, duty: Duty, peer: &Peer) -> Option<PieceIndex> {
+    peer.next_piece.filter(|piece| rarity.may_pick(*piece) && duty.may(peer, *piece, rarity))
 }
 
 /// Two open pieces at least, or a torrent with huge pieces would never overlap fetching and checking.

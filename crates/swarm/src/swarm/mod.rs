@@ -3,7 +3,7 @@
 //! This file takes each input to the part that owns it. The parts: [`rarity`] and [`open`] choose
 //! blocks, [`window`] how many at once, [`choker`] and [`guests`] who is served, [`blame`] who lied, [`addresses`]
 //! whom to dial, [`announce`] which tracker is told, [`seek`] when strangers are asked, [`exchange`] which peers hear of each other, [`punch`] how they meet through NATs, [`metadata`] and [`hashes`] what a magnet link
-//! lacks.
+//! lacks, [`web_seeds`] when servers are asked.
 
 mod addresses;
 mod announce;
@@ -26,6 +26,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 mod view;
+mod web_seeds;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +47,7 @@ use self::{
     addresses::Addresses, announce::Announcer, blame::Suspicions, choker::Choker, copies::Copies,
     exchange::Exchange, guests::Guests, hashes::HashFetch, metadata::MetadataFetch,
     open::OpenPieces, peer::Peer, punch::Punching, rarity::Rarity, rate::Rate, seek::Need,
-    seek::Seeker,
+    seek::Seeker, web_seeds::WebSeeds,
 };
 use crate::{
     Action, AnnounceEvent, AnnounceTo, DiskEvent, Found, Notice, PeerCommand, PeerEvent, PeerKey,
@@ -138,6 +139,7 @@ pub struct Swarm {
     seeker: Seeker,
     exchange: Option<Exchange>,
     punching: Option<Punching>,
+    web_seeds: WebSeeds,
     choker: Choker,
     guests: Guests,
     suspicions: Suspicions,
@@ -181,6 +183,7 @@ impl Swarm {
             seeker,
             exchange: None,
             punching: None,
+            web_seeds: WebSeeds::default(),
             choker: Choker::new(now, config.upload_slots),
             guests: Guests::default(),
             suspicions: Suspicions::default(),
@@ -265,7 +268,7 @@ impl Swarm {
         match answer {
             Ok((answer, found)) => {
                 self.know(found);
-                let lonely = self.wants_peers() && self.peers.is_empty();
+                let lonely = self.wants_peers() && self.is_alone();
                 let (url, hash) = (told.url.as_str(), told.info_hash);
                 self.announcer.on_answer(now, url, hash, told.event, &answer, lonely);
             }
@@ -285,7 +288,7 @@ impl Swarm {
     /// A search of [`Action::Search`] has ended; so many nodes took our announce.
     pub fn handle_searched(&mut self, now: Instant, info_hash: InfoHash, announced: usize) {
         self.now = now;
-        let need = match (self.wants_peers(), self.peers.is_empty()) {
+        let need = match (self.wants_peers(), self.is_alone()) {
             (true, true) => Need::Lonely,
             (true, false) => Need::Peers,
             (false, _) if announced == 0 => Need::Lonely,
@@ -366,6 +369,7 @@ impl Swarm {
         }
         self.fetch_hashes();
         self.exchange_peers();
+        self.set_duty_of_web_seeds();
         // The end game waits for time to pass.
         self.refill = true;
     }
@@ -413,7 +417,7 @@ impl Swarm {
             return self.announce_due();
         }
         if self.wants_dialling() {
-            let room = self.config.max_peers.saturating_sub(self.peers.len());
+            let room = self.config.max_peers.saturating_sub(self.peer_count());
             for (addr, by) in self.addresses.due(self.now, room, &mut self.chance) {
                 self.actions.push(Action::Dial(addr, by));
             }
@@ -466,7 +470,7 @@ impl Swarm {
     }
 
     fn wants_dialling(&self) -> bool {
-        !self.stopping && self.peers.len() < self.config.max_peers
+        !self.stopping && self.peer_count() < self.config.max_peers
     }
 }
 

@@ -1,10 +1,10 @@
 //! What the swarm knows of one connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use proto::address::is_local;
-use proto::{Bitfield, PeerId, PieceIndex};
+use proto::{Bitfield, InfoHash, PeerId, PieceIndex};
 
 use super::choker;
 use super::rate::Rate;
@@ -15,6 +15,10 @@ use crate::{Connected, Direction, PeerInfo, PeerKey};
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) connected: Connected,
+    /// It is a server with the content as plain files, and its address says nothing.
+    pub(crate) web_seed: bool,
+    /// The piece that it is asked for next, if that is missing: neighbours make long requests.
+    pub(crate) next_piece: Option<PieceIndex>,
     pub(crate) info: PeerInfo,
     pub(crate) connected_at: Instant,
     /// Its pieces, once we know how many there are.
@@ -44,6 +48,8 @@ impl Peer {
     pub(crate) fn new(now: Instant, connected: Connected) -> Self {
         Self {
             connected,
+            web_seed: false,
+            next_piece: None,
             info: PeerInfo::default(),
             connected_at: now,
             has: None,
@@ -64,6 +70,22 @@ impl Peer {
             last_block_at: now,
             round_trip: ROUND_TRIP_ASSUMED,
         }
+    }
+
+    /// A web seed (BEP 19): it never dials us and cannot be dialled, and knows nothing of BitTorrent.
+    pub(crate) fn of_web_seed(now: Instant, info_hash: InfoHash) -> Self {
+        let connected = Connected {
+            addr: NOWHERE,
+            direction: Direction::Outgoing,
+            peer_id: PeerId([0; 20]),
+            info_hash,
+            v2: false,
+            fast: false,
+            extended: false,
+            dht: false,
+            utp: false,
+        };
+        Self { web_seed: true, window: Window::of_web_seed(), ..Self::new(now, connected) }
     }
 
     pub(crate) fn is_seeder(&self) -> bool {
@@ -95,6 +117,7 @@ impl Peer {
     /// Where it can be dialled: what we dialled, or the port it says it listens on.
     pub(crate) fn listen_addr(&self) -> Option<SocketAddr> {
         match self.connected.direction {
+            Direction::Outgoing if self.web_seed => None,
             Direction::Outgoing => Some(self.connected.addr),
             Direction::Incoming => {
                 let port = self.info.listen_port.filter(|port| *port != 0)?;
@@ -137,4 +160,5 @@ impl Peer {
     }
 }
 
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 const ROUND_TRIP_ASSUMED: Duration = Duration::from_millis(50);

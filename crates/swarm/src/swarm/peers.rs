@@ -63,6 +63,7 @@ impl Swarm {
     ) {
         self.now = now;
         let Some(peer) = self.peers.remove(&key) else { return };
+        self.web_seeds.count -= usize::from(peer.web_seed);
         if let Some(torrent) = &mut self.torrent {
             torrent.open.give_back_all(key);
             if let Some(has) = peer.has.as_ref().filter(|has| !has.is_full()) {
@@ -87,7 +88,7 @@ impl Swarm {
             let worked = peer.down.total() + peer.up.total() > 0;
             self.addresses.on_disconnected(now, listening, worked);
         }
-        if self.peers.is_empty() && self.wants_peers() && !self.stopping {
+        if self.is_alone() && self.wants_peers() && !self.stopping {
             self.announcer.hurry(now);
             self.seeker.hurry(now);
         }
@@ -185,13 +186,17 @@ impl Swarm {
 
     /// Bans whoever that connection was, also after it ended.
     pub(super) fn ban(&mut self, key: PeerKey, reason: String) {
-        let Some(addr) = self.last_seen_at.get(&key).copied() else { return };
-        let listening = self.peers.get(&key).and_then(Peer::listen_addr);
-        if self.addresses.is_banned(addr) {
-            return;
+        let peer = self.peers.get(&key);
+        if peer.is_some_and(|peer| peer.web_seed) {
+            self.actions.push(Action::Notice(Notice::BannedWebSeed(key, reason)));
+        } else {
+            let Some(addr) = self.last_seen_at.get(&key).copied() else { return };
+            if self.addresses.is_banned(addr) {
+                return;
+            }
+            self.addresses.ban(addr, peer.and_then(Peer::listen_addr));
+            self.actions.push(Action::Notice(Notice::Banned(addr, reason)));
         }
-        self.addresses.ban(addr, listening);
-        self.actions.push(Action::Notice(Notice::Banned(addr, reason)));
         if let Some(torrent) = &mut self.torrent {
             for data in torrent.open.distrust(key, false) {
                 self.wasted += data.as_slice().len() as u64;
@@ -362,7 +367,7 @@ impl Swarm {
             self.actions.push(Action::Disconnect(key, Goodbye::Duplicate));
             return None;
         }
-        (self.peers.len() >= self.config.max_peers).then_some(Goodbye::TooMany)
+        (self.peer_count() >= self.config.max_peers).then_some(Goodbye::TooMany)
     }
 
     fn remember(&mut self, key: PeerKey, addr: SocketAddr) {

@@ -84,7 +84,7 @@ impl Rarity {
         rest.map(PieceIndex).find(|piece| self.may_pick(*piece) && of.has(*piece))
     }
 
-    #[cfg(test)]
+    /// Peers that have `piece`, seeders apart.
     pub(crate) fn count(&self, piece: PieceIndex) -> u16 {
         self.counts[piece.as_usize()]
     }

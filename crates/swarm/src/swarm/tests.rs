@@ -14,6 +14,8 @@ use crate::{
     PeerCommand, PeerEvent, PeerInfo, PeerKey,
 };
 
+mod web_seeds;
+
 const PIECES: u32 = 4;
 const PIECE_LEN: u32 = 2 * BLOCK_LEN;
 

@@ -43,7 +43,9 @@ pub struct PeerStats {
     pub client: Option<String>,
     /// Pieces it has.
     pub pieces: u32,
-    /// Pieces it has that we lack.
+    /// It is a web seed (BEP 19), and its address says nothing.
+    pub web_seed: bool,
+    /// Pieces it has that we lack. None of a web seed: what it promises is worth what comes from it.
     pub wanted: u32,
     /// It has all.
     pub seeder: bool,
@@ -98,7 +100,8 @@ impl Swarm {
             addr: peer.connected.addr,
             client: peer.info.client.clone(),
             pieces: peer.has.as_ref().map_or(0, proto::Bitfield::count),
-            wanted: peer.wanted,
+            web_seed: peer.web_seed,
+            wanted: if peer.web_seed { 0 } else { peer.wanted },
             seeder: peer.is_seeder(),
             downloaded: peer.down.total(),
             uploaded: peer.up.total(),

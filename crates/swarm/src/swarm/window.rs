@@ -17,12 +17,20 @@ pub(crate) struct Window {
     /// Requests that the peer says it accepts.
     peer_limit: u32,
     snubbed: bool,
+    /// Never below, however slow the peer is.
+    floor: u32,
 }
 
 impl Window {
     pub(crate) const fn new() -> Self {
         let peer_limit = REQQ_ASSUMED;
-        Self { size: INITIAL, slow_start: true, rate_before: 0, peer_limit, snubbed: false }
+        let floor = SLOW_FLOOR;
+        Self { size: INITIAL, slow_start: true, rate_before: 0, peer_limit, snubbed: false, floor }
+    }
+
+    /// A web seed answers one request after the other: each should be worth its round trip.
+    pub(crate) const fn of_web_seed() -> Self {
+        Self { size: FAST_FLOOR, floor: FAST_FLOOR, ..Self::new() }
     }
 
     pub(crate) fn set_peer_limit(&mut self, reqq: u32) {
@@ -58,7 +66,7 @@ impl Window {
             return;
         }
         let in_flight = 2.0 * rate as f64 * round_trip.as_secs_f64() / f64::from(BLOCK_LEN);
-        let floor = if rate > FAST { FAST_FLOOR } else { SLOW_FLOOR };
+        let floor = if rate > FAST { FAST_FLOOR } else { self.floor };
         self.size = (in_flight as u32).clamp(floor, LARGEST);
     }
 }
@@ -95,6 +103,13 @@ mod tests {
         assert_eq!(window.size(), 128);
         window.tick(50 << 20, Duration::from_millis(100));
         assert_eq!(window.size(), 640);
+    }
+
+    #[test]
+    fn a_slow_web_seed_is_asked_for_much_at_once() {
+        let mut window = Window::of_web_seed();
+        (0..3).for_each(|_| window.tick(1000, Duration::from_millis(1)));
+        assert_eq!(window.size(), 128);
     }
 
     #[test]
