@@ -9,6 +9,7 @@ import pytest
 
 import netns
 import teem as teem_module
+import traps
 
 _hosts = itertools.count(2)
 
@@ -87,6 +88,14 @@ def teem(request, folder, address):
 def namespace():
     """A network namespace with ten addresses, 10.99.0.1 to 10.99.0.10, on its loopback."""
     space = netns.Namespace([f"10.99.0.{host}" for host in range(1, 11)])
+    yield space
+    space.close()
+
+
+@pytest.fixture
+def internet():
+    """A namespace with addresses of the internet and of local networks."""
+    space = netns.Namespace([traps.EVIL, traps.SEEDER, traps.LEECHER, *traps.NEAR[1:]])
     yield space
     space.close()
 

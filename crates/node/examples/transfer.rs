@@ -40,6 +40,7 @@ async fn main() {
             content,
             trackers: vec![],
             peers,
+            web_seeds: vec![],
             name: None,
             limiter: Limiter::default(),
             order: PieceOrder::default(),

@@ -127,6 +127,9 @@ pub struct Add {
     pub trackers: Vec<Vec<String>>,
     /// Peers known already.
     pub peers: Vec<SocketAddr>,
+    /// Web seeds (BEP 19) that the person names, beside those of the source. These may be anywhere; those
+    /// of the source lead to the internet only.
+    pub web_seeds: Vec<String>,
     /// In which order its pieces are fetched.
     pub order: PieceOrder,
     /// How fast its peers are talked to, within the node's limits; changeable later.

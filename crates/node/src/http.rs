@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::header::{CONNECTION, HOST, LOCATION, USER_AGENT};
+use hyper::header::{CONNECTION, HOST, HeaderValue, LOCATION, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use proto::egress::Nearness;
@@ -54,6 +54,13 @@ impl Default for Limits {
             addr: None,
             trust: Trust::default(),
         }
+    }
+}
+
+impl Limits {
+    /// The usual ones, through that gate, believing those.
+    pub(crate) fn through(gate: Gate, trust: Trust) -> Self {
+        Self { gate, trust, ..Self::default() }
     }
 }
 
@@ -196,35 +203,51 @@ async fn follow(
 ) -> Result<Response, HttpError> {
     let (mut addr, mut by) = (limits.addr, limits.by);
     for _ in 0..=limits.redirects_max {
-        let secure = match url.scheme() {
-            "http" => false,
-            "https" => true,
-            _ => return Err(HttpError::Url(url.to_string())),
-        };
+        let secure = is_secure(&url)?;
         let (stream, near) = connect(&url, (addr.take(), by), limits).await?;
         let mut request = build(&method, &url, body.clone())?;
         request.headers_mut().extend(std::mem::take(&mut headers));
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         let response = if secure {
             exchange(limits.trust.connect(&url, stream).await?, request, limits).await?
         } else {
             exchange(stream, request, limits).await?
         };
-        let follows = method == Method::GET && response.status.is_redirection();
-        let location = response.headers.get(LOCATION).filter(|_| follows);
-        let location = location.and_then(|value| value.to_str().ok());
-        match location.and_then(|location| url.join(location).ok()) {
-            Some(next) if secure && next.scheme() == "http" => {
-                return Err(HttpError::Downgrade(next.to_string()));
-            }
-            Some(next) => (url, by) = (next, by.min(near)),
-            None => return Ok(response),
+        match redirect(&url, response.status, &response.headers)? {
+            Some(next) if method == Method::GET => (url, by) = (next, by.min(near)),
+            _ => return Ok(response),
         }
     }
     Err(HttpError::Redirects)
 }
 
+/// Where a reply sends us on to, if it does.
+pub(crate) fn redirect(
+    from: &Url,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Result<Option<Url>, HttpError> {
+    let location = headers.get(LOCATION).filter(|_| status.is_redirection());
+    let location = location.and_then(|value| value.to_str().ok());
+    match location.and_then(|location| from.join(location).ok()) {
+        Some(next) if from.scheme() == "https" && next.scheme() == "http" => {
+            Err(HttpError::Downgrade(next.to_string()))
+        }
+        next => Ok(next),
+    }
+}
+
+/// Whether TLS is spoken there.
+pub(crate) fn is_secure(url: &Url) -> Result<bool, HttpError> {
+    match url.scheme() {
+        "http" => Ok(false),
+        "https" => Ok(true),
+        _ => Err(HttpError::Url(url.to_string())),
+    }
+}
+
 /// Connects to the address given, or to the first of the host's that answers; tells how near that is.
-async fn connect(
+pub(crate) async fn connect(
     url: &Url,
     (addr, by): (Option<SocketAddr>, Nearness),
     limits: &Limits,
@@ -267,7 +290,7 @@ async fn in_time(
     Ok(stream)
 }
 
-fn build(
+pub(crate) fn build(
     method: &Method,
     url: &Url,
     body: Bytes,
@@ -280,7 +303,6 @@ fn build(
         .uri(target)
         .header(HOST, host)
         .header(USER_AGENT, crate::CLIENT)
-        .header(CONNECTION, "close")
         .body(Full::new(body))
 }
 

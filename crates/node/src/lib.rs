@@ -7,6 +7,8 @@
 //!                  v  |
 //!               Connection     one task a peer owns its Session         (connection)
 //!
+//!               WebSeed        or one task a web seed, over HTTP          (web_seed)
+//!
 //!  disk            workers check and write pieces, one thread syncs and records
 //!  tracker_client  one task a running announce
 //!  finder          one task owns the DHT's node, and datagram one each UDP socket
@@ -44,6 +46,7 @@ pub mod tls;
 mod torrent;
 pub mod tracker_client;
 mod utp;
+mod web_seed;
 
 pub use api::{
     Add, Content, DhtConfig, Encryption, Fault, Fresh, NodeConfig, NodeError, PeerView, Snapshot,

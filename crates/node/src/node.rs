@@ -26,7 +26,7 @@ use crate::hashing::create::{Created, Recipe};
 use crate::limiter::Limiter;
 use crate::listen;
 use crate::neighbours::{self, Neighbours};
-use crate::opening::Opening;
+use crate::opening::{Opening, WebSeeds};
 use crate::record::Records;
 use crate::roads::Roads;
 use crate::torrent::{self, Input, TorrentTask, Wiring};
@@ -198,7 +198,7 @@ impl Node {
     /// Adds a torrent and starts it.
     #[expect(clippy::unused_async, reason = "adding may come to wait for the disk")]
     pub async fn add(&self, add: Add) -> Result<Torrent, NodeError> {
-        let (hashes, metainfo, name, mut trackers, web_seeds) = match add.source {
+        let (hashes, metainfo, name, mut trackers, of_link) = match add.source {
             Source::Metainfo(metainfo) => {
                 let trackers = metainfo.trackers.clone();
                 (metainfo.info.hashes(), Some(Arc::new(*metainfo)), None, trackers, Vec::new())
@@ -233,7 +233,8 @@ impl Node {
             publish,
             tell_metainfo,
         };
-        let opening = Opening::new(add.content, trackers, name).with_web_seeds(web_seeds);
+        let opening = Opening::new(add.content, trackers, name)
+            .with_web_seeds(WebSeeds { named: add.web_seeds, of_link });
         let node = self.inner.clone();
         self.inner
             .threads

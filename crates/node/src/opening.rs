@@ -18,12 +18,20 @@ use crate::record::{SavedContent, SavedSource, TorrentRecord};
 pub(crate) struct Opening {
     pub(crate) content: Content,
     pub(crate) trackers: Vec<Vec<String>>,
-    /// Those of a magnet link, which its torrent file gets.
-    pub(crate) web_seeds: Vec<String>,
+    pub(crate) web_seeds: WebSeeds,
     /// A magnet link's suggestion.
     pub(crate) name: Option<String>,
     events: Option<mpsc::UnboundedSender<StorageEvent>>,
     cancelled: Arc<AtomicBool>,
+}
+
+/// The URLs of web seeds (BEP 19) that do not stand in the torrent's metainfo.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WebSeeds {
+    /// Those that the person names.
+    pub(crate) named: Vec<String>,
+    /// Those of a magnet link, which its torrent file gets.
+    pub(crate) of_link: Vec<String>,
 }
 
 /// Open files.
@@ -36,11 +44,11 @@ pub(crate) struct Opened {
 
 impl Opening {
     pub(crate) fn new(content: Content, trackers: Vec<Vec<String>>, name: Option<String>) -> Self {
-        let web_seeds = Vec::new();
+        let web_seeds = WebSeeds::default();
         Self { content, trackers, web_seeds, name, events: None, cancelled: Arc::default() }
     }
 
-    pub(crate) fn with_web_seeds(mut self, web_seeds: Vec<String>) -> Self {
+    pub(crate) fn with_web_seeds(mut self, web_seeds: WebSeeds) -> Self {
         self.web_seeds = web_seeds;
         self
     }

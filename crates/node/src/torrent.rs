@@ -21,19 +21,21 @@ use swarm::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::api::{Fault, PeerView, Snapshot, State, TrackerView};
+use crate::api::{Content, Fault, PeerView, Snapshot, State, TrackerView};
 use crate::chunks::{Asked, Desk};
 use crate::clock;
 use crate::connection::{Connection, FromPeer, Shared};
 use crate::directory::Facts;
 use crate::disk::{Storage, StorageEvent};
 use crate::handshake::{self, HandshakeError, Offer};
+use crate::http;
 use crate::limiter::{Limiter, Limits};
 use crate::neighbours::Presence;
 use crate::node::Inner;
 use crate::opening::{self, Opening};
 use crate::stream::{Detached, Stream};
 use crate::tracker_client;
+use crate::web_seed::{self, Way, WebSeed, Wires};
 
 /// What reaches a torrent from outside its own connections and files.
 pub(crate) enum Input {
@@ -68,6 +70,8 @@ pub(crate) struct TorrentTask {
     shared: Rc<Shared>,
     commands: HashMap<PeerKey, mpsc::UnboundedSender<PeerCommand>>,
     addrs: HashMap<PeerKey, SocketAddr>,
+    /// The URLs of those that are no peers.
+    web_seeds: HashMap<PeerKey, String>,
     desk: Desk,
     inputs: mpsc::UnboundedReceiver<Input>,
     to_self: mpsc::UnboundedSender<Input>,
@@ -119,6 +123,7 @@ impl TorrentTask {
             shared,
             commands: HashMap::new(),
             addrs: HashMap::new(),
+            web_seeds: HashMap::new(),
             desk: Desk::default(),
             inputs: wiring.inputs,
             to_self: wiring.to_self,
@@ -248,6 +253,7 @@ impl TorrentTask {
             FromPeer::Ended(key, fault) => {
                 self.commands.remove(&key);
                 let addr = self.addrs.remove(&key);
+                self.web_seeds.remove(&key);
                 if let (Some(fault), Some(addr)) = (&fault, addr) {
                     tracing::debug!(%addr, %fault, "peer broke a rule");
                 }
@@ -302,6 +308,10 @@ impl TorrentTask {
         if proto::address::is_local(peer.ip()) && !self.node.config.limit_lan {
             return Limits::default();
         }
+        self.limits_everywhere()
+    }
+
+    fn limits_everywhere(&self) -> Limits {
         Limits::new(vec![self.node.limiter.clone(), self.limiter.clone()])
     }
 
@@ -491,7 +501,11 @@ impl TorrentTask {
                 "a peer sent a wrong block"
             ),
             Notice::Banned(addr, reason) => tracing::warn!(peer = %addr, reason, "banned a peer"),
-            Notice::BannedWebSeed(_, reason) => tracing::warn!(reason, "banned a web seed"),
+            Notice::BannedWebSeed(key, reason) => {
+                if let Some(url) = self.web_seeds.remove(&key) {
+                    tracing::warn!(url = web_seed::shown(&url), reason, "banned a web seed");
+                }
+            }
             Notice::Unusable(reason) => {
                 let reason = format!("the torrent's info dictionary is not valid: {reason}");
                 self.set_state(State::Failed { reason, fault: Fault::Verification });
@@ -520,7 +534,7 @@ impl TorrentTask {
             info: (**info).clone(),
             layers: PieceLayers::default(),
             trackers: self.opening.trackers.clone(),
-            web_seeds: self.opening.web_seeds.clone(),
+            web_seeds: self.opening.web_seeds.of_link.clone(),
             comment: None,
             created_by: None,
             creation_date: None,
@@ -572,13 +586,49 @@ impl TorrentTask {
                 self.set_state(State::Downloading);
                 let layers = metainfo.layers.clone();
                 self.be_present(OpenHash::of(&info));
-                self.swarm.handle_opened(clock::now(), info, layers, opened.have);
+                self.swarm.handle_opened(clock::now(), info.clone(), layers, opened.have);
+                self.start_web_seeds(&metainfo.web_seeds, &info);
             }
             Err(error) => {
                 let fault = error.fault();
                 self.set_state(State::Failed { reason: error.to_string(), fault });
             }
         }
+    }
+
+    /// Those that the person names may be anywhere, those that came with the torrent may not lead into
+    /// our own network.
+    fn start_web_seeds(&mut self, of_torrent: &[String], info: &Arc<Info>) {
+        let fetches = matches!(self.opening.content, Content::Fetch { .. });
+        if !fetches || self.swarm.stats().complete {
+            return;
+        }
+        let named = self.opening.web_seeds.named.clone();
+        let others = of_torrent.iter().filter(|url| !named.contains(url)).cloned();
+        let others: Vec<_> = others.map(|url| (url, Nearness::Internet)).collect();
+        for (url, by) in named.into_iter().map(|url| (url, Nearness::Machine)).chain(others) {
+            self.start_web_seed(url, by, info.clone());
+        }
+    }
+
+    fn start_web_seed(&mut self, url: String, by: Nearness, info: Arc<Info>) {
+        let key = self.swarm.handle_web_seed(clock::now());
+        let (commands, from_torrent) = mpsc::unbounded_channel();
+        self.commands.insert(key, commands);
+        self.web_seeds.insert(key, url.clone());
+        let config = &self.node.config;
+        let (gate, trust) = (config.gate(), config.trust.clone());
+        let deadline = web_seed::HEAD_TIME;
+        let limits = http::Limits { by, deadline, ..http::Limits::through(gate, trust) };
+        let wires = Wires { commands: from_torrent, torrent: self.to_peers.clone() };
+        let way = Way {
+            limits,
+            connections: self.node.connections.clone(),
+            rates: self.limits_everywhere(),
+            limit_lan: config.limit_lan,
+        };
+        let web_seed = WebSeed::new((key, url), info, way, self.shared.clone(), wires);
+        tokio::task::spawn_local(web_seed.run());
     }
 
     fn set_state(&mut self, state: State) {

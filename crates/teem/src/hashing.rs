@@ -131,7 +131,9 @@ impl Made {
             let path = left_out.display();
             context.output.warn(&format!("{path} is no file, folder or link and is left out"));
         }
-        Self { metainfo: created.metainfo, fresh: created.fresh }
+        // What an earlier run said of web seeds was for that run.
+        let metainfo = Metainfo { web_seeds: Vec::new(), ..created.metainfo };
+        Self { metainfo, fresh: created.fresh }
     }
 }
 

@@ -128,6 +128,7 @@ pub(crate) async fn seed(
         content: Content::Share { path, fresh: Some(made.fresh) },
         trackers: tiers,
         peers: Vec::new(),
+        web_seeds: Vec::new(),
         name: Some(name),
         limiter: Limiter::default(),
         order: PieceOrder::default(),

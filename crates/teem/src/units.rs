@@ -1,4 +1,4 @@
-//! Sizes and times as people write and read them.
+//! Sizes, times and the like as people write and read them.
 //!
 //! Sizes are binary: `512K`, `512KiB` and `524288` are one size, as in every BitTorrent client.
 
@@ -47,6 +47,17 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let number: u64 = number.parse().map_err(|_| refused())?;
     let seconds = number.checked_mul(factor).filter(|seconds| *seconds <= DURATION_SECS_MAX);
     seconds.map(Duration::from_secs).ok_or_else(|| "that time is too long".to_owned())
+}
+
+/// Reads the URL of a web seed (BEP 19).
+pub(crate) fn parse_web_seed(text: &str) -> Result<String, String> {
+    let is_usable = proto::metainfo::is_web_seed(text) && url::Url::parse(text).is_ok();
+    let fits = text.len() <= proto::metainfo::limits::URL_LEN_MAX;
+    match (is_usable, fits) {
+        (true, true) => Ok(text.to_owned()),
+        (true, false) => Err("that URL is too long".to_owned()),
+        (false, _) => Err("expected a URL of http or https".to_owned()),
+    }
 }
 
 /// Reads a share ratio: a number that is not negative.

@@ -188,8 +188,7 @@ impl TrackerClient {
     }
 
     fn limits(&self) -> Limits {
-        let (gate, trust) = (self.gate.clone(), self.trust.clone());
-        Limits { gate, trust, ..Limits::default() }
+        Limits::through(self.gate.clone(), self.trust.clone())
     }
 }
 

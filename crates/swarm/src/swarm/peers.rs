@@ -298,7 +298,7 @@ impl Swarm {
         if !has.is_full() {
             has.iter().for_each(|piece| torrent.rarity.more(piece));
         }
-        if has.is_full() {
+        if has.is_full() && !peer.web_seed {
             self.copies.note(peer.connected.peer_id);
         }
         peer.has = Some(has);

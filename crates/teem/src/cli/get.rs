@@ -20,7 +20,7 @@ use crate::fetching::{self, Until};
 use crate::locate::{self, Answer, TrackerArgs, Trackers};
 use crate::near;
 use crate::state::{StateArgs, StateDir};
-use crate::units::{parse_duration, parse_ratio};
+use crate::units::{parse_duration, parse_ratio, parse_web_seed};
 
 /// Fetch by name, magnet link, info hash or torrent file
 ///
@@ -41,6 +41,13 @@ pub(super) struct Args {
     output: PathBuf,
     #[command(flatten)]
     tracker: TrackerArgs,
+    /// Fetch from this web server, too, wherever it is; it has the content as plain files (BEP 19).
+    /// Repeat for more
+    #[arg(
+        long, env = "TEEM_WEB_SEED", value_name = "URL", value_delimiter = ' ',
+        value_parser = parse_web_seed
+    )]
+    web_seed: Vec<String>,
     /// End when all is there and safe on disk
     #[arg(short, long, env = "TEEM_EXIT", value_parser = FalseyValueParser::new())]
     exit: bool,
@@ -75,7 +82,8 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         Target::Name(name) => Some(name.clone()),
         Target::Hash(_) | Target::Magnet(_) | Target::File(_) => None,
     };
-    let ways = Ways { args: &args.tracker, dht: args.peer.uses_dht(Origin::Open) };
+    let (dht, web_seeds) = (args.peer.uses_dht(Origin::Open), !args.web_seed.is_empty());
+    let ways = Ways { args: &args.tracker, dht, web_seeds };
     let Resolved { source, trackers, peers, origin } =
         resolve(target, ways, &state, context).await?;
     context.interrupt.or(async { Ok(trackers.meet().await?) }).await?;
@@ -91,6 +99,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         content: Content::Fetch { folder },
         trackers,
         peers,
+        web_seeds: args.web_seed,
         name,
         limiter: Limiter::default(),
         order,
@@ -173,6 +182,8 @@ struct Ways<'a> {
     args: &'a TrackerArgs,
     /// What is open may be found without a tracker.
     dht: bool,
+    /// The person names web seeds.
+    web_seeds: bool,
 }
 
 impl Ways<'_> {
@@ -236,7 +247,8 @@ async fn resolve(
         }
         Target::File(path) => {
             let metainfo = super::torrent::read(&path)?;
-            let alone = metainfo.trackers.iter().all(Vec::is_empty);
+            let served = ways.web_seeds || !metainfo.web_seeds.is_empty();
+            let alone = metainfo.trackers.iter().all(Vec::is_empty) && !served;
             let trackers = named_or_found(alone, ways, state, context).await?;
             Ok(Resolved::open(Source::Metainfo(Box::new(metainfo)), trackers, Vec::new()))
         }

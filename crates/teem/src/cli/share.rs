@@ -14,7 +14,7 @@ use crate::hashing::{self, FormatArg, Recipe};
 use crate::locate::{TrackerArgs, Trackers};
 use crate::seeding::{self, Offer};
 use crate::state::StateArgs;
-use crate::units::parse_piece_length;
+use crate::units::{parse_piece_length, parse_web_seed};
 
 /// Put a file or folder under a name and seed it until Ctrl-C
 ///
@@ -32,6 +32,13 @@ pub(super) struct Args {
     recipe: RecipeArgs,
     #[command(flatten)]
     about: AboutArgs,
+    /// Tell those who fetch that this web server has the content as plain files (BEP 19). Repeat for
+    /// more
+    #[arg(
+        long, env = "TEEM_WEB_SEED", value_name = "URL", value_delimiter = ' ',
+        value_parser = parse_web_seed
+    )]
+    web_seed: Vec<String>,
     #[command(flatten)]
     tracker: TrackerArgs,
     #[command(flatten)]
@@ -114,20 +121,21 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     };
     let node = seeding::start_node(&path, config, &state, context).await?;
     let node = args.peer.open_to_peers(node, &args.tracker);
-    let ended =
-        share(node.node(), (name, path, recipe), (about, args.until), trackers, context).await;
+    let what = (name, path, recipe, args.web_seed);
+    let ended = share(node.node(), what, (about, args.until), trackers, context).await;
     node.shutdown().await;
     ended
 }
 
 async fn share(
     node: &Node,
-    (name, path, recipe): (String, PathBuf, Recipe),
+    (name, path, recipe, web_seeds): (String, PathBuf, Recipe, Vec<String>),
     (about, until): (About, Option<NonZeroUsize>),
     trackers: Trackers,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let made = hashing::recall_or_create(node, &path, recipe, context).await?;
+    let mut made = hashing::recall_or_create(node, &path, recipe, context).await?;
+    made.metainfo.web_seeds = web_seeds;
     let offer = Offer { name, path, made, about, trackers };
     let version = seeding::publish(&offer, context).await?;
     let catalogue = offer.trackers.catalogues.first().cloned();

@@ -11,7 +11,7 @@ use crate::exit::{Failure, Status};
 use crate::hashing::{self, FormatArg, Recipe};
 use crate::locate::TrackerRef;
 use crate::state::write_whole;
-use crate::units::{self, parse_piece_length};
+use crate::units::{self, parse_piece_length, parse_web_seed};
 
 /// Make a torrent file of a file or folder
 #[derive(Debug, clap::Args)]
@@ -33,6 +33,12 @@ pub(in crate::cli) struct Args {
     /// A tracker, as HOST:PORT or announce URL; repeat for more
     #[arg(long, env = "TEEM_TRACKER", value_name = "HOST:PORT|URL", value_delimiter = ',')]
     tracker: Vec<TrackerRef>,
+    /// A web server that has the content as plain files (BEP 19); repeat for more
+    #[arg(
+        long, env = "TEEM_WEB_SEED", value_name = "URL", value_delimiter = ' ',
+        value_parser = parse_web_seed
+    )]
+    web_seed: Vec<String>,
     /// The name of the file or folder for those who fetch it [default: its own]
     #[arg(long, env = "TEEM_NAME", value_name = "NAME")]
     name: Option<String>,
@@ -57,6 +63,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let made = hashing::create(&args.path, recipe, context).await?;
     let mut metainfo = made.metainfo;
     metainfo.trackers = trackers.collect();
+    metainfo.web_seeds = args.web_seed;
     metainfo.created_by = Some(concat!("Teem ", env!("CARGO_PKG_VERSION")).to_owned());
     write_whole(&file, &metainfo.encode())
         .with_context(|| format!("write {}", file.display()))
