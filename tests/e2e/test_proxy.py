@@ -1,6 +1,7 @@
 """Everything through a proxy, or by one network interface, and nothing beside it."""
 
 import base64
+import contextlib
 import select
 import socket
 import struct
@@ -48,7 +49,8 @@ class Proxy:
                 client.sendall(refused)
                 return
             client.sendall(granted)
-            with server:
+            # Either side may end it as it likes.
+            with server, contextlib.suppress(OSError):
                 self._pass(client, server)
 
     @staticmethod
