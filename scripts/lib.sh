@@ -93,3 +93,9 @@ need_tools() {
     need_transmission
     need_python
 }
+
+# What the dependencies may be. Known holes are asked for beside CI: their database is not on every network.
+check_dependencies() {
+    say "cargo deny"
+    cargo deny --log-level error check bans licenses sources
+}
