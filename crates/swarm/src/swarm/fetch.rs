@@ -208,6 +208,8 @@ impl Swarm {
         if !torrent.have.insert(piece) {
             return;
         }
+        // It may have turned up by itself: in a file that was checked again, in a copy elsewhere.
+        torrent.rarity.withdraw(piece);
         torrent.verified += view::content_in(&torrent.geometry, piece);
         torrent.complete = torrent.have.is_full();
         let complete = torrent.complete;

@@ -274,6 +274,17 @@ fn lost_pieces_are_told_and_wanted_again() {
 }
 
 #[test]
+fn a_piece_that_turns_up_by_itself_is_not_asked_for() {
+    let mut play = Play::new(false);
+    let piece = PieceIndex(1);
+    play.swarm.handle_disk(play.now, DiskEvent::Stored { piece, digests: None });
+    let seeder = play.seeder(1);
+    let asked = play.requests(seeder);
+    assert_eq!(asked.len(), 2 * (PIECES as usize - 1));
+    assert!(asked.iter().all(|block| block.piece != piece));
+}
+
+#[test]
 fn slots_are_given_at_once_and_no_more_than_there_are() {
     let mut play = Play::new(true);
     let mut unchoked = 0;
