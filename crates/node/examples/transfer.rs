@@ -41,6 +41,7 @@ async fn main() {
             trackers: vec![],
             peers,
             web_seeds: vec![],
+            adopt: vec![],
             name: None,
             limiter: Limiter::default(),
             order: PieceOrder::default(),

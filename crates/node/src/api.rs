@@ -130,6 +130,9 @@ pub struct Add {
     /// Web seeds (BEP 19) that the person names, beside those of the source. These may be anywhere; those
     /// of the source lead to the internet only.
     pub web_seeds: Vec<String>,
+    /// Folders (or files) with old or partial copies of the content, under any names. What of them is
+    /// right is copied; nothing is written to them.
+    pub adopt: Vec<PathBuf>,
     /// In which order its pieces are fetched.
     pub order: PieceOrder,
     /// How fast its peers are talked to, within the node's limits; changeable later.
@@ -235,6 +238,8 @@ pub struct Snapshot {
     pub uploaded: u64,
     /// Payload bytes received that were thrown away.
     pub wasted: u64,
+    /// Content bytes that were taken from copies elsewhere on this machine since the start.
+    pub reused: u64,
     /// Bytes a second, smoothed over a few seconds.
     pub down_rate: u64,
     /// Bytes a second, smoothed over a few seconds.

@@ -234,7 +234,8 @@ impl Node {
             tell_metainfo,
         };
         let opening = Opening::new(add.content, trackers, name)
-            .with_web_seeds(WebSeeds { named: add.web_seeds, of_link });
+            .with_web_seeds(WebSeeds { named: add.web_seeds, of_link })
+            .with_copies_in(add.adopt);
         let node = self.inner.clone();
         self.inner
             .threads
@@ -243,7 +244,11 @@ impl Node {
             let _ = inputs.send(Input::Command(swarm::Command::AddPeers(add.peers)));
         }
         let torrent = Torrent { inputs, snapshot, metainfo: known };
-        self.inner.handles.lock().push(torrent.clone());
+        let mut handles = self.inner.handles.lock();
+        // Those that have ended need no stop any more.
+        handles.retain(|torrent| !torrent.inputs.is_closed());
+        handles.push(torrent.clone());
+        drop(handles);
         Ok(torrent)
     }
 
@@ -374,6 +379,7 @@ impl Snapshot {
             downloaded: 0,
             uploaded: 0,
             wasted: 0,
+            reused: 0,
             down_rate: 0,
             up_rate: 0,
             eta: None,

@@ -19,6 +19,8 @@ pub(crate) struct Opening {
     pub(crate) content: Content,
     pub(crate) trackers: Vec<Vec<String>>,
     pub(crate) web_seeds: WebSeeds,
+    /// Folders with copies of the content.
+    pub(crate) adopt: Arc<[PathBuf]>,
     /// A magnet link's suggestion.
     pub(crate) name: Option<String>,
     events: Option<mpsc::UnboundedSender<StorageEvent>>,
@@ -45,7 +47,18 @@ pub(crate) struct Opened {
 impl Opening {
     pub(crate) fn new(content: Content, trackers: Vec<Vec<String>>, name: Option<String>) -> Self {
         let web_seeds = WebSeeds::default();
-        Self { content, trackers, web_seeds, name, events: None, cancelled: Arc::default() }
+        let (adopt, cancelled) = (Arc::default(), Arc::default());
+        Self { content, trackers, web_seeds, adopt, name, events: None, cancelled }
+    }
+
+    pub(crate) fn with_copies_in(mut self, adopt: Vec<PathBuf>) -> Self {
+        self.adopt = adopt.into();
+        self
+    }
+
+    /// Takes what is in the named folders once the piece layers of a magnet link have come. Blocks.
+    pub(crate) fn reuse(&self, storage: &Arc<Storage>) {
+        storage.reuse_beside(&self.adopt, &self.cancelled);
     }
 
     pub(crate) fn with_web_seeds(mut self, web_seeds: WebSeeds) -> Self {
@@ -84,6 +97,7 @@ impl Opening {
             info: Arc::new(metainfo.info.clone()),
             layers: metainfo.layers.clone(),
             content: &self.content,
+            adopt: &self.adopt,
             events,
         };
         let progress = |bytes: u64| checked.store(bytes, Ordering::Relaxed);

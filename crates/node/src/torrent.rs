@@ -545,6 +545,10 @@ impl TorrentTask {
     fn on_layers(&mut self, layers: PieceLayers) {
         if let Some(storage) = self.shared.storage.get() {
             storage.set_layers(layers.clone());
+            if !self.opening.adopt.is_empty() {
+                let (opening, storage) = (self.opening.clone(), storage.clone());
+                tokio::task::spawn_blocking(move || opening.reuse(&storage));
+            }
         }
         if let Some(metainfo) = &self.metainfo {
             let known = Arc::new(Metainfo { layers, ..(**metainfo).clone() });
@@ -571,6 +575,7 @@ impl TorrentTask {
         let (Some(metainfo), None) = (self.metainfo.clone(), &self.stopping) else { return };
         match opened {
             Ok(opened) => {
+                let metainfo = self.with_layers_of(&opened.storage, metainfo);
                 let info = Arc::new(metainfo.info.clone());
                 self.finished = opened.finished;
                 // Set once: files are opened once.
@@ -594,6 +599,18 @@ impl TorrentTask {
                 self.set_state(State::Failed { reason: error.to_string(), fault });
             }
         }
+    }
+
+    /// Copies of the files may have told piece layers that a magnet link did not bring.
+    fn with_layers_of(&mut self, storage: &Storage, metainfo: Arc<Metainfo>) -> Arc<Metainfo> {
+        let layers = storage.layers();
+        if layers == metainfo.layers {
+            return metainfo;
+        }
+        let known = Arc::new(Metainfo { layers, ..(*metainfo).clone() });
+        self.opening.save(&self.node, &known);
+        self.metainfo = Some(known.clone());
+        known
     }
 
     /// Those that the person names may be anywhere, those that came with the torrent may not lead into
@@ -694,6 +711,7 @@ impl TorrentTask {
             downloaded: stats.downloaded,
             uploaded: stats.uploaded,
             wasted: stats.wasted,
+            reused: self.shared.storage.get().map_or(0, |storage| Storage::reused(storage)),
             down_rate: stats.down_rate,
             up_rate: stats.up_rate,
             eta: stats.eta,

@@ -188,6 +188,12 @@ impl<'a> View<'a> {
         let took = units::duration(Duration::from_secs_f64(done.seconds));
         let size = units::size(done.bytes);
         self.context.output.result(&format!("{path}  {size}  {took}  {checked}"));
+        if done.reused > 0 {
+            let reused = units::size(done.reused);
+            self.context
+                .output
+                .note(&format!("{reused} of it were taken from copies on this machine"));
+        }
         self.context.output.object("done", &done);
         if !self.until.exit {
             let end = if self.until.seed_for.is_some() || self.until.seed_ratio.is_some() {
@@ -259,6 +265,10 @@ struct Done {
     name: String,
     path: String,
     bytes: u64,
+    /// Bytes that peers and web seeds sent.
+    fetched: u64,
+    /// Bytes that were taken from copies on this machine.
+    reused: u64,
     seconds: f64,
     info_hash_v1: Option<String>,
     info_hash_v2: Option<String>,
@@ -270,6 +280,8 @@ impl Done {
             name: snapshot.name.clone().unwrap_or_default(),
             path: snapshot.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
             bytes: snapshot.content_len,
+            fetched: snapshot.downloaded,
+            reused: snapshot.reused,
             seconds: (begun.elapsed().as_secs_f64() * 1e3).round() / 1e3,
             info_hash_v1: snapshot.info_hashes.v1().map(|hash| hash.to_string()),
             info_hash_v2: snapshot.info_hashes.v2().map(|hash| hash.to_string()),

@@ -129,6 +129,7 @@ pub(crate) async fn seed(
         trackers: tiers,
         peers: Vec::new(),
         web_seeds: Vec::new(),
+        adopt: Vec::new(),
         name: Some(name),
         limiter: Limiter::default(),
         order: PieceOrder::default(),

@@ -227,6 +227,7 @@ impl Storage {
             self.emit(StorageEvent::FileDone(file));
         }
         if complete {
+            self.note_copies();
             self.emit(StorageEvent::Finished);
         }
     }

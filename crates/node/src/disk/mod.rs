@@ -10,6 +10,8 @@
 //! leads out of the folder or through a symbolic link.
 
 mod checkpoint;
+mod clone;
+mod copies;
 mod descriptors;
 mod error;
 mod identity;
@@ -19,6 +21,7 @@ mod open;
 mod pool;
 mod read;
 mod recheck;
+mod reuse;
 mod root;
 mod settle;
 mod shared;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use proto::metainfo::{Info, PieceLayers};
@@ -20,6 +20,7 @@ use super::descriptors::SyncDebt;
 use super::journal::Journal;
 use super::names::{self, Names};
 use super::recheck::{Cancelled, Checker};
+use super::reuse::Watch;
 use super::root::{Found, Root};
 use super::storage::{Progress, Slot, SlotState, Storage};
 use super::survey::{Claim, Survey, Surveyed};
@@ -36,6 +37,9 @@ pub struct OpenArgs<'a> {
     pub layers: PieceLayers,
     /// Where its bytes are or go.
     pub content: &'a Content,
+    /// Folders with copies: what is missing is taken from there, after a check, and nothing is written
+    /// to them.
+    pub adopt: &'a [PathBuf],
     /// Takes what the storage has to say.
     pub events: UnboundedSender<StorageEvent>,
 }
@@ -119,7 +123,12 @@ impl<'a> Opener<'a> {
         let mut files = survey.run()?;
         let mut have = self.believed(&files);
         let unread = self.unread(&files, &have)?;
-        let good = self.check(&files, &unread, progress, cancel)?;
+        let checked = AtomicU64::new(0);
+        let counted = |bytes| {
+            checked.store(bytes, Ordering::Relaxed);
+            progress(bytes);
+        };
+        let good = self.check(&files, &unread, &counted, cancel)?;
         let conflict = self.adopt(&mut files, &unread, &good);
         let (own, foreign): (Vec<_>, Vec<_>) =
             good.into_iter().partition(|piece| self.is_own(&files, *piece));
@@ -130,9 +139,20 @@ impl<'a> Opener<'a> {
             self.check_room(&files)?;
         }
         let dirs = self.make_dirs(&files)?;
+        let (adopt, fetch) = (self.args.adopt, self.is_fetch());
         let opened = self.into_storage(&files, have, own, dirs)?;
         match conflict {
-            None => opened.copy(&files, &foreign, cancel).map(|_| opened.into_opened()),
+            None => {
+                opened.copy(&files, &foreign, cancel)?;
+                if fetch {
+                    let read = AtomicU64::new(checked.into_inner());
+                    let progress =
+                        |bytes| progress(read.fetch_add(bytes, Ordering::Relaxed) + bytes);
+                    let watch = Watch { progress: &progress, cancel, running: false };
+                    opened.storage.reuse(adopt, &watch)?;
+                }
+                Ok(opened.into_opened())
+            }
             Some((path, reason)) => {
                 let kept = opened.copy(&files, &foreign, cancel)?;
                 opened.storage.close();
@@ -332,6 +352,7 @@ impl<'a> Opener<'a> {
             root: self.root,
             failed: AtomicBool::new(false),
             durable: AtomicU64::new(durable),
+            reused: AtomicU64::new(0),
             geometry,
             shared: shared.clone(),
             events: self.args.events,
@@ -439,6 +460,8 @@ impl Ready {
         };
         if waiting {
             storage.request_checkpoint(true);
+        } else if finished {
+            storage.note_copies();
         }
         Opened { storage, have, finished }
     }

@@ -88,7 +88,10 @@ impl Checker<'_> {
         }
     }
 
-    fn next_batch(&self, pieces: &mut impl Iterator<Item = PieceIndex>) -> Vec<PieceIndex> {
+    pub(super) fn next_batch(
+        &self,
+        pieces: &mut impl Iterator<Item = PieceIndex>,
+    ) -> Vec<PieceIndex> {
         let mut bytes = 0;
         let mut batch = Vec::new();
         while batch.len() < PIECES_AT_ONCE && bytes < BYTES_AT_ONCE {

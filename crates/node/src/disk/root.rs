@@ -21,6 +21,7 @@ pub(super) struct Root {
     dev: u64,
     preallocates: bool,
     in_memory: bool,
+    shares_room: bool,
 }
 
 /// What stands at a path.
@@ -49,7 +50,8 @@ impl Root {
         let dev = rustix::fs::fstat(&dir)?.st_dev;
         let preallocates = platform::preallocates(&dir);
         let in_memory = platform::is_in_memory(&dir);
-        Ok(Self { dir, path: path.to_owned(), dev, preallocates, in_memory })
+        let shares_room = super::clone::shares_room(&dir);
+        Ok(Self { dir, path: path.to_owned(), dev, preallocates, in_memory, shares_room })
     }
 
     /// The folder's path.
@@ -60,6 +62,11 @@ impl Root {
     /// The file system has no disk to wait for.
     pub(super) const fn is_in_memory(&self) -> bool {
         self.in_memory
+    }
+
+    /// Copies can share their room with what they were copied from.
+    pub(super) const fn shares_room(&self) -> bool {
+        self.shares_room
     }
 
     /// Opens a file below the folder to read.

@@ -44,6 +44,8 @@ pub struct Storage {
     pub(super) debt: Arc<SyncDebt>,
     pub(super) failed: AtomicBool,
     pub(super) durable: AtomicU64,
+    /// Content bytes that came from copies elsewhere on this machine.
+    pub(super) reused: AtomicU64,
     pub(super) shared: Arc<Shared>,
     pub(super) events: UnboundedSender<StorageEvent>,
 }
@@ -126,6 +128,18 @@ impl Storage {
     #[must_use]
     pub fn durable(&self) -> u64 {
         self.durable.load(Ordering::Relaxed)
+    }
+
+    /// Content bytes that this run took from copies elsewhere on this machine.
+    #[must_use]
+    pub fn reused(&self) -> u64 {
+        self.reused.load(Ordering::Relaxed)
+    }
+
+    /// The piece layers, as far as they are known.
+    #[must_use]
+    pub fn layers(&self) -> PieceLayers {
+        self.layers.read().clone()
     }
 
     /// The pieces that are verified and written.

@@ -12,6 +12,7 @@ use proto::{BLOCK_LEN, FileIndex, PieceIndex, Span};
 use swarm::BlockBuf;
 
 use super::FileIdentity;
+use super::clone::share_room;
 use super::error::is_full;
 use super::read::read_blocking;
 use super::storage::{SlotState, Storage, StoreFailure};
@@ -33,24 +34,47 @@ impl Storage {
         piece: PieceIndex,
         blocks: &[Option<BlockBuf>],
     ) -> Result<(), StoreFailure> {
+        self.write_copied(piece, blocks, None)
+    }
+
+    /// The same for a piece that was read from `copy`, where its files' bytes lie at the same offsets:
+    /// where the file system can, they share their room.
+    pub(super) fn write_copied(
+        self: &Arc<Self>,
+        piece: PieceIndex,
+        blocks: &[Option<BlockBuf>],
+        copy: Option<&File>,
+    ) -> Result<(), StoreFailure> {
         let closed = self.closed.read();
         if *closed || self.failed.load(Ordering::Acquire) || !self.writable {
             let reason = "the torrent's files are closed".to_owned();
             return Err(StoreFailure { reason, full: false });
         }
         for span in self.geometry.spans(self.geometry.whole(piece)) {
-            self.write_span(span, blocks).map_err(|error| self.store_failure(span.file, &error))?;
+            let written = self.write_span(span, blocks, copy);
+            written.map_err(|error| self.store_failure(span.file, &error))?;
         }
         Ok(())
     }
 
-    fn write_span(self: &Arc<Self>, span: Span, blocks: &[Option<BlockBuf>]) -> io::Result<()> {
+    fn write_span(
+        self: &Arc<Self>,
+        span: Span,
+        blocks: &[Option<BlockBuf>],
+        copy: Option<&File>,
+    ) -> io::Result<()> {
         let slices = gather(span, blocks)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the piece has a gap"))?;
         match self.target(span.file)? {
             Target::Write(file) => {
                 let turn = self.slot(span.file).writing.lock();
-                write_all_at(&file, slices, span.file_offset)?;
+                let copy = copy.filter(|_| self.root.shares_room());
+                // What was verified is in memory: only that counts.
+                let shared = copy.is_some_and(|copy| share_room(copy, &file, span))
+                    && is_there(&file, &slices, span.file_offset)?;
+                if !shared {
+                    write_all_at(&file, slices, span.file_offset)?;
+                }
                 drop(turn);
                 self.shared.descriptors.mark_dirty(self.id, span.file);
                 Ok(())

@@ -5,9 +5,13 @@
 //! with `synchronous = FULL`, so a transaction that returned survives a power cut. Callers sync data
 //! before they record it: a record never claims what the disk does not hold.
 //!
+//! Beside them stands where which content lies, by its v2 root: a file of one torrent is taken from
+//! another's instead of being fetched.
+//!
 //! A database that cannot be read is put aside under a new name, never deleted, and reported: content
 //! can always be hashed again.
 
+mod copies;
 mod lock;
 mod schema;
 
@@ -311,7 +315,7 @@ impl Records {
     pub fn remove(&self, key: InfoHash) -> Result<(), RecordError> {
         let mut db = self.db.lock();
         let transaction = db.transaction()?;
-        for table in ["torrents", "progress", "files"] {
+        for table in ["torrents", "progress", "files", "copies"] {
             transaction
                 .execute(&format!("DELETE FROM {table} WHERE key = ?1"), [key.as_bytes()])?;
         }

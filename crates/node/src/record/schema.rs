@@ -13,7 +13,8 @@ pub(super) const FETCH: i64 = 1;
 pub(super) const SHARE: i64 = 2;
 
 /// Each entry leads from the version of its index to the next one.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE torrents (
         key BLOB NOT NULL UNIQUE,
         source_kind INTEGER NOT NULL,
@@ -39,7 +40,17 @@ const MIGRATIONS: &[&str] = &["
         whole INTEGER NOT NULL,
         PRIMARY KEY (key, file)
     ) WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE copies (
+        root BLOB NOT NULL,
+        path BLOB NOT NULL,
+        key BLOB NOT NULL,
+        PRIMARY KEY (root, path)
+    ) WITHOUT ROWID;
+    CREATE INDEX copies_by_key ON copies (key);
+",
+];
 
 /// Opens the database and brings its tables up to date.
 pub(super) fn open(path: &Path) -> Result<Connection, RecordError> {

@@ -30,6 +30,7 @@ use crate::units::{parse_duration, parse_ratio, parse_web_seed};
 #[command(after_help = "Examples:
   teem get debian.iso
   teem get debian.iso -o /srv/images --tracker nas:6969 -e
+  teem get nightly --adopt ~/old/nightly
   teem get 'magnet:?xt=urn:btih:…' --seed-ratio 1")]
 pub(super) struct Args {
     /// A name in the catalogue (NAME@2 for its second version), a magnet link, an info hash or a torrent
@@ -48,6 +49,10 @@ pub(super) struct Args {
         value_parser = parse_web_seed
     )]
     web_seed: Vec<String>,
+    /// Take what is right from the old or partial copies in this folder, whatever their names; nothing in
+    /// it is changed. Repeat for more
+    #[arg(long, env = "TEEM_ADOPT", value_name = "DIR")]
+    adopt: Vec<PathBuf>,
     /// End when all is there and safe on disk
     #[arg(short, long, env = "TEEM_EXIT", value_parser = FalseyValueParser::new())]
     exit: bool,
@@ -77,6 +82,8 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let begun = std::time::Instant::now();
     let target: Target = args.target.parse().map_err(|failure: Failure| failure)?;
     let folder = writable(&args.output)?;
+    let adopt = args.adopt.iter().map(|path| super::share::whole_path(path));
+    let adopt = adopt.collect::<Result<Vec<_>, _>>()?;
     let state = args.state.open()?;
     let name = match &target {
         Target::Name(name) => Some(name.clone()),
@@ -100,6 +107,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         trackers,
         peers,
         web_seeds: args.web_seed,
+        adopt,
         name,
         limiter: Limiter::default(),
         order,

@@ -212,13 +212,18 @@ pub(super) struct Rig {
 impl Rig {
     /// Opens and counts the bytes that were read to check.
     pub(super) fn try_open(&self, torrent: &Torrent, content: &Content) -> Result<Open, OpenError> {
+        self.try_open_info((&torrent.info, PieceLayers::default()), content, &[])
+    }
+
+    /// The same for any torrent, with folders that hold copies.
+    pub(super) fn try_open_info(
+        &self,
+        (info, layers): (&Arc<Info>, PieceLayers),
+        content: &Content,
+        adopt: &[PathBuf],
+    ) -> Result<Open, OpenError> {
         let (events, inbox) = unbounded_channel();
-        let args = OpenArgs {
-            info: torrent.info.clone(),
-            layers: PieceLayers::default(),
-            content,
-            events,
-        };
+        let args = OpenArgs { info: info.clone(), layers, content, adopt, events };
         let read = AtomicU64::new(0);
         let progress = |bytes| read.store(bytes, Ordering::Relaxed);
         let opened = self.disk.open(args, &progress, &AtomicBool::new(false))?;

@@ -4,5 +4,6 @@ mod adopt;
 mod fetch;
 mod fixture;
 mod resume;
+mod reuse;
 mod safety;
 mod share;

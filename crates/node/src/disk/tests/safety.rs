@@ -159,6 +159,7 @@ fn a_cancelled_check_ends_at_once() {
         info: torrent.info,
         layers: proto::metainfo::PieceLayers::default(),
         content: &place.share(&path),
+        adopt: &[],
         events,
     };
     let cancelled = std::sync::atomic::AtomicBool::new(true);
