@@ -9,7 +9,8 @@
 //! | BEP 3 bencode | [`bencode`] |
 //! | BEP 3, 12, 27, 47, 52 torrent files | [`metainfo`] |
 //! | BEP 52 merkle trees | [`merkle`] |
-//! | BEP 9, 52 magnet links | [`magnet`] |
+//! | BEP 9, 52, 53 magnet links | [`magnet`] |
+//! | BEP 53 choice of files | [`choice`], [`glob`] |
 //! | BEP 3, 6, 9, 10, 11, 21, 52, 54 peer messages | [`peer`] |
 //! | BEP 3, 7, 15, 23, 24, 31, 48 trackers | [`tracker`] |
 //! | BEP 5, 32, 42, 43 the distributed hash table | [`dht`] |
@@ -20,10 +21,12 @@
 pub mod address;
 pub mod bencode;
 pub mod bitfield;
+pub mod choice;
 mod compact;
 pub mod dht;
 pub mod egress;
 mod error;
+pub mod glob;
 pub mod id;
 pub mod lsd;
 pub mod magnet;

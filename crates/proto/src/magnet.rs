@@ -1,4 +1,4 @@
-//! Magnet links (BEP 9, 52): a torrent by its hashes, without its metadata.
+//! Magnet links (BEP 9, 52, 53): a torrent by its hashes, without its metadata.
 //!
 //! `xt` names the torrent: `urn:btih:` with a v1 hash in 40 hex digits or 32 of base32, `urn:btmh:`
 //! with a v2 hash as a multihash (`1220` and 64 hex digits). Keys that we do not use are skipped;
@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use crate::choice::Numbers;
 use crate::metainfo::limits::URL_LEN_MAX;
 pub use crate::metainfo::limits::WEB_SEED_COUNT_MAX;
 use crate::metainfo::{Metainfo, is_web_seed};
@@ -29,6 +30,8 @@ pub struct Magnet {
     pub peers: Vec<SocketAddr>,
     /// Web seeds (`ws`; BEP 19), http and https only, at most [`WEB_SEED_COUNT_MAX`].
     pub web_seeds: Vec<String>,
+    /// The only files that are wanted (`so`; BEP 53), by [`crate::metainfo::Info::link_number`].
+    pub select: Option<Numbers>,
 }
 
 /// Longest link in bytes.
@@ -44,7 +47,8 @@ const WHAT: &str = "magnet link";
 
 impl From<InfoHashes> for Magnet {
     fn from(hashes: InfoHashes) -> Self {
-        Self { hashes, name: None, trackers: Vec::new(), peers: Vec::new(), web_seeds: Vec::new() }
+        let (trackers, peers, web_seeds) = (Vec::new(), Vec::new(), Vec::new());
+        Self { hashes, name: None, trackers, peers, web_seeds, select: None }
     }
 }
 
@@ -74,6 +78,7 @@ impl FromStr for Magnet {
         }
         let (mut v1, mut v2) = (None, None);
         let (mut name, mut trackers, mut peers, mut web_seeds) = (None, vec![], vec![], vec![]);
+        let mut select = None;
         for pair in query.split('&') {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             // Keys may be numbered: `xt.1`, `tr.2`.
@@ -90,6 +95,7 @@ impl FromStr for Magnet {
                         add_url(&mut web_seeds, WEB_SEED_COUNT_MAX, &url);
                     }
                 }
+                "so" if select.is_none() => select = Numbers::decode(&decoded(value)),
                 "x.pe" => {
                     if let Some(peer) = decoded(value).parse().ok().filter(is_dialable)
                         && peers.len() < PEER_COUNT_MAX
@@ -103,7 +109,7 @@ impl FromStr for Magnet {
         }
         let hashes = InfoHashes::new(v1, v2)
             .ok_or(DecodeError::invalid(WHAT, "has no BitTorrent hash (`xt=urn:btih:…`)"))?;
-        Ok(Self { hashes, name, trackers, peers, web_seeds })
+        Ok(Self { hashes, name, trackers, peers, web_seeds, select })
     }
 }
 
@@ -207,7 +213,11 @@ impl fmt::Display for Magnet {
         for seed in &self.web_seeds {
             write!(f, "&ws={}", utf8_percent_encode(seed, ESCAPED))?;
         }
-        self.peers.iter().try_for_each(|peer| write!(f, "&x.pe={peer}"))
+        self.peers.iter().try_for_each(|peer| write!(f, "&x.pe={peer}"))?;
+        match &self.select {
+            Some(numbers) => write!(f, "&so={numbers}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -281,6 +291,7 @@ mod tests {
         }
         let magnet: Magnet = link.parse().unwrap();
         assert_eq!(magnet.name.as_deref(), Some("a b\u{fffd}[2J\u{fffd}c"));
+        assert_eq!(magnet.select, None, "no such file can be");
         assert_eq!(magnet.trackers.len(), TRACKER_COUNT_MAX);
         assert_eq!(magnet.trackers[0], "udp://t0:1/");
         assert_eq!(magnet.web_seeds.len(), WEB_SEED_COUNT_MAX);
@@ -288,10 +299,24 @@ mod tests {
         assert_eq!(magnet.peers[..2], ["127.0.0.2:6881", "[::1]:6881"].map(|p| p.parse().unwrap()));
     }
 
+    #[test]
+    fn files_are_selected_as_others_write_it() {
+        // libtorrent, and the example of BEP 53.
+        for (so, expected) in
+            [("0,2,4,6-8", "0,2,4,6-8"), ("0%2C2%2C4%2C6-8", "0,2,4,6-8"), ("3", "3")]
+        {
+            let magnet: Magnet = format!("magnet:?xt=urn:btih:{V1}&so={so}").parse().unwrap();
+            let shown = magnet.select.as_ref().map(ToString::to_string);
+            assert_eq!(shown.as_deref(), Some(expected));
+            assert!(magnet.to_string().ends_with(&format!("&so={expected}")));
+        }
+    }
+
     proptest! {
         #[test]
         fn links_round_trip(
             v1: bool,
+            select in proptest::collection::btree_set(0_u32..50, 0..9),
             name in proptest::option::of("[^\\p{C}\\p{Z}]{1,20}"),
             trackers in proptest::collection::btree_set("[a-z]{3,4}://[!-~]{1,20}", 0..4),
             peers in proptest::collection::btree_set(("[1-9][0-9]", 1_u16..), 0..4),
@@ -301,6 +326,7 @@ mod tests {
                 name,
                 trackers: trackers.into_iter().collect(),
                 peers: peers.map(|peer| peer.parse().unwrap()).collect(),
+                select: Numbers::of(select),
                 ..hashes(v1, true).into()
             };
             prop_assert_eq!(magnet.to_string().parse(), Ok(magnet));

@@ -17,5 +17,6 @@ pub(crate) fn of(metainfo: &Metainfo, trackers: &[Vec<String>]) -> Magnet {
         trackers: urls,
         peers: Vec::new(),
         web_seeds: metainfo.web_seeds.clone(),
+        select: None,
     }
 }

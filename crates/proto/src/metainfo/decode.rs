@@ -92,6 +92,7 @@ impl Info {
             piece_len,
             end: content.end,
             files: content.files,
+            link_numbers: content.link_numbers,
             v1_pieces,
         })
     }
@@ -101,6 +102,8 @@ impl Info {
 pub(super) struct Content {
     /// Without pads.
     pub(super) files: Vec<File>,
+    /// Where each stands among files and pads; empty when there are no pads.
+    pub(super) link_numbers: Vec<u32>,
     /// End of the piece space, pads included.
     pub(super) end: u64,
 }
@@ -239,7 +242,7 @@ fn agreed(v1: Content, v2: Content, piece_len: u32) -> Result<Content, MetainfoE
     if v1.end != v2.end && v1.end != v2.end.next_multiple_of(u64::from(piece_len)) {
         return disagree("where the content ends");
     }
-    Ok(Content { files: v2.files, end: v1.end })
+    Ok(Content { files: v2.files, link_numbers: v1.link_numbers, end: v1.end })
 }
 
 /// A link must name its target by a path inside the torrent; that it is there is not needed, but a

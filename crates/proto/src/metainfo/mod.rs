@@ -64,6 +64,8 @@ pub struct Info {
     /// End of the piece space, pads included.
     pub(crate) end: u64,
     pub(crate) files: Vec<File>,
+    /// Where each file stands in the list of its kind, pads counted; empty when there is none.
+    pub(crate) link_numbers: Vec<u32>,
     pub(crate) v1_pieces: Option<Arc<[PieceHash]>>,
 }
 
@@ -171,6 +173,13 @@ impl Info {
     #[must_use]
     pub fn files(&self) -> &[File] {
         &self.files
+    }
+
+    /// The number by which a magnet link means a file (BEP 53): its place in the torrent's list of files
+    /// from 0, where pad files count as they do in other clients.
+    #[must_use]
+    pub fn link_number(&self, file: FileIndex) -> u32 {
+        self.link_numbers.get(file.0 as usize).copied().unwrap_or(file.0)
     }
 
     /// SHA-1 of each piece (v1 and hybrid).

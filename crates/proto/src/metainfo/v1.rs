@@ -18,7 +18,7 @@ pub(super) fn decode_files(dict: Dict<'_, '_>, name: &str) -> Result<Content, Me
         (Some(_), None) => {
             let attributes = Attributes { pad: false, ..decode_attributes(dict)? };
             let (file, end) = decode_file(dict, vec![name.to_owned()], attributes, 0)?;
-            Ok(Content { files: vec![file], end })
+            Ok(Content { files: vec![file], link_numbers: Vec::new(), end })
         }
         (None, Some(files)) => decode_list(files),
     }
@@ -26,7 +26,7 @@ pub(super) fn decode_files(dict: Dict<'_, '_>, name: &str) -> Result<Content, Me
 
 fn decode_list(files: Value<'_, '_>) -> Result<Content, MetainfoError> {
     let list = files.list().ok_or(MetainfoError::invalid("files", "is not a list"))?;
-    let mut content = Content { files: Vec::new(), end: 0 };
+    let mut content = Content { files: Vec::new(), link_numbers: Vec::new(), end: 0 };
     for (count, item) in list.iter().enumerate() {
         if count >= FILE_COUNT_MAX {
             return Err(MetainfoError::TooLarge { what: "files", limit: FILE_COUNT_MAX as u64 });
@@ -43,7 +43,11 @@ fn decode_list(files: Value<'_, '_>) -> Result<Content, MetainfoError> {
         let path = decode_path(path.ok_or(MetainfoError::Missing { key: "path" })?, "path")?;
         let (file, end) = decode_file(dict, path, attributes, content.end)?;
         content.files.push(file);
+        content.link_numbers.push(count as u32);
         content.end = end;
+    }
+    if content.link_numbers.last().is_none_or(|last| *last as usize + 1 == content.files.len()) {
+        content.link_numbers = Vec::new();
     }
     if content.files.is_empty() {
         return Err(MetainfoError::invalid("files", "has no files"));

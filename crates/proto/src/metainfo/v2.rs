@@ -11,7 +11,7 @@ const KEY: &str = "file tree";
 pub(super) fn decode_files(dict: Dict<'_, '_>, piece_len: u32) -> Result<Content, MetainfoError> {
     let tree = dict.get(KEY.as_bytes()).ok_or(MetainfoError::Missing { key: KEY })?;
     let tree = tree.dict().ok_or(MetainfoError::invalid(KEY, "is not a dictionary"))?;
-    let mut content = Content { files: Vec::new(), end: 0 };
+    let mut content = Content { files: Vec::new(), link_numbers: Vec::new(), end: 0 };
     // One entry for each folder that is open; `path` names them.
     let mut open: Vec<Entries<'_, '_>> = vec![tree.iter()];
     let mut path: Vec<&str> = Vec::new();
@@ -36,6 +36,12 @@ pub(super) fn decode_files(dict: Dict<'_, '_>, piece_len: u32) -> Result<Content
                     limit: FILE_COUNT_MAX as u64,
                 });
             }
+            // Others count a pad behind each file that does not fill its last piece, as in a hybrid.
+            let last = content.files.last().zip(content.link_numbers.last());
+            let number = last.map_or(0, |(file, number)| {
+                number + 1 + u32::from(!file.len.is_multiple_of(u64::from(piece_len)))
+            });
+            content.link_numbers.push(number);
             content.files.push(file);
             path.pop();
         } else {

@@ -225,13 +225,7 @@ async fn resolve(
             }
         }
         Target::Hash(hashes) => {
-            let magnet = Magnet {
-                hashes,
-                name: None,
-                trackers: Vec::new(),
-                peers: Vec::new(),
-                web_seeds: Vec::new(),
-            };
+            let magnet = Magnet::from(hashes);
             let mut trackers = args.named(state, &context.output)?;
             if trackers.announce.is_empty() || !trackers.catalogues.is_empty() {
                 trackers = ways.find(state, context).await?;

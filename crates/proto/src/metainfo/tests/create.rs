@@ -256,3 +256,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn magnet_links_number_files_as_libtorrent_does() {
+    let files = || vec![file("a", 40_000), file("b", 0), file("c", 65_536), file("d", 5)];
+    let numbers = |format| {
+        let info = made(Shape::Folder, files(), 32_768, format).info;
+        (0..4).map(|index| info.link_number(FileIndex(index))).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(Format::V1), [0, 1, 2, 3]);
+    // Behind `a` there is a pad.
+    assert_eq!(numbers(Format::V2), [0, 2, 3, 4]);
+    assert_eq!(numbers(Format::Hybrid), [0, 2, 3, 4]);
+}
