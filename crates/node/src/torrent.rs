@@ -491,6 +491,10 @@ impl TorrentTask {
                     storage.finish();
                 }
             }
+            Notice::Incomplete => {
+                self.finished = false;
+                self.set_state(State::Downloading);
+            }
             Notice::Paused(reason) => {
                 tracing::warn!(reason, "paused");
                 self.set_state(State::Paused { reason });

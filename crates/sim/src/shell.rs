@@ -255,6 +255,7 @@ impl World {
                 self.violated(format!("peer {node}: {notice:?}"));
             }
             Notice::Complete
+            | Notice::Incomplete
             | Notice::LayersKnown(_)
             | Notice::Paused(_)
             | Notice::BadPiece(_)

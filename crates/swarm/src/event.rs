@@ -320,8 +320,10 @@ pub enum Notice {
     MetadataKnown(Arc<Info>),
     /// The piece layers are known too, so that a .torrent file can be written.
     LayersKnown(PieceLayers),
-    /// Every piece is verified and written (not yet synced).
+    /// Every piece that is wanted is verified and written (not yet synced).
     Complete,
+    /// More is wanted than is there, after all.
+    Incomplete,
     /// The info dictionary hashes right but is no valid torrent: nobody can have it.
     Unusable(String),
     /// The torrent waits: disk trouble. Serving goes on.

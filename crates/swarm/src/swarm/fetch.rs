@@ -153,7 +153,7 @@ impl Swarm {
         let Some(torrent) = &mut self.torrent else { return };
         for piece in (0..torrent.geometry.piece_count()).map(PieceIndex) {
             let busy = torrent.open.is_open(piece) || torrent.verifying.contains_key(&piece);
-            if !busy && !torrent.have.has(piece) && torrent.expected(piece, v1_alone).is_some() {
+            if !busy && torrent.lacks(piece) && torrent.expected(piece, v1_alone).is_some() {
                 torrent.rarity.offer(piece);
             }
         }
@@ -211,13 +211,15 @@ impl Swarm {
         // It may have turned up by itself: in a file that was checked again, in a copy elsewhere.
         torrent.rarity.withdraw(piece);
         torrent.verified += view::content_in(&torrent.geometry, piece);
-        torrent.complete = torrent.have.is_full();
-        let complete = torrent.complete;
+        let was_wanted = torrent.wishes.wants(piece);
+        torrent.wishes.on_stored(&torrent.geometry, piece);
+        let now_complete = torrent.wishes.lacking == 0;
+        let complete = now_complete && !std::mem::replace(&mut torrent.complete, now_complete);
         self.refill = true;
         let keys: Vec<_> = self.peers.keys().copied().collect();
         for key in &keys {
             let Some(peer) = self.peers.get_mut(key) else { continue };
-            if peer.has.as_ref().is_some_and(|has| has.has(piece)) {
+            if was_wanted && peer.has.as_ref().is_some_and(|has| has.has(piece)) {
                 peer.wanted -= 1;
             }
             self.command(*key, PeerCommand::Have(piece));
@@ -232,8 +234,11 @@ impl Swarm {
         }
     }
 
-    fn on_complete(&mut self, keys: &[PeerKey]) {
-        self.announcer.completed(self.now);
+    pub(super) fn on_complete(&mut self, keys: &[PeerKey]) {
+        // Who wanted only some of it has not completed it (BEP 3).
+        if self.torrent.as_ref().is_some_and(|torrent| torrent.have.is_full()) {
+            self.announcer.completed(self.now);
+        }
         self.actions.push(Action::Notice(Notice::Complete));
         for key in keys {
             self.command(*key, PeerCommand::UploadOnly(true));
@@ -260,7 +265,7 @@ impl Swarm {
             self.ban(liar, format!("sent the whole of piece {}, which is wrong", piece.0));
         }
         if let Some(torrent) = &mut self.torrent {
-            torrent.rarity.offer(piece);
+            torrent.offer(piece);
         }
         self.refill = true;
     }
@@ -296,7 +301,7 @@ impl Swarm {
     fn on_disk_failed(&mut self, piece: PieceIndex, reason: String, full: bool) {
         let Some(torrent) = &mut self.torrent else { return };
         torrent.verifying.remove(&piece);
-        torrent.rarity.offer(piece);
+        torrent.offer(piece);
         let first = !std::mem::replace(&mut self.disk_refused, true);
         let pause = if full { FULL_PAUSE } else { FAULT_PAUSE };
         self.paused_until = Some(self.now + pause);
@@ -312,12 +317,14 @@ impl Swarm {
                 continue;
             }
             torrent.verified -= view::content_in(&torrent.geometry, piece);
-            let was_complete = std::mem::replace(&mut torrent.complete, false);
-            torrent.rarity.offer(piece);
+            torrent.wishes.on_lost(&torrent.geometry, piece);
+            let wanted = torrent.wishes.wants(piece);
+            let was_complete = wanted && std::mem::replace(&mut torrent.complete, false);
+            torrent.offer(piece);
             let keys: Vec<_> = self.peers.keys().copied().collect();
             for key in keys {
                 let Some(peer) = self.peers.get_mut(&key) else { continue };
-                if peer.has.as_ref().is_some_and(|has| has.has(piece)) {
+                if wanted && peer.has.as_ref().is_some_and(|has| has.has(piece)) {
                     peer.wanted += 1;
                 }
                 self.command(key, PeerCommand::Lost(piece));
@@ -363,7 +370,9 @@ fn pick(
 
 /// The piece behind the one that a web seed gave last, if it is to be had.
 fn next_in_row(rarity: &Rarity, duty: Duty, peer: &Peer) -> Option<PieceIndex> {
-    peer.next_piece.filter(|piece| rarity.may_pick(*piece) && duty.may(peer, *piece, rarity))
+    peer.next_piece.filter(|piece| {
+        rarity.may_pick(*piece) && rarity.is_of_first_rank(*piece) && duty.may(peer, *piece, rarity)
+    })
 }
 
 /// Two open pieces at least, or a torrent with huge pieces would never overlap fetching and checking.

@@ -3,7 +3,7 @@
 //! This file takes each input to the part that owns it. The parts: [`rarity`] and [`open`] choose
 //! blocks, [`window`] how many at once, [`choker`] and [`guests`] who is served, [`blame`] who lied, [`addresses`]
 //! whom to dial, [`announce`] which tracker is told, [`seek`] when strangers are asked, [`exchange`] which peers hear of each other, [`punch`] how they meet through NATs, [`metadata`] and [`hashes`] what a magnet link
-//! lacks, [`web_seeds`] when servers are asked.
+//! lacks, [`web_seeds`] when servers are asked, [`wishes`] which files are fetched.
 
 mod addresses;
 mod announce;
@@ -28,6 +28,7 @@ mod tests;
 mod view;
 mod web_seeds;
 mod window;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -37,17 +38,18 @@ use std::time::{Duration, Instant};
 use chance::Chance;
 use proto::egress::Nearness;
 use proto::metainfo::{Expected, Info, OpenHash, PieceLayers};
-use proto::{Bitfield, Geometry, InfoHash, InfoHashes, PeerId, PieceIndex};
+use proto::{Bitfield, FileIndex, Geometry, InfoHash, InfoHashes, PeerId, PieceIndex};
 
 pub use self::addresses::canonical;
 pub use self::announce::TrackerAnswer;
 pub use self::guests::GuestView;
 pub use self::view::{PeerStats, Stats, TrackerStats};
+pub use self::wishes::Priority;
 use self::{
     addresses::Addresses, announce::Announcer, blame::Suspicions, choker::Choker, copies::Copies,
     exchange::Exchange, guests::Guests, hashes::HashFetch, metadata::MetadataFetch,
     open::OpenPieces, peer::Peer, punch::Punching, rarity::Rarity, rate::Rate, seek::Need,
-    seek::Seeker, web_seeds::WebSeeds,
+    seek::Seeker, web_seeds::WebSeeds, wishes::Wishes,
 };
 use crate::{
     Action, AnnounceEvent, AnnounceTo, DiskEvent, Found, Notice, PeerCommand, PeerEvent, PeerKey,
@@ -99,6 +101,9 @@ pub struct Config {
 pub enum Command {
     /// These addresses may be peers.
     AddPeers(Vec<SocketAddr>),
+    /// These files are wanted that much from now on. Others stay as they are: normal, if nobody said
+    /// anything of them.
+    Prioritize(Vec<(FileIndex, Priority)>),
     /// Tell the trackers, end all connections; nothing is fetched or dialled any more.
     Stop,
 }
@@ -110,6 +115,7 @@ struct Torrent {
     geometry: Arc<Geometry>,
     layers: PieceLayers,
     have: Bitfield,
+    wishes: Wishes,
     rarity: Rarity,
     open: OpenPieces,
     /// Pieces that the workers check and write, and who sent each block.
@@ -117,6 +123,7 @@ struct Torrent {
     /// Pieces that wait although their blocks are all here.
     held: Vec<PieceIndex>,
     verified: u64,
+    /// All that is wanted is there.
     complete: bool,
 }
 
@@ -143,6 +150,10 @@ pub struct Swarm {
     choker: Choker,
     guests: Guests,
     suspicions: Suspicions,
+    /// What was said of files before it is known which there are.
+    early_wishes: BTreeMap<FileIndex, Priority>,
+    /// Seeders that we parted from though we do not have everything; [`wishes::PARTED_MAX`] at most.
+    parted: Vec<SocketAddr>,
     /// Someone gave blocks back or room was made: starved peers can be asked again.
     refill: bool,
     /// The disk refuses: nothing is asked for until then.
@@ -187,6 +198,8 @@ impl Swarm {
             choker: Choker::new(now, config.upload_slots),
             guests: Guests::default(),
             suspicions: Suspicions::default(),
+            early_wishes: BTreeMap::new(),
+            parted: Vec::new(),
             refill: false,
             paused_until: None,
             disk_refused: false,
@@ -218,9 +231,16 @@ impl Swarm {
         let geometry = Arc::new(info.geometry());
         let count = geometry.piece_count();
         let verified = have.iter().map(|piece| view::content_in(&geometry, piece)).sum();
-        let complete = have.is_full();
+        let early = std::mem::take(&mut self.early_wishes);
+        let wishes = Wishes::new(&geometry, &have, info.files().len(), &early);
+        let complete = wishes.lacking == 0;
+        let mut rarity = Rarity::new(count);
+        for piece in (0..count).map(PieceIndex) {
+            rarity.set_rank(piece, wishes::rank(wishes.of(piece)));
+        }
         self.torrent = Some(Torrent {
-            rarity: Rarity::new(count),
+            rarity,
+            wishes,
             open: OpenPieces::default(),
             verifying: BTreeMap::new(),
             held: Vec::new(),
@@ -303,6 +323,7 @@ impl Swarm {
         self.now = now;
         match command {
             Command::AddPeers(peers) => self.meet(Found { by: Nearness::Machine, peers }),
+            Command::Prioritize(changes) => self.prioritize(changes),
             Command::Stop => self.stop(),
         }
         self.after();
@@ -428,9 +449,9 @@ impl Swarm {
     }
 
     fn announce(&mut self, url: String, info_hash: InfoHash, event: AnnounceEvent) {
-        let left = self.torrent.as_ref().map_or(1, |torrent| {
-            torrent.info.content_len() - torrent.verified.min(torrent.info.content_len())
-        });
+        let left =
+            self.torrent.as_ref().map_or(1, |torrent| torrent.wishes.len - torrent.wishes.verified);
+        let whole = self.torrent.as_ref().is_some_and(|torrent| torrent.have.is_full());
         let wants = self.wants_peers() && event != AnnounceEvent::Stopped;
         self.actions.push(Action::Announce(AnnounceTo {
             url,
@@ -438,8 +459,9 @@ impl Swarm {
             event,
             uploaded: self.up.total(),
             downloaded: self.down.total(),
-            // A complete torrent of only empty files has nothing left; one that is not complete has.
-            left: if self.is_complete() { 0 } else { left.max(1) },
+            // Who leaves 0 counts as a seeder, whose word is that everything can be had: not so if some
+            // was not wanted (BEP 21), and not if what is missing is empty files.
+            left: if whole { 0 } else { left.max(1) },
             num_want: if wants { NUM_WANT } else { 0 },
         }));
     }

@@ -67,6 +67,15 @@ pub(crate) enum Received {
     Surplus(BlockBuf),
 }
 
+/// What was begun and is not to be ended.
+#[derive(Debug, Default)]
+pub(crate) struct Abandoned {
+    /// The blocks that are here.
+    pub(crate) blocks: Vec<BlockBuf>,
+    /// Those that were asked for, and of whom.
+    pub(crate) asked: Vec<(PeerKey, Block)>,
+}
+
 /// Who asks for blocks, when, and for how many at most.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asking<'a> {
@@ -289,6 +298,28 @@ impl OpenPieces {
                 relist(&mut self.unasked, *piece);
             }
         }
+    }
+
+    /// Drops open pieces.
+    pub(crate) fn abandon(
+        &mut self,
+        geometry: &Geometry,
+        which: impl Fn(PieceIndex) -> bool,
+    ) -> Abandoned {
+        let mut abandoned = Abandoned::default();
+        let pieces: Vec<_> = self.pieces.keys().copied().filter(|piece| which(*piece)).collect();
+        for piece in pieces {
+            let slots = self.pieces.get(&piece).map_or(&[][..], |open| &open.slots);
+            for (number, slot) in (0..).zip(slots) {
+                if let Slot::Asked(peers, _) = slot {
+                    let block = geometry.block(piece, number);
+                    abandoned.asked.extend(peers.iter().map(|peer| (*peer, block)));
+                }
+            }
+            let here = self.take(piece).into_iter().flat_map(|whole| whole.blocks);
+            abandoned.blocks.extend(here.flatten());
+        }
+        abandoned
     }
 
     /// Takes a piece whose blocks are all here, or (when dropping it) those that are.

@@ -8,6 +8,7 @@ use proto::{Bitfield, PieceIndex};
 
 use super::metadata::Progress;
 use super::peer::Peer;
+use super::wishes::PARTED_MAX;
 use super::{Swarm, addresses};
 use crate::{
     Action, Connected, Direction, Found, Goodbye, Notice, PeerCommand, PeerEvent, PeerInfo, PeerKey,
@@ -239,6 +240,10 @@ impl Swarm {
         if complete && (peer.is_seeder() || (peer.info.upload_only && !peer.interested_in_us)) {
             if let Some(listening) = peer.listen_addr() {
                 self.addresses.forget(listening);
+                let whole = self.torrent.as_ref().is_some_and(|torrent| torrent.have.is_full());
+                if !whole && self.parted.len() < PARTED_MAX && !self.parted.contains(&listening) {
+                    self.parted.push(listening);
+                }
             }
             self.actions.push(Action::Disconnect(key, Goodbye::Useless));
         }
@@ -294,7 +299,7 @@ impl Swarm {
         if let Some(before) = peer.has.take().filter(|before| !before.is_full()) {
             before.iter().for_each(|piece| torrent.rarity.fewer(piece));
         }
-        peer.wanted = has.iter().filter(|piece| !torrent.have.has(*piece)).count() as u32;
+        peer.wanted = torrent.wanted_of(&has);
         if !has.is_full() {
             has.iter().for_each(|piece| torrent.rarity.more(piece));
         }
@@ -321,7 +326,7 @@ impl Swarm {
             has.iter().for_each(|piece| torrent.rarity.fewer(piece));
             self.copies.note(peer.connected.peer_id);
         }
-        if !torrent.have.has(piece) {
+        if torrent.lacks(piece) {
             peer.wanted += 1;
         }
         self.update_interest(key);
@@ -338,7 +343,7 @@ impl Swarm {
         }
         if has.remove(piece) {
             torrent.rarity.fewer(piece);
-            if !torrent.have.has(piece) {
+            if torrent.lacks(piece) {
                 peer.wanted -= 1;
             }
         }

@@ -14,6 +14,7 @@ use crate::{
     PeerCommand, PeerEvent, PeerInfo, PeerKey,
 };
 
+mod selection;
 mod web_seeds;
 
 const PIECES: u32 = 4;

@@ -12,7 +12,11 @@ use super::Swarm;
 pub struct Stats {
     /// Content bytes verified and written.
     pub verified: u64,
-    /// Every piece is there.
+    /// Content bytes of the files that are wanted.
+    pub wanted_len: u64,
+    /// Of those, the ones that are verified and written.
+    pub wanted_verified: u64,
+    /// Every piece that is wanted is there.
     pub complete: bool,
     /// Payload bytes received.
     pub downloaded: u64,
@@ -45,7 +49,7 @@ pub struct PeerStats {
     pub pieces: u32,
     /// It is a web seed (BEP 19), and its address says nothing.
     pub web_seed: bool,
-    /// Pieces it has that we lack. None of a web seed: what it promises is worth what comes from it.
+    /// Pieces it has that we want and lack. None of a web seed: what it promises is worth what comes from it.
     pub wanted: u32,
     /// It has all.
     pub seeder: bool,
@@ -76,11 +80,15 @@ impl Swarm {
     pub fn stats(&self) -> Stats {
         let torrent = self.torrent.as_ref();
         let verified = torrent.map_or(0, |torrent| torrent.verified);
-        let left = torrent.map_or(0, |torrent| torrent.info.content_len().saturating_sub(verified));
+        let (wanted_len, wanted_verified) =
+            torrent.map_or((0, 0), |torrent| (torrent.wishes.len, torrent.wishes.verified));
+        let left = wanted_len - wanted_verified;
         let rate = self.down.per_second();
         let eta = (rate > 0 && left > 0).then(|| Duration::from_secs(left / rate));
         Stats {
             verified,
+            wanted_len,
+            wanted_verified,
             complete: self.is_complete(),
             downloaded: self.down.total(),
             uploaded: self.up.total(),
