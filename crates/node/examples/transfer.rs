@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use node::{Add, Content, Limiter, Node, NodeConfig, PieceOrder, Source, State};
+use node::{Add, Choice, Content, Limiter, Node, NodeConfig, PieceOrder, Source, State};
 use proto::metainfo::Metainfo;
 
 #[tokio::main(flavor = "current_thread")]
@@ -45,6 +45,7 @@ async fn main() {
             name: None,
             limiter: Limiter::default(),
             order: PieceOrder::default(),
+            choice: Choice::All,
         })
         .await
         .unwrap();

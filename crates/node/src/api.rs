@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::InfoHashes;
+use proto::choice::Choice;
 use proto::magnet::Magnet;
 use proto::metainfo::Metainfo;
 use swarm::PieceOrder;
@@ -135,6 +136,8 @@ pub struct Add {
     pub adopt: Vec<PathBuf>,
     /// In which order its pieces are fetched.
     pub order: PieceOrder,
+    /// Which files are wanted. What a magnet link selects holds where this says all.
+    pub choice: Choice,
     /// How fast its peers are talked to, within the node's limits; changeable later.
     pub limiter: Limiter,
     /// Its name in the catalogue, under which clients that are no peers ask for its files.
@@ -182,7 +185,7 @@ pub enum State {
     Checking,
     /// Fetching.
     Downloading,
-    /// All there; serving.
+    /// All there that is wanted; serving.
     Seeding,
     /// The disk is full or refuses: waits, goes on by itself when there is room.
     Paused {
@@ -209,6 +212,8 @@ pub enum Fault {
     Verification,
     /// Another file stands where the content should go.
     Conflict,
+    /// What was asked for is not in the torrent.
+    NoSuchFile,
     /// Anything else.
     Other,
 }
@@ -226,6 +231,10 @@ pub struct Snapshot {
     pub path: Option<PathBuf>,
     /// Content bytes in all; 0 while unknown.
     pub content_len: u64,
+    /// Content bytes of the files that are wanted; 0 while unknown.
+    pub wanted_len: u64,
+    /// Of those, the ones that are verified and written.
+    pub wanted_verified: u64,
     /// Content bytes verified and written.
     pub verified: u64,
     /// Content bytes that would survive a power cut.
@@ -254,7 +263,7 @@ pub struct Snapshot {
     pub swarm_counts: Option<(u32, u32)>,
     /// Each tracker.
     pub trackers: Vec<TrackerView>,
-    /// Every file has its own name and all is synced: what [`State::Seeding`] promises durably.
+    /// Every wanted file has its own name and all is synced: what [`State::Seeding`] promises durably.
     pub finished: bool,
 }
 
@@ -267,7 +276,7 @@ pub struct PeerView {
     pub client: Option<String>,
     /// Pieces it has.
     pub pieces: u32,
-    /// Pieces it has that we lack.
+    /// Pieces it has that we want and lack.
     pub wanted: u32,
     /// It has all.
     pub seeder: bool,

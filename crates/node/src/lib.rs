@@ -55,7 +55,8 @@ pub use api::{
 pub use block_list::{BlockList, BlockListError};
 pub use limiter::{Limiter, Rates};
 pub use node::{ExternalPort, Node, Torrent};
-pub use swarm::PieceOrder;
+pub use proto::choice::Choice;
+pub use swarm::{PieceOrder, Priority};
 
 /// Our name and version, as other clients show it.
 pub const CLIENT: &str = concat!("Teem ", env!("CARGO_PKG_VERSION"));

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use parking_lot::Mutex;
+use proto::choice::Choice;
 use proto::metainfo::Metainfo;
-use proto::{InfoHash, InfoHashes, PeerId};
-use swarm::PieceOrder;
+use proto::{FileIndex, InfoHash, InfoHashes, PeerId};
+use swarm::{PieceOrder, Priority};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -198,12 +199,16 @@ impl Node {
     /// Adds a torrent and starts it.
     #[expect(clippy::unused_async, reason = "adding may come to wait for the disk")]
     pub async fn add(&self, add: Add) -> Result<Torrent, NodeError> {
+        let mut choice = add.choice;
         let (hashes, metainfo, name, mut trackers, of_link) = match add.source {
             Source::Metainfo(metainfo) => {
                 let trackers = metainfo.trackers.clone();
                 (metainfo.info.hashes(), Some(Arc::new(*metainfo)), None, trackers, Vec::new())
             }
             Source::Magnet(magnet) => {
+                if let (Choice::All, Some(select)) = (&choice, magnet.select) {
+                    choice = Choice::Linked(select);
+                }
                 let trackers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
                 (magnet.hashes, None, magnet.name, trackers, magnet.web_seeds)
             }
@@ -235,7 +240,8 @@ impl Node {
         };
         let opening = Opening::new(add.content, trackers, name)
             .with_web_seeds(WebSeeds { named: add.web_seeds, of_link })
-            .with_copies_in(add.adopt);
+            .with_copies_in(add.adopt)
+            .choosing(choice);
         let node = self.inner.clone();
         self.inner
             .threads
@@ -298,6 +304,13 @@ impl Torrent {
     pub fn add_peers(&self, peers: Vec<SocketAddr>) {
         // A stopped torrent needs none.
         let _ = self.inputs.send(Input::Command(swarm::Command::AddPeers(peers)));
+    }
+
+    /// From now on these files are wanted that much; others stay as they are. What is fetched of a file
+    /// that is skipped stays where it is. Files that the torrent does not have are left out.
+    pub fn prioritize(&self, changes: Vec<(FileIndex, Priority)>) {
+        // A stopped torrent fetches nothing.
+        let _ = self.inputs.send(Input::Prioritize(changes));
     }
 
     /// Stops it in good order.
@@ -373,6 +386,8 @@ impl Snapshot {
             info_hashes,
             path: None,
             content_len: 0,
+            wanted_len: 0,
+            wanted_verified: 0,
             verified: 0,
             durable: 0,
             checked: 0,

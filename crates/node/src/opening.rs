@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use proto::Bitfield;
+use proto::choice::Choice;
 use proto::metainfo::{Info, Metainfo};
 use tokio::sync::mpsc;
 
@@ -21,6 +22,7 @@ pub(crate) struct Opening {
     pub(crate) web_seeds: WebSeeds,
     /// Folders with copies of the content.
     pub(crate) adopt: Arc<[PathBuf]>,
+    pub(crate) choice: Choice,
     /// A magnet link's suggestion.
     pub(crate) name: Option<String>,
     events: Option<mpsc::UnboundedSender<StorageEvent>>,
@@ -46,9 +48,13 @@ pub(crate) struct Opened {
 
 impl Opening {
     pub(crate) fn new(content: Content, trackers: Vec<Vec<String>>, name: Option<String>) -> Self {
-        let web_seeds = WebSeeds::default();
+        let (web_seeds, choice) = (WebSeeds::default(), Choice::All);
         let (adopt, cancelled) = (Arc::default(), Arc::default());
-        Self { content, trackers, web_seeds, adopt, name, events: None, cancelled }
+        Self { content, trackers, web_seeds, adopt, choice, name, events: None, cancelled }
+    }
+
+    pub(crate) fn choosing(self, choice: Choice) -> Self {
+        Self { choice, ..self }
     }
 
     pub(crate) fn with_copies_in(mut self, adopt: Vec<PathBuf>) -> Self {
@@ -84,11 +90,13 @@ impl Opening {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Opens and, where needed, checks the files. Blocks.
+    /// Opens and, where needed, checks the files; `wanted` says of each whether it is, if not all are.
+    /// Blocks.
     pub(crate) fn open(
         &self,
         node: &Inner,
         metainfo: &Metainfo,
+        wanted: Option<Vec<bool>>,
         checked: &AtomicU64,
     ) -> Result<Opened, OpenError> {
         self.save(node, metainfo);
@@ -98,6 +106,7 @@ impl Opening {
             layers: metainfo.layers.clone(),
             content: &self.content,
             adopt: &self.adopt,
+            wanted,
             events,
         };
         let progress = |bytes: u64| checked.store(bytes, Ordering::Relaxed);

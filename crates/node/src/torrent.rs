@@ -3,6 +3,9 @@
 //! Invariant: this task never waits for a connection, a disk or a tracker; they all answer through
 //! channels. Connections wait for it: that is what holds fast peers back.
 
+mod sources;
+mod wishes;
+
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,28 +17,28 @@ use std::time::{Duration, Instant};
 
 use proto::egress::Nearness;
 use proto::metainfo::{Info, Metainfo, OpenHash, PieceLayers};
-use proto::{InfoHash, InfoHashes, MerkleHash, PeerId, PieceIndex};
+use proto::{FileIndex, InfoHash, InfoHashes, MerkleHash, PeerId, PieceIndex};
 use swarm::{
     Action, AnnounceTo, Command, Connected, Direction, DiskEvent, DiskJob, Found, Goodbye, Notice,
-    PeerCommand, PeerKey, Session, SessionConfig, Swarm, TrackerAnswer,
+    PeerCommand, PeerKey, Priority, Session, SessionConfig, Swarm, TrackerAnswer,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::api::{Content, Fault, PeerView, Snapshot, State, TrackerView};
+use self::wishes::Wishes;
+use crate::api::{Fault, PeerView, Snapshot, State, TrackerView};
 use crate::chunks::{Asked, Desk};
 use crate::clock;
 use crate::connection::{Connection, FromPeer, Shared};
 use crate::directory::Facts;
 use crate::disk::{Storage, StorageEvent};
 use crate::handshake::{self, HandshakeError, Offer};
-use crate::http;
 use crate::limiter::{Limiter, Limits};
 use crate::neighbours::Presence;
 use crate::node::Inner;
 use crate::opening::{self, Opening};
 use crate::stream::{Detached, Stream};
 use crate::tracker_client;
-use crate::web_seed::{self, Way, WebSeed, Wires};
+use crate::web_seed;
 
 /// What reaches a torrent from outside its own connections and files.
 pub(crate) enum Input {
@@ -57,6 +60,8 @@ pub(crate) enum Input {
     Asked(Asked),
     /// A person or program asks for something.
     Command(Command),
+    /// Files are wanted that much.
+    Prioritize(Vec<(FileIndex, Priority)>),
     /// End in good order, then say so.
     Stop(oneshot::Sender<()>),
 }
@@ -88,6 +93,7 @@ pub(crate) struct TorrentTask {
     path: Option<PathBuf>,
     checked: Arc<AtomicU64>,
     finished: bool,
+    wishes: Wishes,
     /// Others near here may find the torrent.
     presence: Option<Presence>,
     limiter: Limiter,
@@ -141,6 +147,7 @@ impl TorrentTask {
             path: None,
             checked: Arc::default(),
             finished: false,
+            wishes: Wishes::default(),
             presence: None,
             announcing: 0,
             stopping: None,
@@ -242,6 +249,7 @@ impl TorrentTask {
                 self.desk.on_asked(&mut self.swarm, self.shared.storage.get(), asked);
             }
             Input::Command(command) => self.swarm.handle_command(now, command),
+            Input::Prioritize(changes) => self.prioritize(changes),
             Input::Stop(done) => self.stop(done),
         }
     }
@@ -494,6 +502,7 @@ impl TorrentTask {
             Notice::Incomplete => {
                 self.finished = false;
                 self.set_state(State::Downloading);
+                self.start_web_seeds();
             }
             Notice::Paused(reason) => {
                 tracing::warn!(reason, "paused");
@@ -565,12 +574,19 @@ impl TorrentTask {
     fn open_files(&mut self, metainfo: Arc<Metainfo>) {
         self.path = Some(self.opening.path(&metainfo.info));
         self.metainfo = Some(metainfo.clone());
+        let wanted = match self.wishes.begin(&self.opening.choice, &metainfo.info) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                let (reason, fault) = (error.to_string(), Fault::NoSuchFile);
+                return self.set_state(State::Failed { reason, fault });
+            }
+        };
         self.set_state(State::Checking);
         let node = self.node.clone();
         let opening = self.opening.clone();
         let (to_self, checked) = (self.to_self.clone(), self.checked.clone());
         tokio::task::spawn_blocking(move || {
-            let opened = opening.open(&node, &metainfo, &checked);
+            let opened = opening.open(&node, &metainfo, wanted, &checked);
             let _ = to_self.send(Input::Opened(Box::new(opened)));
         });
     }
@@ -595,8 +611,9 @@ impl TorrentTask {
                 self.set_state(State::Downloading);
                 let layers = metainfo.layers.clone();
                 self.be_present(OpenHash::of(&info));
-                self.swarm.handle_opened(clock::now(), info.clone(), layers, opened.have);
-                self.start_web_seeds(&metainfo.web_seeds, &info);
+                self.prioritize(Vec::new());
+                self.swarm.handle_opened(clock::now(), info, layers, opened.have);
+                self.start_web_seeds();
             }
             Err(error) => {
                 let fault = error.fault();
@@ -615,41 +632,6 @@ impl TorrentTask {
         self.opening.save(&self.node, &known);
         self.metainfo = Some(known.clone());
         known
-    }
-
-    /// Those that the person names may be anywhere, those that came with the torrent may not lead into
-    /// our own network.
-    fn start_web_seeds(&mut self, of_torrent: &[String], info: &Arc<Info>) {
-        let fetches = matches!(self.opening.content, Content::Fetch { .. });
-        if !fetches || self.swarm.stats().complete {
-            return;
-        }
-        let named = self.opening.web_seeds.named.clone();
-        let others = of_torrent.iter().filter(|url| !named.contains(url)).cloned();
-        let others: Vec<_> = others.map(|url| (url, Nearness::Internet)).collect();
-        for (url, by) in named.into_iter().map(|url| (url, Nearness::Machine)).chain(others) {
-            self.start_web_seed(url, by, info.clone());
-        }
-    }
-
-    fn start_web_seed(&mut self, url: String, by: Nearness, info: Arc<Info>) {
-        let key = self.swarm.handle_web_seed(clock::now());
-        let (commands, from_torrent) = mpsc::unbounded_channel();
-        self.commands.insert(key, commands);
-        self.web_seeds.insert(key, url.clone());
-        let config = &self.node.config;
-        let (gate, trust) = (config.gate(), config.trust.clone());
-        let deadline = web_seed::HEAD_TIME;
-        let limits = http::Limits { by, deadline, ..http::Limits::through(gate, trust) };
-        let wires = Wires { commands: from_torrent, torrent: self.to_peers.clone() };
-        let way = Way {
-            limits,
-            connections: self.node.connections.clone(),
-            rates: self.limits_everywhere(),
-            limit_lan: config.limit_lan,
-        };
-        let web_seed = WebSeed::new((key, url), info, way, self.shared.clone(), wires);
-        tokio::task::spawn_local(web_seed.run());
     }
 
     fn set_state(&mut self, state: State) {
@@ -709,6 +691,8 @@ impl TorrentTask {
             info_hashes: self.hashes,
             path: self.path.clone(),
             content_len: info.map_or(0, Info::content_len),
+            wanted_len: if self.is_open() { stats.wanted_len } else { self.wishes.len },
+            wanted_verified: stats.wanted_verified,
             verified: stats.verified,
             durable: self.shared.storage.get().map_or(0, |storage| Storage::durable(storage)),
             checked: self.checked.load(Ordering::Relaxed),

@@ -18,7 +18,7 @@ pub(crate) enum Status {
     Failed = 1,
     /// The command line is wrong.
     Usage = 2,
-    /// The tracker knows no such name.
+    /// The tracker knows no such name, or the torrent no such file.
     NotFound = 3,
     /// The content is not what its hashes say.
     Verification = 4,
@@ -67,8 +67,17 @@ impl Failure {
             Fault::Verification => Self::new(Status::Verification, reason),
             Fault::Conflict => Self::new(Status::Failed, reason)
                 .hint("move the other file away, or choose another folder with --output DIR"),
+            Fault::NoSuchFile => Self::no_such_file(reason),
             Fault::Other => Self::new(Status::Failed, reason),
         }
+    }
+
+    /// What was asked for is not in the torrent.
+    pub(crate) fn no_such_file(reason: impl Into<String>) -> Self {
+        Self::new(Status::NotFound, reason).hint(
+            "--only takes numbers as `teem torrent show` lists them, and patterns such as '*.mkv' or \
+             'extras/'",
+        )
     }
 
     /// The disk refuses; what has been fetched is kept.

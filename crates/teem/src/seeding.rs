@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use node::{Add, Content, Limiter, Node, NodeConfig, PieceOrder, Snapshot, Source, State, Torrent};
+use node::{
+    Add, Choice, Content, Limiter, Node, NodeConfig, PieceOrder, Snapshot, Source, State, Torrent,
+};
 use proto::metainfo::Metainfo;
 use serde::Serialize;
 use tracker::About;
@@ -124,6 +126,7 @@ pub(crate) async fn seed(
     let public = trackers.public_tiers();
     let told = Ready { version, ..Ready::new(&name, &path, &made.metainfo, &public, node) };
     let add = Add {
+        choice: Choice::All,
         source: Source::Metainfo(Box::new(made.metainfo)),
         content: Content::Share { path, fresh: Some(made.fresh) },
         trackers: tiers,

@@ -4,7 +4,7 @@
 //! A failed sync is never repeated as proof: the system may have dropped the pages that it could not
 //! write (Rebello et al., ATC 2020). What was written since the last good sync counts as lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,9 +16,10 @@ use swarm::DiskEvent;
 use super::StorageEvent;
 use super::descriptors::sync_data;
 use super::error::is_full;
+use super::parts::RECORDED_AS;
 use super::root::Found;
 use super::shared::Shared;
-use super::storage::{SlotState, Storage};
+use super::storage::{Progress, Slot, SlotState, Storage};
 use crate::api::Fault;
 use crate::record::{FileRecord, RecordError, Standing};
 
@@ -40,6 +41,8 @@ struct Batch {
     forgotten: BTreeSet<FileIndex>,
     settle: BTreeSet<FileIndex>,
     lost: bool,
+    /// Bytes of files that are not wanted were written.
+    parts: bool,
 }
 
 impl Storage {
@@ -47,12 +50,14 @@ impl Storage {
     pub(super) fn checkpoint(self: &Arc<Self>) {
         let _only_one = self.checkpointing.lock();
         let Some(mut batch) = self.take_batch() else { return };
-        if let Err(error) = self.sync_files(&batch.dirty) {
-            return self.on_sync_failed(batch.pieces, &error);
+        match self.parts.sync().and_then(|any| self.sync_files(&batch.dirty).map(|()| any)) {
+            Ok(any) => batch.parts = any,
+            Err(error) => return self.on_sync_failed(batch.pieces, &error),
         }
         let settled = self.settle_batch(&mut batch);
         batch.dirty.extend(&settled);
-        let complete = self.is_complete_with(&batch.pieces) && self.make_rest(&mut batch);
+        let all_here = self.is_complete_with(&self.progress.lock(), &batch.pieces);
+        let complete = all_here && self.make_rest(&mut batch);
         if let Err(error) = self.sync_dirs(&batch.dirs) {
             return self.on_sync_failed(batch.pieces, &error);
         }
@@ -72,8 +77,10 @@ impl Storage {
             return;
         }
         let every = (0..self.slots.len() as u32).map(FileIndex);
-        let files: Vec<_> =
+        let mut files: Vec<_> =
             every.filter_map(|file| Some((file, Some(self.file_record(file)?)))).collect();
+        files.extend(self.parts.record().map(|record| (RECORDED_AS, Some(record))));
+        self.parts.close();
         let (durable, finished, pending) = {
             let progress = self.progress.lock();
             (progress.durable.clone(), progress.finished, progress.pending.len())
@@ -107,6 +114,7 @@ impl Storage {
             forgotten: std::mem::take(&mut progress.forgotten),
             settle: std::mem::take(&mut progress.settle),
             lost: std::mem::take(&mut progress.lost),
+            parts: false,
         })
     }
 
@@ -161,7 +169,7 @@ impl Storage {
         let mut candidates = std::mem::take(&mut batch.settle);
         {
             let progress = self.progress.lock();
-            let mut left: std::collections::BTreeMap<FileIndex, u32> = Default::default();
+            let mut left: BTreeMap<FileIndex, u32> = Default::default();
             for file in batch.pieces.iter().flat_map(|piece| self.files_of(*piece)) {
                 *left.entry(file).or_insert(progress.undurable[file.0 as usize]) -= 1;
             }
@@ -183,13 +191,26 @@ impl Storage {
         settled
     }
 
-    fn is_complete_with(&self, pieces: &[PieceIndex]) -> bool {
-        let progress = self.progress.lock();
-        let durable = progress.durable.count() as usize + pieces.len();
-        !progress.finished && durable == progress.durable.len() as usize
+    /// All that is wanted is durable once these pieces are, and that is not known yet.
+    pub(super) fn is_complete_with(&self, progress: &Progress, pieces: &[PieceIndex]) -> bool {
+        let mut durable_now: BTreeMap<FileIndex, u32> = BTreeMap::new();
+        for file in pieces.iter().flat_map(|piece| self.files_of(*piece)) {
+            *durable_now.entry(file).or_default() += 1;
+        }
+        let is_complete = |file: FileIndex| {
+            progress.undurable[file.0 as usize] == durable_now.get(&file).copied().unwrap_or(0)
+        };
+        let slots = (0..).map(FileIndex).zip(&self.slots);
+        let mut wanted = slots.filter(|(_, slot)| slot.is_wanted());
+        !progress.finished && wanted.all(|(file, _)| is_complete(file))
     }
 
-    /// Every piece is synced: makes what has no content. True when every file has its name.
+    /// Every file is wanted.
+    fn wants_everything(&self) -> bool {
+        self.slots.iter().all(Slot::is_wanted)
+    }
+
+    /// Every wanted piece is synced: makes what has no content. True when every wanted file has its name.
     fn make_rest(&self, batch: &mut Batch) -> bool {
         if !self.writable {
             return true;
@@ -201,7 +222,7 @@ impl Storage {
                 return false;
             }
         }
-        let mut slots = self.slots.iter().filter(|slot| slot.len > 0);
+        let mut slots = self.slots.iter().filter(|slot| slot.len > 0 && slot.is_wanted());
         slots.all(|slot| matches!(*slot.state.lock(), SlotState::Whole(_)))
     }
 
@@ -214,13 +235,20 @@ impl Storage {
 
     fn record(self: &Arc<Self>, batch: Batch, settled: &[FileIndex], complete: bool) {
         let touched: BTreeSet<_> = batch.dirty.union(&batch.forgotten).copied().collect();
-        let files: Vec<_> =
+        let mut files: Vec<_> =
             touched.into_iter().map(|file| (file, self.file_record(file))).collect();
+        let parts_done = complete && self.wants_everything() && self.parts.is_there();
+        if batch.parts || parts_done {
+            files.push((RECORDED_AS, self.parts.record().filter(|_| !parts_done)));
+        }
         let have = self.durable_with(&batch.pieces);
         let finished = complete || self.is_finished();
         let standing = Standing { clean: false, finished };
         if let Err(error) = self.shared.records.checkpoint(self.key, &have, &files, standing) {
             return self.on_record_failed(batch, &error);
+        }
+        if parts_done {
+            self.parts.remove();
         }
         self.on_durable(&batch.pieces, finished);
         for &file in settled {
@@ -254,7 +282,9 @@ impl Storage {
                     }
                 }
             }
-            progress.finished = finished && progress.durable.is_full();
+            let mut slots = self.slots.iter().zip(&progress.undurable);
+            let complete = slots.all(|(slot, undurable)| !slot.is_wanted() || *undurable == 0);
+            progress.finished = finished && complete;
             progress.pending.clone()
         };
         let durable = self.durable.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -302,6 +332,9 @@ impl Storage {
             progress.forgotten.extend(batch.forgotten);
             progress.lost |= batch.lost;
         }
+        if batch.parts {
+            self.parts.mark_dirty();
+        }
         if !error.is_full() {
             return self.fail(error.to_string(), Fault::Disk, false);
         }
@@ -312,7 +345,7 @@ impl Storage {
         }
     }
 
-    /// Which file it is at the moment; `None` when it is not there or not trusted.
+    /// Which file it is; `None` when there was none or it is not trusted.
     pub(super) fn file_record(&self, file: FileIndex) -> Option<FileRecord> {
         let slot = self.slot(file);
         let state = slot.state.lock();
@@ -325,7 +358,9 @@ impl Storage {
             Ok(Some(Found::File { identity, .. })) if identity.same_file(&known) => {
                 Some(FileRecord { identity, whole })
             }
-            Ok(_) | Err(_) => None,
+            // The record goes on to say that there was a file, or the next start would look for its bytes
+            // among those that are kept apart from files.
+            Ok(_) | Err(_) => Some(FileRecord { identity: known, whole }),
         }
     }
 }

@@ -18,6 +18,7 @@ mod identity;
 mod journal;
 mod names;
 mod open;
+mod parts;
 mod pool;
 mod read;
 mod recheck;

@@ -19,6 +19,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::descriptors::SyncDebt;
 use super::journal::Journal;
 use super::names::{self, Names};
+use super::parts::{Parts, RECORDED_AS};
 use super::recheck::{Cancelled, Checker};
 use super::reuse::Watch;
 use super::root::{Found, Root};
@@ -40,6 +41,9 @@ pub struct OpenArgs<'a> {
     /// Folders with copies: what is missing is taken from there, after a check, and nothing is written
     /// to them.
     pub adopt: &'a [PathBuf],
+    /// For each file, whether it is wanted; all are when there is no list. The others are not looked for
+    /// but under names that only we give.
+    pub wanted: Option<Vec<bool>>,
     /// Takes what the storage has to say.
     pub events: UnboundedSender<StorageEvent>,
 }
@@ -84,6 +88,8 @@ struct Opener<'a> {
     names: Vec<Names>,
     known: Option<record::Progress>,
     journal: Journal,
+    parts: Parts,
+    parts_are_recorded: bool,
 }
 
 impl<'a> Opener<'a> {
@@ -101,7 +107,12 @@ impl<'a> Opener<'a> {
         let key = args.info.hashes().primary();
         let known = disk.shared.records.progress(key, geometry.piece_count())?;
         let journal = Journal::new(disk.shared.records.dir(), key);
-        Ok(Self { disk, args, geometry, root, names, known, journal })
+        let parts = Parts::new(disk.shared.records.dir(), key, &args.info);
+        let parts_are_recorded = parts.is_recorded(known.as_ref());
+        if parts.is_there() && !parts_are_recorded {
+            parts.mark_dirty();
+        }
+        Ok(Self { disk, args, geometry, root, names, known, journal, parts, parts_are_recorded })
     }
 
     fn open(
@@ -119,6 +130,7 @@ impl<'a> Opener<'a> {
                 Content::Fetch { .. } => None,
             },
             writable: self.is_fetch(),
+            wanted: self.args.wanted.as_deref(),
         };
         let mut files = survey.run()?;
         let mut have = self.believed(&files);
@@ -169,12 +181,34 @@ impl<'a> Opener<'a> {
         self.geometry.spans(self.geometry.whole(piece)).map(|span| span.file)
     }
 
+    fn is_wanted(&self, file: FileIndex) -> bool {
+        let wanted = self.args.wanted.as_ref();
+        wanted.is_none_or(|wanted| wanted.get(file.0 as usize).copied().unwrap_or(false))
+    }
+
+    /// Bytes of that piece may be kept apart from the file, which is not there.
+    fn is_aside(&self, files: &[Surveyed], file: FileIndex, piece: PieceIndex) -> bool {
+        let found = &files[file.0 as usize];
+        let absent = found.state == SlotState::Absent && found.foreign.is_none();
+        absent && self.is_fetch() && self.parts.may_have(piece)
+    }
+
+    /// Why the bytes of a file in a piece are believed. Of a file that is recorded and gone, some may
+    /// never have been kept apart.
+    fn claim(&self, files: &[Surveyed], file: FileIndex, piece: PieceIndex) -> Claim {
+        if !self.is_aside(files, file, piece) {
+            return files[file.0 as usize].claim;
+        }
+        let gone = self.known.as_ref().is_some_and(|known| known.files.contains_key(&file));
+        if self.parts_are_recorded && !gone { Claim::Recorded } else { Claim::None }
+    }
+
     /// Pieces that need not be read: each file of theirs is known.
     fn believed(&self, files: &[Surveyed]) -> Bitfield {
         let mut have = Bitfield::empty(self.geometry.piece_count());
         for piece in (0..self.geometry.piece_count()).map(PieceIndex) {
             let recorded = self.known.as_ref().is_some_and(|known| known.have.has(piece));
-            let believed = self.files_of(piece).all(|file| match files[file.0 as usize].claim {
+            let believed = self.files_of(piece).all(|file| match self.claim(files, file, piece) {
                 Claim::Fresh => true,
                 Claim::Recorded => recorded,
                 Claim::None => false,
@@ -195,11 +229,11 @@ impl<'a> Opener<'a> {
         let is_unread = |piece: &PieceIndex| {
             let mut unknown = journal.contains(piece);
             for file in self.files_of(*piece) {
-                let file = &files[file.0 as usize];
-                if file.source().is_none() {
+                let found = &files[file.0 as usize];
+                if found.source().is_none() && !self.is_aside(files, file, *piece) {
                     return false;
                 }
-                unknown |= file.claim == Claim::None;
+                unknown |= self.claim(files, file, *piece) == Claim::None;
             }
             unknown && !have.has(*piece)
         };
@@ -219,6 +253,7 @@ impl<'a> Opener<'a> {
             open: &|file| open_source(&self.root, &files[file.0 as usize]),
             progress,
             cancel,
+            parts: Some(&self.parts),
             pool: &self.disk.shared.pool,
         };
         Ok(checker.check(unread, self.disk.shared.config.workers)?)
@@ -270,19 +305,21 @@ impl<'a> Opener<'a> {
     /// All bytes of the piece are in the files that we serve from.
     fn is_own(&self, files: &[Surveyed], piece: PieceIndex) -> bool {
         self.files_of(piece).all(|file| {
-            let file = &files[file.0 as usize];
-            file.state != SlotState::Absent && file.foreign.is_none()
+            let found = &files[file.0 as usize];
+            (found.state != SlotState::Absent && found.foreign.is_none())
+                || self.is_aside(files, file, piece)
         })
     }
 
     fn check_room(&self, files: &[Surveyed]) -> Result<(), OpenError> {
-        let missing =
-            self.args.info.files().iter().zip(files).map(|(file, found)| match found.state {
-                SlotState::Whole(_) => 0,
-                SlotState::Absent | SlotState::Part(_) | SlotState::Changed => {
-                    file.len.saturating_sub(found.allocated)
-                }
-            });
+        let wanted = (0..).map(FileIndex).zip(self.args.info.files().iter().zip(files));
+        let wanted = wanted.filter(|(index, _)| self.is_wanted(*index));
+        let missing = wanted.map(|(_, (file, found))| match found.state {
+            SlotState::Whole(_) => 0,
+            SlotState::Absent | SlotState::Part(_) | SlotState::Changed => {
+                file.len.saturating_sub(found.allocated)
+            }
+        });
         let needed = missing.sum();
         let folder = self.root.path();
         let available = self.root.available().map_err(|source| OpenError::Io {
@@ -301,9 +338,11 @@ impl<'a> Opener<'a> {
         if !self.is_fetch() {
             return Ok(dirs);
         }
-        let absent =
-            self.names.iter().zip(files).filter(|(_, file)| file.state == SlotState::Absent);
-        let parents: BTreeSet<&Path> = absent.filter_map(|(names, _)| names.own.parent()).collect();
+        let every = (0..).map(FileIndex).zip(self.names.iter().zip(files));
+        let absent = every
+            .filter(|(index, (_, file))| file.state == SlotState::Absent && self.is_wanted(*index));
+        let parents: BTreeSet<&Path> =
+            absent.filter_map(|(_, (names, _))| names.own.parent()).collect();
         for parent in parents {
             let made = self.root.make_dirs(parent).map_err(|source| OpenError::Io {
                 what: format!("make the folder {}", self.root.path().join(parent).display()),
@@ -324,16 +363,19 @@ impl<'a> Opener<'a> {
         dirs: BTreeSet<PathBuf>,
     ) -> Result<Ready, OpenError> {
         let progress = self.progress(files, have, checked, dirs);
+        let wanted: Vec<bool> =
+            (0..files.len() as u32).map(|index| self.is_wanted(FileIndex(index))).collect();
         let geometry = self.geometry;
         let durable =
             progress.durable.iter().flat_map(|piece| geometry.spans(geometry.whole(piece)));
         let durable = durable.map(|span| u64::from(span.len)).sum();
         let shared = &self.disk.shared;
-        let slots = self.names.into_iter().zip(self.args.info.files()).zip(files);
-        let slots = slots.map(|((names, file), found)| Slot {
+        let slots = self.names.into_iter().zip(self.args.info.files()).zip(files).zip(wanted);
+        let slots = slots.map(|(((names, file), found), wanted)| Slot {
             names,
             len: file.len,
             state: Mutex::new(found.state),
+            wanted: AtomicBool::new(wanted),
             writing: Mutex::default(),
             looked_ms: AtomicU64::new(shared.now_ms()),
         });
@@ -346,6 +388,7 @@ impl<'a> Opener<'a> {
             slots: slots.collect(),
             progress: Mutex::new(progress),
             journal: Mutex::new(self.journal),
+            parts: self.parts,
             checkpointing: Mutex::new(()),
             closed: RwLock::new(false),
             debt: Arc::new(SyncDebt::new(self.root.sync_covers())),
@@ -382,16 +425,27 @@ impl<'a> Opener<'a> {
         {
             undurable[file.0 as usize] += 1;
         }
-        let part_is_whole = |index: &FileIndex| {
-            let index = index.0 as usize;
-            matches!(files[index].state, SlotState::Part(_)) && undurable[index] == 0
+        let every = || (0..files.len() as u32).map(FileIndex);
+        let is_to_be_named = |file: &FileIndex| {
+            let index = file.0 as usize;
+            undurable[index] == 0
+                && match files[index].state {
+                    SlotState::Part(_) => true,
+                    // Its bytes are with those of others.
+                    SlotState::Absent => {
+                        fetch && self.is_wanted(*file) && self.args.info.files()[index].len > 0
+                    }
+                    SlotState::Whole(_) | SlotState::Changed => false,
+                }
         };
-        let settle: BTreeSet<_> =
-            (0..files.len() as u32).map(FileIndex).filter(part_is_whole).collect();
+        let settle: BTreeSet<_> = every().filter(is_to_be_named).collect();
         let was_finished = self.known.as_ref().is_some_and(|known| known.finished);
         let named = settle.is_empty() && !files.iter().any(|file| file.missing);
+        let here = every()
+            .filter(|file| self.is_wanted(*file))
+            .all(|file| self.geometry.pieces_of(file).all(|piece| have.has(PieceIndex(piece))));
         Progress {
-            finished: have.is_full() && (!fetch || (was_finished && named)),
+            finished: here && (!fetch || (was_finished && named)),
             dirty: pending.iter().flat_map(|piece| self.files_of(*piece)).collect(),
             have,
             durable,
@@ -430,6 +484,7 @@ impl Ready {
             open: &|file| open_source(&storage.root, &files[file.0 as usize]),
             progress: &|_| (),
             cancel,
+            parts: Some(&storage.parts),
             pool: &storage.shared.pool,
         };
         for &piece in pieces {
@@ -453,9 +508,8 @@ impl Ready {
         let storage = self.storage;
         let (have, finished, waiting) = {
             let progress = storage.progress.lock();
-            let waiting = !progress.pending.is_empty()
-                || !progress.settle.is_empty()
-                || progress.have.is_full() && !progress.finished;
+            let all_here = storage.is_complete_with(&progress, &progress.pending);
+            let waiting = !progress.pending.is_empty() || !progress.settle.is_empty() || all_here;
             (progress.have.clone(), progress.finished, waiting)
         };
         if waiting {
@@ -479,8 +533,12 @@ impl Storage {
             let now: Option<FileRecord> = self.file_record(index);
             (before != now).then_some((index, now))
         };
-        let files: Vec<_> =
+        let mut files: Vec<_> =
             (0..self.slots.len() as u32).map(FileIndex).filter_map(changed).collect();
+        let parts = (self.parts.record(), known.and_then(|known| known.files.get(&RECORDED_AS)));
+        if parts.0.as_ref() != parts.1 {
+            files.push((RECORDED_AS, parts.0));
+        }
         // Nothing will be written to a finished torrent, so its times go on counting.
         let standing = Standing { clean: finished, finished };
         let as_known = known.is_some_and(|known| {

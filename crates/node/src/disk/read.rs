@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use proto::{Block, FileIndex, Span};
+use proto::{Block, FileIndex, PieceIndex, Span};
 use rustix::io::Errno;
 
 use super::root::Found;
@@ -45,7 +45,7 @@ impl Storage {
             let at = (span.begin - run.begin) as usize;
             let end = at + span.len as usize;
             out[filled..at].fill(0);
-            if !self.read_span(span, &mut out[at..end], patience)? {
+            if !self.read_span(run.piece, span, &mut out[at..end], patience)? {
                 return Ok(false);
             }
             filled = end;
@@ -56,6 +56,7 @@ impl Storage {
 
     fn read_span(
         self: &Arc<Self>,
+        piece: PieceIndex,
         span: Span,
         out: &mut [u8],
         patience: Patience,
@@ -64,6 +65,13 @@ impl Storage {
             let what = format!("read {}", self.slot(span.file).names.own.display());
             ReadError::Io { what, source }
         };
+        // A copy of the few bytes that are elsewhere may wait for the disk: rarely asked for.
+        if self.parts.may_have(piece) && patience == Patience::Cached && self.is_absent(span.file) {
+            return Ok(false);
+        }
+        if let Some(complete) = self.read_aside(piece, span, out).map_err(io)? {
+            return if complete { Ok(true) } else { Err(ReadError::Absent) };
+        }
         let Some(file) = self.file_to_read(span.file, patience)? else { return Ok(false) };
         let complete = match patience {
             Patience::Blocking => read_blocking(&file, out, span.file_offset),
@@ -93,6 +101,10 @@ impl Storage {
             return Err(ReadError::Changed { file: span.file });
         }
         Ok(true)
+    }
+
+    fn is_absent(&self, file: FileIndex) -> bool {
+        *self.slot(file).state.lock() == SlotState::Absent
     }
 
     /// The open file; `None` when it would have to be opened and there is no time for that.

@@ -11,6 +11,7 @@ use proto::{BLOCK_LEN, FileIndex, Geometry, PieceIndex, Span};
 use swarm::BlockBuf;
 
 use super::StorageEvent;
+use super::parts::Parts;
 use super::pool::BlockPool;
 use super::root::Found;
 use super::storage::{SlotState, Storage};
@@ -32,6 +33,8 @@ pub(super) struct Checker<'a> {
     /// Bytes read so far.
     pub(super) progress: &'a (dyn Fn(u64) + Sync),
     pub(super) cancel: &'a AtomicBool,
+    /// Where bytes of files may be that are not there.
+    pub(super) parts: Option<&'a Parts>,
     pub(super) pool: &'a BlockPool,
 }
 
@@ -158,8 +161,15 @@ impl Checker<'_> {
             if last.as_ref().is_none_or(|(file, _)| *file != span.file) {
                 *last = Some((span.file, (self.open)(span.file).unwrap_or(None)));
             }
-            let Some((_, Some(file))) = last else { return None };
-            if !read_span(file, span, &mut blocks).unwrap_or(false) {
+            let read = match last {
+                Some((_, Some(file))) => read_span(file, span, &mut blocks),
+                Some((_, None)) | None => {
+                    let (file, place) = self.parts?.locate(piece).ok()??;
+                    let span = Span { file_offset: place + u64::from(span.begin), ..span };
+                    read_span(&file, span, &mut blocks)
+                }
+            };
+            if !read.unwrap_or(false) {
                 return None;
             }
         }
@@ -216,6 +226,7 @@ impl Storage {
             open: &|index| self.open_to_check(index, file),
             progress: &|_| (),
             cancel: &self.failed,
+            parts: Some(&self.parts),
             pool: &self.shared.pool,
         }
         .check(&pieces, 1);

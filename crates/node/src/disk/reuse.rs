@@ -68,7 +68,7 @@ impl Storage {
         }
     }
 
-    /// Files that lack bytes and may be written.
+    /// Wanted files that lack bytes and may be written.
     fn files_with_gaps(&self) -> Vec<FileIndex> {
         let have = self.have();
         let lacks = |file: &FileIndex| {
@@ -76,7 +76,8 @@ impl Storage {
         };
         let may_write = |file: &FileIndex| {
             let state = *self.slot(*file).state.lock();
-            matches!(state, SlotState::Absent | SlotState::Part(_))
+            let ours = matches!(state, SlotState::Absent | SlotState::Part(_));
+            ours && self.slot(*file).is_wanted()
         };
         let files = (0..self.slots.len() as u32).map(FileIndex);
         files.filter(lacks).filter(may_write).collect()
@@ -228,6 +229,7 @@ impl Taking<'_> {
             open,
             progress: &|_| (),
             cancel: self.watch.cancel,
+            parts: None,
             pool: &storage.shared.pool,
         };
         let (mut left, mut last) = (Vec::new(), None);

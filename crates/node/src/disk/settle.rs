@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use proto::FileIndex;
 use rustix::fs::Mode;
 
+use super::FileIdentity;
 use super::error::is_full;
 use super::names::link_text;
 use super::root::Found;
@@ -30,10 +31,21 @@ impl Storage {
     pub(super) fn settle(&self, index: FileIndex) -> Result<bool, SettleError> {
         let slot = self.slot(index);
         let mut state = slot.state.lock();
-        let SlotState::Part(known) = *state else { return Ok(false) };
         let own = || self.root.path().join(&slot.names.own);
         let part = || self.root.path().join(&slot.names.part);
         let io = |error: io::Error| SettleError::Io(own(), error);
+        let known = match *state {
+            SlotState::Part(known) => known,
+            // All of it shares pieces with files that were wanted before it was.
+            SlotState::Absent if slot.is_wanted() && slot.len > 0 => {
+                let made = self.create(index).map_err(io)?;
+                made.sync_data().map_err(io)?;
+                let known = FileIdentity::of(&made.metadata().map_err(io)?);
+                *state = SlotState::Part(known);
+                known
+            }
+            SlotState::Absent | SlotState::Whole(_) | SlotState::Changed => return Ok(false),
+        };
         match self.root.find(&slot.names.part).map_err(io)? {
             Some(Found::File { identity, .. }) if identity.same_file(&known) => {}
             _ => return Err(SettleError::Gone(part())),
@@ -59,7 +71,7 @@ impl Storage {
         for (file, slot) in self.info.files().iter().zip(&self.slots) {
             let path = &slot.names.own;
             let io = |error| SettleError::of(self.root.path().join(path), error);
-            if file.symlink.is_none() && file.len > 0 {
+            if !slot.is_wanted() || (file.symlink.is_none() && file.len > 0) {
                 continue;
             }
             let link = file.symlink.as_ref().map(|target| link_text(file, target));

@@ -18,6 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::descriptors::{StorageId, SyncDebt};
 use super::journal::Journal;
 use super::names::Names;
+use super::parts::Parts;
 use super::root::Root;
 use super::shared::Shared;
 use super::{FileIdentity, StorageEvent};
@@ -37,6 +38,7 @@ pub struct Storage {
     pub(super) slots: Box<[Slot]>,
     pub(super) progress: Mutex<Progress>,
     pub(super) journal: Mutex<Journal>,
+    pub(super) parts: Parts,
     /// Held during a checkpoint: there is one at a time.
     pub(super) checkpointing: Mutex<()>,
     /// Writers hold it shared; closing takes it for good and sets it.
@@ -56,6 +58,8 @@ pub(super) struct Slot {
     pub(super) names: Names,
     pub(super) len: u64,
     pub(super) state: Mutex<SlotState>,
+    /// It is to be there when all is done; [`Storage::set_wanted`] changes that.
+    pub(super) wanted: AtomicBool,
     /// Held by who writes. The system lets one writer into a file at a time, too, but there the others
     /// spin as long as it takes.
     pub(super) writing: Mutex<()>,
@@ -111,6 +115,12 @@ pub(super) struct StoreFailure {
     pub(super) full: bool,
 }
 
+impl Slot {
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire)
+    }
+}
+
 impl Storage {
     /// The torrent's pieces and files.
     #[must_use]
@@ -148,7 +158,7 @@ impl Storage {
         self.progress.lock().have.clone()
     }
 
-    /// Every file has its own name, and all is synced and recorded.
+    /// Every wanted file has its own name, and all is synced and recorded.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.progress.lock().finished
@@ -177,6 +187,28 @@ impl Storage {
         for file in unjudged {
             *self.slot(file).state.lock() = SlotState::Changed;
             self.shared.recheck(self, file);
+        }
+    }
+
+    /// From now on these files are wanted, or not. What is there of the others stays, and is served.
+    pub fn set_wanted(self: &Arc<Self>, changes: impl IntoIterator<Item = (FileIndex, bool)>) {
+        let mut changed = false;
+        {
+            let mut progress = self.progress.lock();
+            for (file, wanted) in changes {
+                let Some(slot) = self.slots.get(file.0 as usize) else { continue };
+                if slot.wanted.swap(wanted, Ordering::AcqRel) == wanted {
+                    continue;
+                }
+                changed = true;
+                progress.finished &= !wanted;
+                if wanted && slot.len > 0 && progress.undurable[file.0 as usize] == 0 {
+                    progress.settle.insert(file);
+                }
+            }
+        }
+        if changed && self.writable {
+            self.request_checkpoint(true);
         }
     }
 

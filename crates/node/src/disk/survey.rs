@@ -77,6 +77,8 @@ pub(super) struct Survey<'a> {
     pub(super) known: Option<&'a Progress>,
     pub(super) fresh: Option<&'a [Option<FileIdentity>]>,
     pub(super) writable: bool,
+    /// For each file, whether it is wanted; all are when there is no list.
+    pub(super) wanted: Option<&'a [bool]>,
 }
 
 impl Survey<'_> {
@@ -90,9 +92,11 @@ impl Survey<'_> {
         files
             .map(|((index, file), names)| match (nothing, self.writable) {
                 (true, _) => {
-                    let missing = file.len == 0 || file.symlink.is_some();
+                    let contentless = file.len == 0 || file.symlink.is_some();
+                    let missing = contentless && self.is_wanted(index);
                     Ok(Surveyed { missing, ..Surveyed::absent() })
                 }
+                (false, true) if !self.is_wanted(index) => self.unwanted(index, file, names),
                 (false, true) if file.len == 0 || file.symlink.is_some() => {
                     self.contentless(file, &names.own)
                 }
@@ -100,6 +104,37 @@ impl Survey<'_> {
                 (false, false) => self.shared(index, file, &names.own),
             })
             .collect()
+    }
+
+    fn is_wanted(&self, file: FileIndex) -> bool {
+        let wanted = self.wanted.and_then(|wanted| wanted.get(file.0 as usize));
+        self.wanted.is_none() || wanted.copied().unwrap_or(false)
+    }
+
+    /// A file that is not to be fetched: what we made of it earlier counts, and whatever else has its name
+    /// is in nobody's way.
+    fn unwanted(
+        &self,
+        index: FileIndex,
+        file: &metainfo::File,
+        names: &Names,
+    ) -> Result<Surveyed, OpenError> {
+        if file.len == 0 || file.symlink.is_some() {
+            return Ok(Surveyed::absent());
+        }
+        if let Some(Found::File { identity, .. }) = self.find(&names.own)?
+            && self.is_recorded(index, file, &identity)
+        {
+            let state = SlotState::Whole(identity);
+            let (claim, place) = (Claim::Recorded, names.own.clone());
+            return Ok(Surveyed { state, claim, place, ..Surveyed::absent() });
+        }
+        match self.find(&names.part)? {
+            Some(Found::File { ours: true, .. }) => self.part(index, file, names),
+            Some(Found::File { ours: false, .. } | Found::Link | Found::Other) | None => {
+                Ok(Surveyed::absent())
+            }
+        }
     }
 
     fn find(&self, path: &Path) -> Result<Option<Found>, OpenError> {

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -51,7 +52,7 @@ impl Storage {
             return Err(StoreFailure { reason, full: false });
         }
         for span in self.geometry.spans(self.geometry.whole(piece)) {
-            let written = self.write_span(span, blocks, copy);
+            let written = self.write_span((piece, span), blocks, copy);
             written.map_err(|error| self.store_failure(span.file, &error))?;
         }
         Ok(())
@@ -59,12 +60,15 @@ impl Storage {
 
     fn write_span(
         self: &Arc<Self>,
-        span: Span,
+        (piece, span): (PieceIndex, Span),
         blocks: &[Option<BlockBuf>],
         copy: Option<&File>,
     ) -> io::Result<()> {
         let slices = gather(span, blocks)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the piece has a gap"))?;
+        if self.keep_aside(piece, span, &slices)? {
+            return Ok(());
+        }
         match self.target(span.file)? {
             Target::Write(file) => {
                 let turn = self.slot(span.file).writing.lock();
@@ -133,7 +137,8 @@ impl Storage {
         }
     }
 
-    fn create(&self, index: FileIndex) -> io::Result<File> {
+    /// Makes a file, with what was kept of it elsewhere. Its slot is locked.
+    pub(super) fn create(&self, index: FileIndex) -> io::Result<File> {
         let slot = self.slot(index);
         let part = &slot.names.part;
         let parent = part.parent().unwrap_or(part).to_owned();
@@ -145,7 +150,12 @@ impl Storage {
             }
             other => other?,
         };
-        self.progress.lock().dirs.insert(parent);
+        if let Err(error) = self.bring_in(index, &file) {
+            // Nothing was said of it to anybody.
+            let _ = self.root.remove(part);
+            return Err(error);
+        }
+        self.progress.lock().dirs.extend(parent.ancestors().map(Path::to_owned));
         Ok(file)
     }
 }
@@ -165,7 +175,11 @@ fn gather<'a>(span: Span, blocks: &'a [Option<BlockBuf>]) -> Option<Vec<IoSlice<
     Some(slices)
 }
 
-fn write_all_at(file: &File, mut slices: Vec<IoSlice<'_>>, mut offset: u64) -> io::Result<()> {
+pub(super) fn write_all_at(
+    file: &File,
+    mut slices: Vec<IoSlice<'_>>,
+    mut offset: u64,
+) -> io::Result<()> {
     let mut left = slices.as_mut_slice();
     while !left.is_empty() {
         let batch = left.len().min(SLICES_MAX);

@@ -6,5 +6,6 @@ mod content;
 mod dht;
 mod encryption;
 mod recalling;
+mod selection;
 mod two_nodes;
 mod utp;

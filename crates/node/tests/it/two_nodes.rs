@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use node::{Add, Content, Limiter, Node, NodeConfig, PieceOrder, Source, State, Torrent};
+use node::{Add, Choice, Content, Limiter, Node, NodeConfig, PieceOrder, Source, State, Torrent};
 use proto::metainfo::{Format, Metainfo};
 use tempfile::TempDir;
 
@@ -34,6 +34,7 @@ pub(crate) async fn share(node: &Node, metainfo: &Metainfo, path: &Path) -> Torr
             name: None,
             limiter: Limiter::default(),
             order: PieceOrder::default(),
+            choice: Choice::All,
         })
         .await
         .unwrap();
@@ -47,6 +48,17 @@ pub(crate) async fn fetch(
     into: &Path,
     peers: Vec<SocketAddr>,
 ) -> Torrent {
+    fetch_some(node, source, into, peers, Choice::All).await
+}
+
+/// The same for some of the files.
+pub(crate) async fn fetch_some(
+    node: &Node,
+    source: Source,
+    into: &Path,
+    peers: Vec<SocketAddr>,
+    choice: Choice,
+) -> Torrent {
     let content = Content::Fetch { folder: into.to_path_buf() };
     node.add(Add {
         source,
@@ -58,6 +70,7 @@ pub(crate) async fn fetch(
         name: None,
         limiter: Limiter::default(),
         order: PieceOrder::default(),
+        choice,
     })
     .await
     .unwrap()

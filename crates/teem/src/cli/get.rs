@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::builder::FalseyValueParser;
-use node::{Add, Content, Limiter, Node, NodeConfig, PieceOrder, Source};
+use node::{Add, Choice, Content, Limiter, Node, NodeConfig, PieceOrder, Source};
 use proto::magnet::Magnet;
 use proto::metainfo::Metainfo;
 use proto::{InfoHashV1, InfoHashV2, InfoHashes};
@@ -111,6 +111,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         name,
         limiter: Limiter::default(),
         order,
+        choice: Choice::All,
     };
     let until = Until {
         begun,

@@ -215,15 +215,31 @@ impl Rig {
         self.try_open_info((&torrent.info, PieceLayers::default()), content, &[])
     }
 
+    /// The same when only some files are wanted.
+    pub(super) fn open_some(&self, torrent: &Torrent, content: &Content, wanted: &[bool]) -> Open {
+        let torrent = (&torrent.info, PieceLayers::default());
+        self.try_open_some(torrent, content, &[], Some(wanted.to_vec())).unwrap()
+    }
+
     /// The same for any torrent, with folders that hold copies.
     pub(super) fn try_open_info(
+        &self,
+        torrent: (&Arc<Info>, PieceLayers),
+        content: &Content,
+        adopt: &[PathBuf],
+    ) -> Result<Open, OpenError> {
+        self.try_open_some(torrent, content, adopt, None)
+    }
+
+    fn try_open_some(
         &self,
         (info, layers): (&Arc<Info>, PieceLayers),
         content: &Content,
         adopt: &[PathBuf],
+        wanted: Option<Vec<bool>>,
     ) -> Result<Open, OpenError> {
         let (events, inbox) = unbounded_channel();
-        let args = OpenArgs { info: info.clone(), layers, content, adopt, events };
+        let args = OpenArgs { info: info.clone(), layers, content, adopt, wanted, events };
         let read = AtomicU64::new(0);
         let progress = |bytes| read.store(bytes, Ordering::Relaxed);
         let opened = self.disk.open(args, &progress, &AtomicBool::new(false))?;

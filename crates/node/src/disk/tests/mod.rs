@@ -6,4 +6,5 @@ mod fixture;
 mod resume;
 mod reuse;
 mod safety;
+mod selection;
 mod share;

@@ -160,6 +160,7 @@ fn a_cancelled_check_ends_at_once() {
         layers: proto::metainfo::PieceLayers::default(),
         content: &place.share(&path),
         adopt: &[],
+        wanted: None,
         events,
     };
     let cancelled = std::sync::atomic::AtomicBool::new(true);
