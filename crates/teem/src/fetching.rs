@@ -117,8 +117,8 @@ impl<'a> View<'a> {
 
     fn show_progress(&mut self, snapshot: &Snapshot) {
         let label = snapshot.name.as_deref().unwrap_or("torrent");
-        if snapshot.content_len > 0 && self.progress.is_none() {
-            let progress = Progress::new(&self.context.output, label, snapshot.content_len);
+        if snapshot.wanted_len > 0 && self.progress.is_none() {
+            let progress = Progress::new(&self.context.output, label, snapshot.wanted_len);
             self.progress = Some(progress);
         }
         if let Some(progress) = &self.progress {
@@ -208,7 +208,7 @@ impl<'a> View<'a> {
 
     fn is_over(&self, snapshot: &Snapshot) -> bool {
         let Some(finished) = self.finished else { return false };
-        let enough = |ratio: f64| snapshot.uploaded as f64 >= ratio * snapshot.content_len as f64;
+        let enough = |ratio: f64| snapshot.uploaded as f64 >= ratio * snapshot.wanted_len as f64;
         self.until.exit
             || self.until.seed_for.is_some_and(|time| finished.elapsed() >= time)
             || self.until.seed_ratio.is_some_and(enough)
@@ -217,8 +217,9 @@ impl<'a> View<'a> {
     fn interrupted(&mut self, snapshot: &Snapshot) {
         self.progress = None;
         self.serving = None;
-        if self.finished.is_none() && snapshot.content_len > 0 {
-            let (here, all) = (units::size(snapshot.verified), units::size(snapshot.content_len));
+        if self.finished.is_none() && snapshot.wanted_len > 0 {
+            let here = units::size(snapshot.wanted_verified);
+            let all = units::size(snapshot.wanted_len);
             self.context.output.note(&format!(
                 "{here} of {all} are here and kept; the same command goes on from there"
             ));
@@ -251,8 +252,8 @@ impl<'a> Report<'a> {
     fn new(snapshot: &'a Snapshot) -> Self {
         Self {
             name: snapshot.name.as_deref(),
-            bytes: snapshot.content_len,
-            verified: snapshot.verified,
+            bytes: snapshot.wanted_len,
+            verified: snapshot.wanted_verified,
             rate: snapshot.down_rate,
             eta: snapshot.eta.map(|eta| eta.as_secs()),
             peers: snapshot.peers.len(),
@@ -279,7 +280,7 @@ impl Done {
         Self {
             name: snapshot.name.clone().unwrap_or_default(),
             path: snapshot.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
-            bytes: snapshot.content_len,
+            bytes: snapshot.wanted_len,
             fetched: snapshot.downloaded,
             reused: snapshot.reused,
             seconds: (begun.elapsed().as_secs_f64() * 1e3).round() / 1e3,

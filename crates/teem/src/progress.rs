@@ -59,7 +59,8 @@ impl Progress {
 
     /// Checking or fetching stands as `snapshot` says.
     pub(crate) fn set_snapshot(&self, snapshot: &Snapshot) {
-        let total = snapshot.content_len;
+        let checking = snapshot.state == node::State::Checking;
+        let total = if checking { snapshot.content_len } else { snapshot.wanted_len };
         self.total.store(total, Ordering::Relaxed);
         match snapshot.state {
             node::State::Metadata => {
@@ -74,20 +75,24 @@ impl Progress {
             | node::State::Failed { .. }
             | node::State::Stopped => {
                 let pace = self.pace_of(snapshot);
-                self.show(snapshot.verified, total, &format!("{pace} · {}", peers(snapshot)));
+                self.show(
+                    snapshot.wanted_verified,
+                    total,
+                    &format!("{pace} · {}", peers(snapshot)),
+                );
             }
         }
     }
 
     /// The node's own figures; in the first moment, while it has none yet, the average so far.
     fn pace_of(&self, snapshot: &Snapshot) -> String {
-        let (since, before) = *self.base.get_or_init(|| (Instant::now(), snapshot.verified));
+        let (since, before) = *self.base.get_or_init(|| (Instant::now(), snapshot.wanted_verified));
         let seconds = since.elapsed().as_secs_f64();
         if snapshot.down_rate > 0 || seconds < 0.1 {
             return pace(snapshot.down_rate, snapshot.eta);
         }
-        let rate = (snapshot.verified.saturating_sub(before) as f64 / seconds) as u64;
-        let left = snapshot.content_len.saturating_sub(snapshot.verified);
+        let rate = (snapshot.wanted_verified.saturating_sub(before) as f64 / seconds) as u64;
+        let left = snapshot.wanted_len.saturating_sub(snapshot.wanted_verified);
         pace(rate, left.checked_div(rate).map(Duration::from_secs))
     }
 

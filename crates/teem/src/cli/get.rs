@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::builder::FalseyValueParser;
 use node::{Add, Choice, Content, Limiter, Node, NodeConfig, PieceOrder, Source};
+use proto::choice::Pattern;
 use proto::magnet::Magnet;
 use proto::metainfo::Metainfo;
 use proto::{InfoHashV1, InfoHashV2, InfoHashes};
@@ -29,6 +30,7 @@ use crate::units::{parse_duration, parse_ratio, parse_web_seed};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   teem get debian.iso
+  teem get series --only 'season 1/*.mkv' --only '*.srt'
   teem get debian.iso -o /srv/images --tracker nas:6969 -e
   teem get nightly --adopt ~/old/nightly
   teem get 'magnet:?xt=urn:btih:…' --seed-ratio 1")]
@@ -42,6 +44,12 @@ pub(super) struct Args {
     output: PathBuf,
     #[command(flatten)]
     tracker: TrackerArgs,
+    /// Fetch only these files: numbers as `teem torrent show` lists them (1,3-5), or a pattern for paths
+    /// inside the torrent. '*.mkv' is looked for at any depth, 'season 1/*.mkv' and '/read.me' from the
+    /// top, 'extras/' is a folder with all that is in it, ** is any number of folders; case counts.
+    /// Repeat for more. Without it, a magnet link's own choice holds
+    #[arg(long, env = "TEEM_ONLY", value_name = "FILES", value_delimiter = '\n')]
+    only: Vec<Pattern>,
     /// Fetch from this web server, too, wherever it is; it has the content as plain files (BEP 19).
     /// Repeat for more
     #[arg(
@@ -90,7 +98,8 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         Target::Hash(_) | Target::Magnet(_) | Target::File(_) => None,
     };
     let (dht, web_seeds) = (args.peer.uses_dht(Origin::Open), !args.web_seed.is_empty());
-    let ways = Ways { args: &args.tracker, dht, web_seeds };
+    let choice = if args.only.is_empty() { Choice::All } else { Choice::Matching(args.only) };
+    let ways = Ways { args: &args.tracker, dht, web_seeds, choice: &choice };
     let Resolved { source, trackers, peers, origin } =
         resolve(target, ways, &state, context).await?;
     context.interrupt.or(async { Ok(trackers.meet().await?) }).await?;
@@ -111,7 +120,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         name,
         limiter: Limiter::default(),
         order,
-        choice: Choice::All,
+        choice,
     };
     let until = Until {
         begun,
@@ -193,9 +202,17 @@ struct Ways<'a> {
     dht: bool,
     /// The person names web seeds.
     web_seeds: bool,
+    /// The files that are wanted.
+    choice: &'a Choice,
 }
 
 impl Ways<'_> {
+    /// Some file is meant: better said now than when a tracker is found.
+    fn choose(self, metainfo: &Metainfo) -> Result<(), Failure> {
+        let chosen = self.choice.of(&metainfo.info);
+        chosen.map(drop).map_err(|error| Failure::no_such_file(error.to_string()))
+    }
+
     /// Trackers with a catalogue; none only if what is wanted may be found without.
     async fn find(self, state: &StateDir, context: &Context) -> anyhow::Result<Trackers> {
         let (output, interrupt) = (&context.output, &context.interrupt);
@@ -219,6 +236,7 @@ async fn resolve(
             let trackers = args.find(state, &context.output, &context.interrupt).await?;
             match look_up(&name, &trackers, context).await? {
                 Some((metainfo, peers)) => {
+                    ways.choose(&metainfo)?;
                     let source = Source::Metainfo(metainfo);
                     Ok(Resolved { source, trackers, peers, origin: Origin::Told })
                 }
@@ -236,6 +254,7 @@ async fn resolve(
                 };
                 if let Some((metainfo, peers)) = look_up(&text, &trackers, context).await? {
                     is_what_was_asked(hashes, &metainfo)?;
+                    ways.choose(&metainfo)?;
                     let source = Source::Metainfo(metainfo);
                     return Ok(Resolved { source, trackers, peers, origin: Origin::Told });
                 }
@@ -250,6 +269,7 @@ async fn resolve(
         }
         Target::File(path) => {
             let metainfo = super::torrent::read(&path)?;
+            ways.choose(&metainfo)?;
             let served = ways.web_seeds || !metainfo.web_seeds.is_empty();
             let alone = metainfo.trackers.iter().all(Vec::is_empty) && !served;
             let trackers = named_or_found(alone, ways, state, context).await?;

@@ -115,11 +115,13 @@ impl Shown {
         }
         line("magnet", self.magnet.clone());
         line("files", self.files.len().to_string());
-        for file in &self.files {
+        let width = self.files.len().to_string().len();
+        for (number, file) in (1..).zip(&self.files) {
             let size = units::size(file.bytes);
             let link = file.symlink.as_ref().map(|target| format!(" -> {target}"));
             let mark = if file.executable { " *" } else { "" };
-            lines.push(format!("  {size:>10}  {}{mark}{}", file.path, link.unwrap_or_default()));
+            let link = link.unwrap_or_default();
+            lines.push(format!("  {number:>width$}  {size:>10}  {}{mark}{link}", file.path));
         }
         lines
     }
