@@ -2,7 +2,7 @@
 //!
 //! Reads only; knows nothing of records or of what a node does with the torrent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -92,7 +92,8 @@ pub fn check(
     content.look();
     let hashes = info.hashes();
     let wanted = Wanted { v1: hashes.v1().is_some(), v2: hashes.v2().is_some() };
-    let pieces = Pipeline { geometry: &geometry, source: &content, wanted, control }.run();
+    let known = HashMap::new();
+    let pieces = Pipeline { geometry: &geometry, source: &content, wanted, known, control }.run();
     if control.is_cancelled() {
         return Err(CheckError::Cancelled);
     }

@@ -18,6 +18,7 @@ use proto::{FileIndex, PieceHash, merkle};
 use rustix::fs::OFlags;
 
 use super::Control;
+use super::known::Known;
 use super::pipeline::{Fault, PieceHashes, Pipeline, Source, Wanted};
 use super::walk::{Walked, walk};
 use crate::api::Fresh;
@@ -111,12 +112,24 @@ impl CreateError {
 
 /// Hashes what is at `path`. Takes long; `control` shows how far it is and can end it.
 pub fn create(path: &Path, recipe: Recipe, control: &Control) -> Result<Created, CreateError> {
-    let Plan { shape, root, layout, identities, skipped } = Plan::of(path, &recipe)?;
+    create_after(path, recipe, None, control)
+}
+
+/// The same for the next version of something: what has not changed since is not read again.
+pub fn create_after(
+    path: &Path,
+    recipe: Recipe,
+    before: Option<Known<'_>>,
+    control: &Control,
+) -> Result<Created, CreateError> {
+    let Plan { shape, root, layout, identities, skipped } = Plan::after(path, &recipe, before)?;
+    let known = before.map(|before| before.pieces(&layout, &identities)).unwrap_or_default();
     control.set_total(layout.files().iter().map(|file| file.len).sum());
     let content = Content { root, shape, layout: &layout, identities, fault: Mutex::new(None) };
     let geometry = layout.geometry();
     let wanted = Wanted { v1: recipe.format.has_v1(), v2: recipe.format.has_v2() };
-    let pieces = Pipeline { geometry: &geometry, source: &content, wanted, control }.run();
+    let pipeline = Pipeline { geometry: &geometry, source: &content, wanted, known, control };
+    let pieces = pipeline.run();
     if let Some(error) = content.fault.into_inner() {
         return Err(error);
     }
@@ -141,12 +154,19 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn of(path: &Path, recipe: &Recipe) -> Result<Self, CreateError> {
+        Self::after(path, recipe, None)
+    }
+
+    fn after(path: &Path, recipe: &Recipe, before: Option<Known<'_>>) -> Result<Self, CreateError> {
         let Walked { shape, root, found, skipped } = walk(path)?;
         if found.is_empty() {
             return Err(CreateError::Empty { path: path.to_owned() });
         }
         let lens: Vec<u64> = found.iter().map(|found| found.file.len).collect();
-        let piece_len = recipe.piece_len.unwrap_or_else(|| piece_len_for(&lens, recipe.format));
+        let piece_len = recipe.piece_len.unwrap_or_else(|| match before {
+            Some(before) => before.piece_len(&lens, recipe.format),
+            None => piece_len_for(&lens, recipe.format),
+        });
         let (files, identities): (Vec<_>, Vec<_>) =
             found.into_iter().map(|found| (found.file, found.identity)).unzip();
         let layout = Layout::plan(&recipe.name, shape, files, piece_len, recipe.format)?;

@@ -7,6 +7,7 @@
 pub mod check;
 mod control;
 pub mod create;
+pub mod known;
 mod pipeline;
 mod recall;
 pub mod verify;

@@ -7,6 +7,7 @@
 //!
 //! Memory: a batch per thread, at most [`BATCH_BYTES_MAX`]; longer pieces are hashed as a stream.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -66,6 +67,8 @@ pub(super) struct Pipeline<'a, S> {
     pub(super) geometry: &'a Geometry,
     pub(super) source: &'a S,
     pub(super) wanted: Wanted,
+    /// What is known already: these pieces are not read.
+    pub(super) known: HashMap<PieceIndex, PieceHashes>,
     pub(super) control: &'a Control,
 }
 
@@ -83,6 +86,10 @@ impl<S: Source> Pipeline<'_, S> {
     /// stopped it.
     pub(super) fn run(&self) -> Vec<PieceHashes> {
         let progress = Progress::default();
+        for piece in self.known.keys() {
+            let spans = self.geometry.spans(self.geometry.whole(*piece));
+            self.control.add_hashed(spans.map(|span| u64::from(span.len)).sum());
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = self.geometry.piece_count();
         let batch_len = u64::from(self.geometry.nominal_piece_len()).min(self.batch_bytes());
@@ -95,6 +102,7 @@ impl<S: Source> Pipeline<'_, S> {
             Worker::new(self, &progress).work();
         });
         let mut hashes = progress.hashes.into_inner();
+        hashes.extend(self.known.values().copied());
         hashes.sort_unstable_by_key(|hashes| hashes.piece);
         hashes
     }
@@ -171,7 +179,7 @@ impl<'a, S: Source> Worker<'a, S> {
         let geometry = self.job.geometry;
         let mut loaded: Vec<Loaded> = Vec::with_capacity(batch.len());
         let (mut end, mut leaves_from, mut unhashed) = (0, 0, 0);
-        for piece in batch.map(PieceIndex) {
+        for piece in batch.map(PieceIndex).filter(|piece| !self.job.known.contains_key(piece)) {
             let at = end..end + geometry.piece_len(piece) as usize;
             let spans: Vec<Span> = geometry.spans(geometry.whole(piece)).collect();
             if self.memory.len() < at.end {
@@ -242,6 +250,9 @@ impl<'a, S: Source> Worker<'a, S> {
     /// A piece too long for the memory of a batch, in runs of whole blocks.
     fn hash_stream(&mut self, piece: PieceIndex) -> Option<PieceHashes> {
         let geometry = self.job.geometry;
+        if self.job.known.contains_key(&piece) {
+            return None;
+        }
         let whole = geometry.whole(piece);
         let spans: Vec<Span> = geometry.spans(whole).collect();
         let (mut sha1, mut leaves) = (digest::Sha1::new(), Vec::new());
