@@ -46,6 +46,7 @@ pub mod tls;
 mod torrent;
 pub mod tracker_client;
 mod utp;
+mod versions;
 mod web_seed;
 
 pub use api::{

@@ -169,6 +169,10 @@ impl Node {
         Ok(Self { inner })
     }
 
+    pub(crate) fn records(&self) -> Arc<Records> {
+        self.inner.records.clone()
+    }
+
     /// The limits of all torrents together, LAN peers left out unless [`NodeConfig::limit_lan`] says otherwise.
     #[must_use]
     pub fn limiter(&self) -> Limiter {

@@ -28,6 +28,7 @@ mod settle;
 mod shared;
 mod storage;
 mod survey;
+pub mod switch;
 mod worker;
 mod write;
 

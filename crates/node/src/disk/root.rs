@@ -174,6 +174,34 @@ impl Root {
         }
     }
 
+    /// Has two things of the same name change places in one step, one here and one in `other`.
+    pub(super) fn exchange(&self, name: &Path, other: &Self) -> io::Result<()> {
+        match platform::exchange(&self.dir, &other.dir, name) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            done => return Ok(done?),
+        }
+        // Not in one step: for a moment nothing has the name here, and what a crash leaves is in the
+        // other folder.
+        let aside = Path::new("before");
+        rustix::fs::renameat(&self.dir, name, &other.dir, aside)?;
+        rustix::fs::renameat(&other.dir, name, &self.dir, name)?;
+        Ok(rustix::fs::renameat(&other.dir, aside, &other.dir, name)?)
+    }
+
+    /// Moves a file or link to a place in `other` where nothing is.
+    pub(super) fn move_new(&self, from: &Path, other: &Self, to: &Path) -> io::Result<()> {
+        let ((from_dir, old), (to_dir, new)) = (self.parent(from)?, other.parent(to)?);
+        let (from_dir, to_dir) = (parent_fd(&from_dir, &self.dir), parent_fd(&to_dir, &other.dir));
+        match platform::move_exclusive((from_dir, old), (to_dir, new)) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            done => return Ok(done?),
+        }
+        match other.find(to)? {
+            Some(_) => Err(Errno::EXIST.into()),
+            None => Ok(rustix::fs::renameat(from_dir, old, to_dir, new)?),
+        }
+    }
+
     /// Makes a symbolic link where nothing is.
     pub(super) fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
@@ -311,6 +339,17 @@ mod platform {
         rustix::fs::renameat_with(dir, old, dir, new, RenameFlags::NOREPLACE)
     }
 
+    pub(super) fn exchange(one: impl AsFd, other: impl AsFd, name: &Path) -> Result<(), Errno> {
+        rustix::fs::renameat_with(one, name, other, name, RenameFlags::EXCHANGE)
+    }
+
+    pub(super) fn move_exclusive(
+        (from, old): (BorrowedFd<'_>, &OsStr),
+        (to, new): (BorrowedFd<'_>, &OsStr),
+    ) -> Result<(), Errno> {
+        rustix::fs::renameat_with(from, old, to, new, RenameFlags::NOREPLACE)
+    }
+
     pub(super) fn sync_file_system(dir: impl AsFd) -> io::Result<()> {
         Ok(rustix::fs::syncfs(dir)?)
     }
@@ -374,6 +413,17 @@ mod platform {
     }
 
     pub(super) fn rename_exclusive(_: BorrowedFd<'_>, _: &OsStr, _: &OsStr) -> Result<(), Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    pub(super) fn exchange(_: impl AsFd, _: impl AsFd, _: &Path) -> Result<(), Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    pub(super) fn move_exclusive(
+        _: (BorrowedFd<'_>, &OsStr),
+        _: (BorrowedFd<'_>, &OsStr),
+    ) -> Result<(), Errno> {
         Err(Errno::NOSYS)
     }
 

@@ -229,6 +229,16 @@ impl Records {
         Ok(())
     }
 
+    /// The bytes of a torrent are there now.
+    pub fn move_to(&self, key: InfoHash, content: &SavedContent) -> Result<(), RecordError> {
+        let (kind, path) = content.columns();
+        self.db.lock().execute(
+            "UPDATE torrents SET content_kind = ?2, path = ?3 WHERE key = ?1",
+            params![key.as_bytes(), kind, path],
+        )?;
+        Ok(())
+    }
+
     /// What is durable of a torrent; `None` when nothing is known, or what is known is damaged or
     /// belongs to another number of pieces.
     pub fn progress(&self, key: InfoHash, pieces: u32) -> Result<Option<Progress>, RecordError> {

@@ -8,3 +8,4 @@ mod reuse;
 mod safety;
 mod selection;
 mod share;
+mod switch;
