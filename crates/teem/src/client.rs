@@ -146,6 +146,19 @@ impl Client {
         Ok(Some(Torrent { bytes: reply.body, peers: peers.take(dto::PEERS_MAX).collect() }))
     }
 
+    /// A name as it stands; `None` when the tracker knows no such.
+    pub(crate) async fn entry(
+        &self,
+        name: &str,
+    ) -> Result<Option<dto::EntryWithPeers>, ClientError> {
+        let path = format!("/api/v1/catalogue/{}", escape(name));
+        let unknown = [dto::RefusalCode::NotFound, dto::RefusalCode::BadName];
+        match self.send(Method::GET, &path, Bytes::new()).await {
+            Err(ClientError::Refused(refusal)) if unknown.contains(&refusal.code) => Ok(None),
+            reply => json(&reply?).map(Some),
+        }
+    }
+
     /// One page of what fits a search, after the name `after`.
     pub(crate) async fn page(
         &self,

@@ -24,14 +24,25 @@ pub(crate) struct Until {
     pub(crate) seed_ratio: Option<f64>,
     /// With an error, after so long without any source.
     pub(crate) timeout: Option<Duration>,
+    /// What to say.
+    pub(crate) telling: Telling,
 }
 
-/// Follows until the command is done, a signal comes, or it cannot go on.
+/// What of a fetch is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// How far it is, and its end.
+    All,
+    /// How far it is: the end is told by the caller.
+    Progress,
+}
+
+/// Follows until the command is done, a signal comes, or it cannot go on; returns how it stands then.
 pub(crate) async fn follow(
     torrent: &Torrent,
     until: &Until,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Arc<Snapshot>> {
     let mut snapshots = torrent.snapshot();
     let mut view = View::new(context, until);
     // Wakes for time-outs while nothing changes.
@@ -39,7 +50,7 @@ pub(crate) async fn follow(
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         if view.update(&snapshot)? == Next::End {
-            return Ok(());
+            return Ok(snapshot);
         }
         tokio::select! {
             biased;
@@ -170,6 +181,9 @@ impl<'a> View<'a> {
     fn all_verified(&mut self, snapshot: &Snapshot) {
         if !std::mem::replace(&mut self.verified, true) {
             self.progress = None;
+            if self.until.telling == Telling::Progress {
+                return;
+            }
             self.context.output.object("verified", &Done::new(snapshot, self.until.begun));
         }
         if let Some(serving) = &self.serving {
@@ -179,6 +193,9 @@ impl<'a> View<'a> {
 
     fn finish(&mut self, snapshot: &Snapshot) {
         self.finished = Some(Instant::now());
+        if self.until.telling == Telling::Progress {
+            return;
+        }
         let done = Done::new(snapshot, self.until.begun);
         let checked = match (done.info_hash_v1.is_some(), done.info_hash_v2.is_some()) {
             (_, true) => "SHA-256 ok",

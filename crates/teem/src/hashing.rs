@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use node::hashing::known::Known;
 use node::hashing::{Control, check, create};
 use node::{Fresh, Node};
 use proto::metainfo::{Details, Format, Metainfo};
@@ -49,7 +50,7 @@ pub(crate) struct Recipe {
 }
 
 /// A new torrent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Made {
     /// The torrent, without trackers.
     pub(crate) metainfo: Metainfo,
@@ -123,6 +124,31 @@ pub(crate) async fn create(path: &Path, recipe: Recipe, context: &Context) -> an
     let path = path.to_owned();
     let job = move |control: &Control| create::create(&path, recipe.into(), control);
     Ok(Made::new(in_background(&progress, job, context).await??, context))
+}
+
+/// Hashes the next version of what is at `path`: what has not changed since is not read again, and web
+/// seeds stay.
+pub(crate) async fn create_after(
+    path: &Path,
+    recipe: Recipe,
+    before: &Made,
+    context: &Context,
+) -> anyhow::Result<Made> {
+    let progress = format!("hashing {}", recipe.name);
+    let (path, before) = (path.to_owned(), before.clone());
+    let web_seeds = before.metainfo.web_seeds.clone();
+    let job = move |control: &Control| {
+        let known = Known { metainfo: &before.metainfo, fresh: &before.fresh };
+        create::create_after(&path, recipe.into(), Some(known), control)
+    };
+    let mut made = Made::new(in_background(&progress, job, context).await??, context);
+    made.metainfo.web_seeds = web_seeds;
+    Ok(made)
+}
+
+/// Somebody is writing to what was to be hashed.
+pub(crate) fn is_changing(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(create::CreateError::Changed { .. }))
 }
 
 impl Made {

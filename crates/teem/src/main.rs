@@ -7,6 +7,7 @@ mod credentials;
 mod descriptors;
 mod exit;
 mod fetching;
+mod following;
 mod hashing;
 mod hosting;
 mod known;
@@ -27,6 +28,7 @@ mod state;
 mod table;
 mod tracker_api;
 mod units;
+mod watching;
 
 fn main() -> std::process::ExitCode {
     descriptors::raise();

@@ -121,26 +121,35 @@ pub(crate) async fn seed(
     context: &Context,
     ready: impl FnOnce(&Ready),
 ) -> anyhow::Result<()> {
+    let (torrent, told) = start(node, (&offer, version), context).await?;
+    ready(&told);
+    context.interrupt.or(serve(&torrent, until, context)).await
+}
+
+/// Starts to seed; returns when a tracker has acknowledged the announce.
+pub(crate) async fn start(
+    node: &Node,
+    (offer, version): (&Offer, u32),
+    context: &Context,
+) -> anyhow::Result<(Torrent, Ready)> {
     let Offer { name, path, made, trackers, .. } = offer;
-    let tiers = trackers.tiers();
     let public = trackers.public_tiers();
-    let told = Ready { version, ..Ready::new(&name, &path, &made.metainfo, &public, node) };
+    let told = Ready { version, ..Ready::new(name, path, &made.metainfo, &public, node) };
     let add = Add {
         choice: Choice::All,
-        source: Source::Metainfo(Box::new(made.metainfo)),
-        content: Content::Share { path, fresh: Some(made.fresh) },
-        trackers: tiers,
+        source: Source::Metainfo(Box::new(made.metainfo.clone())),
+        content: Content::Share { path: path.clone(), fresh: Some(made.fresh.clone()) },
+        trackers: trackers.tiers(),
         peers: Vec::new(),
         web_seeds: Vec::new(),
         adopt: Vec::new(),
-        name: Some(name),
+        name: Some(name.clone()),
         limiter: Limiter::default(),
         order: PieceOrder::default(),
     };
     let torrent = context.interrupt.or(async { Ok(node.add(add).await?) }).await?;
     context.interrupt.or(acknowledged(&torrent, context)).await?;
-    ready(&told);
-    context.interrupt.or(serve(&torrent, until, context)).await
+    Ok((torrent, told))
 }
 
 impl Ready {
@@ -223,7 +232,7 @@ async fn acknowledged(torrent: &Torrent, context: &Context) -> anyhow::Result<()
 }
 
 /// Shows how serving goes; returns when so many peers have all of it, or when it cannot go on.
-async fn serve(
+pub(crate) async fn serve(
     torrent: &Torrent,
     until: Option<NonZeroUsize>,
     context: &Context,

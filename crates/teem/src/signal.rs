@@ -63,6 +63,11 @@ impl Interrupt {
         self.token.cancelled().await;
     }
 
+    /// A signal came.
+    pub(crate) fn has_come(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     /// How a command that a signal ended returns.
     pub(crate) fn failure(&self) -> Failure {
         let terminated = self.status.load(Ordering::Acquire) == Status::Terminated as u8;

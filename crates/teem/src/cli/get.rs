@@ -17,7 +17,7 @@ use super::Context;
 use super::dht::Origin;
 use super::peer::PeerArgs;
 use crate::exit::{Failure, Status};
-use crate::fetching::{self, Until};
+use crate::fetching::{self, Telling, Until};
 use crate::locate::{self, Answer, TrackerArgs, Trackers};
 use crate::near;
 use crate::state::{StateArgs, StateDir};
@@ -128,6 +128,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         seed_for: args.seed_for,
         seed_ratio: args.seed_ratio,
         timeout: (!args.timeout.is_zero()).then_some(args.timeout),
+        telling: Telling::All,
     };
     let ended = follow(node.node(), add, &until, context).await;
     node.shutdown().await;
@@ -136,7 +137,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 
 async fn follow(node: &Node, add: Add, until: &Until, context: &Context) -> anyhow::Result<()> {
     let torrent = context.interrupt.or(async { Ok(node.add(add).await?) }).await?;
-    fetching::follow(&torrent, until, context).await
+    fetching::follow(&torrent, until, context).await.map(drop)
 }
 
 /// What the person wants.
@@ -326,7 +327,7 @@ fn is_what_was_asked(asked: InfoHashes, metainfo: &Metainfo) -> Result<(), Failu
 }
 
 /// No tracker has that name: says which are like it.
-async fn unknown(name: &str, trackers: &Trackers, context: &Context) -> Failure {
+pub(crate) async fn unknown(name: &str, trackers: &Trackers, context: &Context) -> Failure {
     let mut names = Vec::new();
     for endpoint in &trackers.catalogues {
         let client = crate::client::Client::new(endpoint.clone(), &trackers.known)
@@ -345,7 +346,7 @@ async fn unknown(name: &str, trackers: &Trackers, context: &Context) -> Failure 
 }
 
 /// The folder to write into, absolute; made if it is not there, refused if nothing can be written.
-fn writable(folder: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn writable(folder: &Path) -> anyhow::Result<PathBuf> {
     let refused = |error: std::io::Error| {
         let message = format!("cannot write to {}: {error}", folder.display());
         Failure::new(Status::Disk, message)

@@ -5,6 +5,7 @@
 
 mod backup;
 mod dht;
+mod follow;
 mod get;
 mod lists;
 mod ls;
@@ -25,6 +26,8 @@ use anyhow::Context as _;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+
+pub(crate) use get::unknown;
 
 use crate::exit;
 use crate::output::{ColorChoice, Output, Volume};
@@ -106,6 +109,7 @@ enum Command {
     Tracker(tracker::Args),
     Share(share::Args),
     Get(get::Args),
+    Follow(follow::Args),
     Ls(ls::Args),
     Unpublish(unpublish::Args),
     #[command(subcommand)]
@@ -185,6 +189,7 @@ fn execute(command: Command, output: &Output) -> anyhow::Result<()> {
             Command::Tracker(args) => tracker::run(args, &context).await,
             Command::Share(args) => share::run(args, &context).await,
             Command::Get(args) => get::run(args, &context).await,
+            Command::Follow(args) => follow::run(args, &context).await,
             Command::Ls(args) => ls::run(args, &context).await,
             Command::Unpublish(args) => unpublish::run(args, &context).await,
             Command::Torrent(command) => torrent::run(command, &context).await,

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use clap::builder::FalseyValueParser;
 use node::{Node, NodeConfig};
 use tracker::About;
 
@@ -12,9 +13,10 @@ use super::peer::PeerArgs;
 use crate::exit::{Failure, Status};
 use crate::hashing::{self, FormatArg, Recipe};
 use crate::locate::{TrackerArgs, Trackers};
-use crate::seeding::{self, Offer};
+use crate::seeding::{self, Offer, Ready};
 use crate::state::StateArgs;
 use crate::units::{parse_piece_length, parse_web_seed};
+use crate::watching::{Fingerprint, Watching};
 
 /// Put a file or folder under a name and seed it until Ctrl-C
 ///
@@ -48,6 +50,19 @@ pub(super) struct Args {
     /// End when this many peers have all of it
     #[arg(long, env = "TEEM_UNTIL", value_name = "N")]
     until: Option<NonZeroUsize>,
+    /// Publish a new version whenever the content has changed and nobody writes to it any more
+    #[arg(
+        long, env = "TEEM_WATCH", value_parser = FalseyValueParser::new(), conflicts_with = "until"
+    )]
+    watch: bool,
+}
+
+/// When a share ends, and whether it changes before.
+enum Span {
+    /// When so many peers have all of it, or with a signal.
+    Until(Option<NonZeroUsize>),
+    /// With a signal; until then each change is a new version.
+    Watch,
 }
 
 /// How the content is named and hashed.
@@ -122,7 +137,8 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let node = seeding::start_node(&path, config, &state, context).await?;
     let node = args.peer.open_to_peers(node, &args.tracker);
     let what = (name, path, recipe, args.web_seed);
-    let ended = share(node.node(), what, (about, args.until), trackers, context).await;
+    let span = if args.watch { Span::Watch } else { Span::Until(args.until) };
+    let ended = share(node.node(), what, (about, span), trackers, context).await;
     node.shutdown().await;
     ended
 }
@@ -130,24 +146,39 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 async fn share(
     node: &Node,
     (name, path, recipe, web_seeds): (String, PathBuf, Recipe, Vec<String>),
-    (about, until): (About, Option<NonZeroUsize>),
+    (about, span): (About, Span),
     trackers: Trackers,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let mut made = hashing::recall_or_create(node, &path, recipe, context).await?;
+    // Before the hashing: what changes meanwhile is seen.
+    let seen = match span {
+        Span::Watch => Fingerprint::look(&path).await?,
+        Span::Until(_) => Fingerprint::default(),
+    };
+    let mut made = hashing::recall_or_create(node, &path, recipe.clone(), context).await?;
     made.metainfo.web_seeds = web_seeds;
     let offer = Offer { name, path, made, about, trackers };
     let version = seeding::publish(&offer, context).await?;
     let catalogue = offer.trackers.catalogues.first().cloned();
-    seeding::seed(node, (offer, version), until, context, |ready| {
+    let ready = |ready: &Ready| {
         context.output.object("ready", ready);
         for line in catalogue.iter().flat_map(|catalogue| ready.lines(catalogue)) {
             context.output.result(&line);
         }
-        context.output.note(&match until {
-            Some(until) => format!("seeding until {until} peers have all of it, or Ctrl-C"),
-            None => "seeding until Ctrl-C".to_owned(),
+        context.output.note(&match span {
+            Span::Until(Some(until)) => {
+                format!("seeding until {until} peers have all of it, or Ctrl-C")
+            }
+            Span::Until(None) => "seeding until Ctrl-C".to_owned(),
+            Span::Watch => "seeding until Ctrl-C; a change is a new version".to_owned(),
         });
-    })
-    .await
+    };
+    match (&span, seen) {
+        (Span::Until(until), _) => {
+            seeding::seed(node, (offer, version), *until, context, ready).await
+        }
+        (Span::Watch, seen) => {
+            Watching { node, offer, recipe, seen, context }.run(version, ready).await
+        }
+    }
 }
