@@ -158,13 +158,15 @@ impl Geometry {
         Block { piece, begin, len: (self.piece_len(piece) - begin).min(BLOCK_LEN) }
     }
 
-    /// Whether a request for `block` is one that can be answered.
+    /// Whether a request for `block` is one that can be answered. The gap behind a file of v2 is as good
+    /// as a pad: libtorrent before 2.0.13 asks for the last block of each file in full.
     #[must_use]
     pub fn contains(&self, block: Block) -> bool {
-        block.piece.0 < self.piece_count
-            && block.len > 0
-            && u64::from(block.begin) + u64::from(block.len)
-                <= u64::from(self.piece_len(block.piece))
+        if block.piece.0 >= self.piece_count {
+            return false;
+        }
+        let room = if self.file_aligned { self.piece_len } else { self.piece_len(block.piece) };
+        block.len > 0 && u64::from(block.begin) + u64::from(block.len) <= u64::from(room)
     }
 
     /// Whether any byte of the run belongs to a real file; if not, it is all pad.
@@ -256,5 +258,19 @@ mod tests {
         assert!(!v1.contains(block(3, 0, 1)));
         assert!(!v1.contains(block(0, u32::MAX, u32::MAX)));
         assert!(!v1.contains(block(0, 0, 0)));
+    }
+
+    #[test]
+    fn requests_may_reach_into_the_gap_behind_a_v2_file() {
+        let v2 = two_files(131_082, true);
+        let whole = |piece, number| Block {
+            piece: PieceIndex(piece),
+            begin: number * BLOCK_LEN,
+            len: BLOCK_LEN,
+        };
+        assert!(v2.contains(whole(1, 2)) && v2.contains(whole(2, 0)));
+        assert!(!v2.contains(whole(1, 4)) && !v2.contains(whole(3, 0)));
+        let spans: Vec<_> = v2.spans(whole(2, 0)).map(|span| (span.begin, span.len)).collect();
+        assert_eq!(spans, [(0, 10)], "the rest reads as zeros");
     }
 }
