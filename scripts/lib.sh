@@ -3,7 +3,7 @@
 TARGET_DIR=${CARGO_TARGET_DIR:-target}
 RQBIT_VERSION=9.1.0
 AQUATIC_VERSION=0.9.0
-PACKAGES="build-essential python3 python3-venv iproute2 nftables aria2 mktorrent curl"
+PACKAGES="build-essential python3 python3-venv iproute2 nftables aria2 mktorrent qbittorrent-nox rtorrent curl"
 
 . scripts/transmission.sh
 

@@ -9,6 +9,7 @@ import pytest
 
 import netns
 import teem as teem_module
+from matrix import Matrix
 import traps
 
 _hosts = itertools.count(2)
@@ -16,6 +17,20 @@ _hosts = itertools.count(2)
 
 _passed = pytest.StashKey[bool]()
 """Whether a test has passed so far; absent while nobody knows."""
+
+_matrix = pytest.StashKey[Matrix]()
+
+
+def pytest_configure(config):
+    """Begins with nothing known."""
+    config.stash[_matrix] = Matrix()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Prints the matrix."""
+    if config.stash[_matrix].cells:
+        terminalreporter.section("matrix")
+        terminalreporter.write("\n".join(config.stash[_matrix].lines()) + "\n")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -68,6 +83,13 @@ def folder(request, tmp_path):
     yield tmp_path
     if request.node.stash.get(_passed, False):
         shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def matrix(request, tmp_path_factory):
+    """What is known of the matrix; in the end it is a file in pytest's temporary folder, too."""
+    yield request.config.stash[_matrix]
+    (tmp_path_factory.getbasetemp() / "matrix.txt").write_text("\n".join(request.config.stash[_matrix].lines()) + "\n")
 
 
 @pytest.fixture

@@ -1,25 +1,20 @@
-"""Stock BitTorrent clients for the interoperability tests, each behind the same few words:
+"""Stock BitTorrent clients with one torrent each, behind the same few words; `daemons` has those with many.
 
 `seed(torrent, folder)` serves what is in `folder`, `leech(source, folder)` fetches, `wait_done()`
 waits for all of it, `close()` ends it. Each peer has an address of its own.
 """
 
-import functools
-import json
 import os
-import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import libtorrent as lt
 from aria2c import ARIA2C
 
 from proc import Process, wait_for
-from teem import PEER_PORT, ROOT
+from teem import PEER_PORT
 
 
-_QUIET = {
+QUIET = {
     "enable_dht": False,
     "enable_lsd": False,
     "enable_upnp": False,
@@ -64,7 +59,7 @@ class LibtorrentPeer:
 
     def __init__(self, address, **settings):
         self.address = address
-        values = dict(_QUIET, listen_interfaces=f"{address}:{PEER_PORT}", outgoing_interfaces=address)
+        values = dict(QUIET, listen_interfaces=f"{address}:{PEER_PORT}", outgoing_interfaces=address)
         self.session = lt.session(dict(values, **settings))
         self.handle = None
         self.seen = []
@@ -202,100 +197,3 @@ class Aria2Peer:
         """Kills it."""
         if self.process is not None:
             self.process.kill()
-
-
-class TransmissionPeer:
-    """Transmission 4, v1 only. It ignores peers on 127/8, so it wants a namespace with other addresses."""
-
-    RPC_PORT = 9091
-
-    def __init__(self, address, logs, namespace, encryption=0):
-        self.address = address
-        self.logs = Path(logs)
-        self.namespace = namespace
-        # 0: tolerated, 1: preferred, 2: required.
-        self.encryption = encryption
-        self.home = self.logs / f"transmission-{address}"
-        self.process = None
-
-    def _run(self, torrent, folder):
-        self.home.mkdir(parents=True, exist_ok=True)
-        settings = {
-            "bind-address-ipv4": self.address,
-            "peer-port": PEER_PORT,
-            "rpc-enabled": True,
-            "rpc-bind-address": self.address,
-            "rpc-port": self.RPC_PORT,
-            "rpc-whitelist-enabled": False,
-            "rpc-host-whitelist-enabled": False,
-            "rpc-authentication-required": False,
-            "download-dir": str(folder),
-            "dht-enabled": False,
-            "lpd-enabled": False,
-            "pex-enabled": False,
-            "utp-enabled": False,
-            "port-forwarding-enabled": False,
-            "encryption": self.encryption,
-            "ratio-limit-enabled": False,
-            "start-added-torrents": True,
-            "trash-original-torrent-files": False,
-        }
-        (self.home / "settings.json").write_text(json.dumps(settings))
-        self.process = Process(
-            f"transmission-{self.address}",
-            [transmission("daemon"), "--foreground", "--config-dir", self.home, "--log-info"],
-            self.logs,
-            namespace=self.namespace.name,
-        )
-        wait_for(lambda: self._remote("--session-info").returncode == 0, 20, "answer from transmission", self.process)
-        added = self._remote("--add", str(torrent))
-        assert added.returncode == 0, added.stdout + added.stderr
-        return self
-
-    def _remote(self, *args):
-        return self.namespace.run(
-            transmission("remote"), f"{self.address}:{self.RPC_PORT}", *args, capture_output=True, text=True
-        )
-
-    def seed(self, torrent, folder, trackers=(), timeout=60):
-        """Checks and serves the content in `folder`; returns when it is checked."""
-        assert not trackers, "put the trackers into the torrent file"
-        self._run(torrent, folder)
-        self._remote("--torrent", "1", "--verify")
-        return self.wait_done(timeout)
-
-    def leech(self, source, folder, trackers=()):
-        """Fetches into `folder`."""
-        assert not trackers, "put the trackers into the torrent file"
-        return self._run(source, folder)
-
-    def info(self):
-        """What it says about the torrent."""
-        return self._remote("--torrent", "1", "--info").stdout
-
-    def wait_done(self, timeout=180):
-        """Waits until all is there and verified."""
-        def complete():
-            text = self.info()
-            return "Percent Done: 100%" in text and "Verifying" not in text and "Verify" not in text
-
-        try:
-            wait_for(complete, timeout, "complete download by transmission", self.process)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.info()}") from None
-        return self
-
-    def close(self):
-        """Kills it."""
-        if self.process is not None:
-            self.process.kill()
-
-
-@functools.cache
-def transmission(program):
-    """The path of one of Transmission's programs: what scripts/transmission.sh unpacked, or else the system's."""
-    unpacked = ROOT / ".peers" / "transmission" / "bin" / f"transmission-{program}"
-    path = unpacked if unpacked.exists() else shutil.which(unpacked.name)
-    version = subprocess.run([path, "--version"], stderr=subprocess.PIPE, text=True).stderr if path else ""
-    assert re.match(r"\S+ ([4-9]|\d\d+)\.", version), f"{unpacked.name} 4 is missing: run scripts/setup.sh ({version!r})"
-    return str(path)

@@ -11,7 +11,8 @@ import catalogue
 import examples
 from bep15 import Udp
 from content import MIB, assert_same, random_file, sha256
-from peers import Aria2Peer, LibtorrentPeer, TransmissionPeer, with_tracker
+from daemons import Transmission
+from peers import Aria2Peer, LibtorrentPeer, with_tracker
 from proc import wait_for
 from teem import PEER_PORT, TEXT_PORT
 
@@ -92,13 +93,17 @@ def test_one_swarm_in_every_protocol(teem, folder, cleanup, namespace, monkeypat
         cleanup(peer)
         peer.leech(with_tracker(torrent, folder / f"{address}.torrent", announce), folder / address).wait_done(60)
         assert_same(folder / address / "file.bin", source)
-    aria2, transmission = Aria2Peer(STOCK[3], teem.folder, namespace), TransmissionPeer(STOCK[4], teem.folder, namespace)
-    for peer, announce in ((aria2, urls["udp"]), (transmission, urls["http"])):
-        cleanup(peer)
-        only = with_tracker(torrent, folder / f"{peer.address}.torrent", announce)
-        peer.leech(only, folder / peer.address, **({"stay": True} if peer is aria2 else {}))
-        fetched = folder / peer.address / "file.bin"
-        wait_for(lambda: fetched.exists() and sha256(fetched) == sha256(source), 60, f"the file at {peer.address}")
+    aria2 = Aria2Peer(STOCK[3], teem.folder, namespace)
+    cleanup(aria2)
+    transmission = Transmission(STOCK[4], teem.folder, namespace, "TCP")
+    cleanup(transmission)
+    for address, peer, protocol, more in (
+        (STOCK[3], aria2, "udp", {"stay": True}),
+        (STOCK[4], transmission, "http", {}),
+    ):
+        peer.leech(with_tracker(torrent, folder / f"{address}.torrent", urls[protocol]), folder / address, **more)
+        fetched = folder / address / "file.bin"
+        wait_for(lambda: fetched.exists() and sha256(fetched) == sha256(source), 60, f"the file at {address}")
     get = teem.get(NAME, folder / "get", tracker, ip=GET, exit=False, **where)
     get.done(60)
     all.agree(7, 6)

@@ -29,10 +29,9 @@ def over_utp(peer):
     return all("uTP" in line for line in connected)
 
 
-@pytest.mark.parametrize("format", ["v1", "hybrid"])
-def test_libtorrent_fetches_from_teem_over_utp(teem, folder, cleanup, source, format):
+def test_libtorrent_fetches_from_teem_over_utp(teem, folder, cleanup, source):
     tracker = teem.tracker()
-    teem.share(source, tracker, extra=["--format", format, "--piece-length", "64K"])
+    teem.share(source, tracker, extra=["--piece-length", "64K"])
     torrent = folder / "shared.torrent"
     torrent.write_bytes(catalogue.torrent(tracker, source.name))
     peer = LibtorrentPeer(teem.address(), **ALONE)
@@ -43,11 +42,10 @@ def test_libtorrent_fetches_from_teem_over_utp(teem, folder, cleanup, source, fo
     assert peer.failed_bytes() == 0
 
 
-@pytest.mark.parametrize("format", ["v1", "hybrid"])
-def test_teem_fetches_from_libtorrent_over_utp(teem, folder, cleanup, source, format):
+def test_teem_fetches_from_libtorrent_over_utp(teem, folder, cleanup, source):
     tracker = teem.tracker()
     torrent = folder / "made.torrent"
-    make_torrent(source, torrent, format, PIECE_LENGTH, [tracker.http])
+    make_torrent(source, torrent, "hybrid", PIECE_LENGTH, [tracker.http])
     peer = LibtorrentPeer(teem.address(), **ALONE)
     cleanup(peer)
     peer.seed(torrent, source.parent)
