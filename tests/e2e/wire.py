@@ -49,8 +49,9 @@ class Wire(Namespace):
         self.network = f"10.99.{next(_networks)}"
         self.hosts = itertools.count(1)
         self.tracker, self.client = self.address(), self.address()
-        # On a loopback, an address with its network is all of that network.
-        self.command("addr", "add", f"{self.tracker}/24", "dev", "lo")
+        # On a loopback, an address with its network is all of that network. Who binds to none gets this one: the
+        # client, since all others bind to theirs.
+        self.command("addr", "add", f"{self.client}/24", "dev", "lo")
         if transport is not None:
             rules = RULES[transport].format(tracker=self.tracker, client=self.client)
             self.run("nft", "-f", "-", input=TABLE.format(rules), text=True, check=True)
