@@ -118,6 +118,10 @@ pub mod punch {
     const _: () = assert!(BEGUN_TO_ONE < BEGUN_BY_ONE && BEGUN_BY_ONE < BEGUN_TOTAL);
 }
 
+/// Readers of one torrent that the picker knows: each is a connection of the shell, which has a bound of its
+/// own below this one.
+pub const READERS_MAX: usize = 64;
+
 /// Guests that wait for an upload slot: each is a connection of the shell, which has a bound of its
 /// own below this one.
 pub const GUESTS_WAITING_MAX: usize = 256;

@@ -17,16 +17,17 @@ impl Swarm {
     /// Asks a peer for as much as its window has room for.
     pub(super) fn fill(&mut self, key: PeerKey) {
         let now = self.now;
-        let may_fetch = self.config.fetch && !self.stopping && self.paused_until.is_none();
+        let may_ask = self.may_ask(key);
+        if may_ask {
+            self.fill_for_readers(key);
+        }
+        let (leisure, readers) = (self.leisure(key), !self.readers.is_empty());
         let (Some(torrent), Some(peer)) = (&mut self.torrent, self.peers.get_mut(&key)) else {
             return;
         };
-        let room = peer.window.size().saturating_sub(peer.outstanding);
-        peer.starved = room > 0;
-        if !may_fetch || torrent.complete || room == 0 || !peer.we_are_interested {
-            return;
-        }
-        if peer.chokes_us && peer.allowed_fast.is_empty() {
+        let room = peer.window.size().min(leisure).saturating_sub(peer.outstanding);
+        peer.starved = room > 0 || readers;
+        if !may_ask || room == 0 {
             return;
         }
         let mut blocks = Vec::new();
@@ -64,16 +65,32 @@ impl Swarm {
         if idle {
             self.end_game(key, room, &mut blocks);
         }
-        let Some(peer) = self.peers.get_mut(&key) else { return };
-        peer.starved = blocks.len() < room;
-        if !blocks.is_empty() {
-            if peer.outstanding == 0 {
-                peer.asked_at = self.now;
-            }
-            peer.outstanding += blocks.len();
-            self.command(key, PeerCommand::Request(blocks));
-        }
+        self.with(key, |peer| peer.starved = blocks.len() < room || readers);
+        self.request(key, blocks);
         pads.into_iter().for_each(|piece| self.store(piece));
+    }
+
+    /// Something is wanted, and the peer gives.
+    fn may_ask(&self, key: PeerKey) -> bool {
+        let may_fetch = self.config.fetch && !self.stopping && self.paused_until.is_none();
+        let (Some(torrent), Some(peer)) = (&self.torrent, self.peers.get(&key)) else {
+            return false;
+        };
+        let gives = !peer.chokes_us || !peer.allowed_fast.is_empty();
+        may_fetch && !torrent.complete && peer.we_are_interested && gives
+    }
+
+    /// Has a peer asked for blocks that were taken for it.
+    pub(super) fn request(&mut self, key: PeerKey, blocks: Vec<Block>) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if blocks.is_empty() {
+            return;
+        }
+        if peer.outstanding == 0 {
+            peer.asked_at = self.now;
+        }
+        peer.outstanding += blocks.len();
+        self.command(key, PeerCommand::Request(blocks));
     }
 
     /// Gives an idle peer some of the blocks that others owe for long. Who has much to send before it
@@ -174,7 +191,7 @@ impl Swarm {
     }
 
     /// All blocks are here: to the workers.
-    fn store(&mut self, piece: PieceIndex) {
+    pub(super) fn store(&mut self, piece: PieceIndex) {
         let v1_alone = self.hashes.v1_alone();
         let Some(torrent) = &mut self.torrent else { return };
         let Some(expected) = torrent.expected(piece, v1_alone) else { return };

@@ -3,7 +3,7 @@
 //! This file takes each input to the part that owns it. The parts: [`rarity`] and [`open`] choose
 //! blocks, [`window`] how many at once, [`choker`] and [`guests`] who is served, [`blame`] who lied, [`addresses`]
 //! whom to dial, [`announce`] which tracker is told, [`seek`] when strangers are asked, [`exchange`] which peers hear of each other, [`punch`] how they meet through NATs, [`metadata`] and [`hashes`] what a magnet link
-//! lacks, [`web_seeds`] when servers are asked, [`wishes`] which files are fetched.
+//! lacks, [`web_seeds`] when servers are asked, [`wishes`] which files are fetched, [`readers`] what somebody waits for.
 
 mod addresses;
 mod announce;
@@ -21,6 +21,7 @@ mod peers;
 mod punch;
 mod rarity;
 mod rate;
+mod readers;
 mod seek;
 mod serve;
 #[cfg(test)]
@@ -32,6 +33,7 @@ mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,13 +45,14 @@ use proto::{Bitfield, FileIndex, Geometry, InfoHash, InfoHashes, PeerId, PieceIn
 pub use self::addresses::canonical;
 pub use self::announce::TrackerAnswer;
 pub use self::guests::GuestView;
+pub use self::readers::ReaderKey;
 pub use self::view::{PeerStats, Stats, TrackerStats};
 pub use self::wishes::Priority;
 use self::{
     addresses::Addresses, announce::Announcer, blame::Suspicions, choker::Choker, copies::Copies,
     exchange::Exchange, guests::Guests, hashes::HashFetch, metadata::MetadataFetch,
-    open::OpenPieces, peer::Peer, punch::Punching, rarity::Rarity, rate::Rate, seek::Need,
-    seek::Seeker, web_seeds::WebSeeds, wishes::Wishes,
+    open::OpenPieces, peer::Peer, punch::Punching, rarity::Rarity, rate::Rate, readers::Readers,
+    seek::Need, seek::Seeker, web_seeds::WebSeeds, wishes::Wishes,
 };
 use crate::{
     Action, AnnounceEvent, AnnounceTo, DiskEvent, Found, Notice, PeerCommand, PeerEvent, PeerKey,
@@ -104,6 +107,11 @@ pub enum Command {
     /// These files are wanted that much from now on. Others stay as they are: normal, if nobody said
     /// anything of them.
     Prioritize(Vec<(FileIndex, Priority)>),
+    /// Somebody reads these bytes of the torrent's space, from the first to the last: what it needs is
+    /// fetched first. Said again as it goes on, or jumps.
+    Read(ReaderKey, Range<u64>),
+    /// It reads no more.
+    ReadEnded(ReaderKey),
     /// Tell the trackers, end all connections; nothing is fetched or dialled any more.
     Stop,
 }
@@ -152,6 +160,7 @@ pub struct Swarm {
     suspicions: Suspicions,
     /// What was said of files before it is known which there are.
     early_wishes: BTreeMap<FileIndex, Priority>,
+    readers: Readers,
     /// Seeders that we parted from though we do not have everything; [`wishes::PARTED_MAX`] at most.
     parted: Vec<SocketAddr>,
     /// Someone gave blocks back or room was made: starved peers can be asked again.
@@ -199,6 +208,7 @@ impl Swarm {
             guests: Guests::default(),
             suspicions: Suspicions::default(),
             early_wishes: BTreeMap::new(),
+            readers: Readers::default(),
             parted: Vec::new(),
             refill: false,
             paused_until: None,
@@ -324,6 +334,8 @@ impl Swarm {
         match command {
             Command::AddPeers(peers) => self.meet(Found { by: Nearness::Machine, peers }),
             Command::Prioritize(changes) => self.prioritize(changes),
+            Command::Read(key, rest) => self.on_reader(key, rest),
+            Command::ReadEnded(key) => self.on_reader_left(key),
             Command::Stop => self.stop(),
         }
         self.after();
@@ -339,6 +351,7 @@ impl Swarm {
         if now >= self.choker.next_round() {
             self.choke_round();
         }
+        self.check_readers();
         self.dial_and_announce();
         self.after();
     }
@@ -358,7 +371,7 @@ impl Swarm {
         let tick = (somebody || self.paused_until.is_some()).then_some(self.tick_at);
         let round = somebody.then(|| self.choker.next_round());
         let dial = self.wants_dialling().then(|| self.addresses.next_at()).flatten();
-        let asking = [self.announcer.next_at(), self.seeker.next_at()];
+        let asking = [self.announcer.next_at(), self.seeker.next_at(), self.readers.next_at()];
         [tick, round, dial].into_iter().chain(asking).flatten().min()
     }
 
@@ -367,6 +380,7 @@ impl Swarm {
         let now = self.now;
         self.down.tick(now);
         self.up.tick(now);
+        self.readers.tick(now);
         let mut snubbed = Vec::new();
         for (key, peer) in &mut self.peers {
             peer.down.tick(now);

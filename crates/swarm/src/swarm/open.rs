@@ -172,6 +172,78 @@ impl OpenPieces {
         }
     }
 
+    /// Takes missing blocks of one piece, whoever else is asked for it.
+    pub(crate) fn ask_of(&mut self, asking: Asking<'_>, piece: PieceIndex, out: &mut Vec<Block>) {
+        let Asking { geometry, now, peer, room } = asking;
+        let Some(open) = self.pieces.get_mut(&piece) else { return };
+        if open.missing == 0 || room == 0 || open.sole.is_some_and(|sole| sole != peer) {
+            return;
+        }
+        open.owner.get_or_insert(peer);
+        if open.on_parole {
+            open.sole = Some(peer);
+        }
+        let missing = open.slots.iter_mut().enumerate();
+        let missing = missing.filter(|(_, slot)| matches!(slot, Slot::Missing)).take(room);
+        for (number, slot) in missing {
+            *slot = Slot::Asked(SmallVec::from_elem(peer, 1), now);
+            open.missing -= 1;
+            out.push(geometry.block(piece, number as u32));
+        }
+        if open.missing == 0 {
+            self.unasked.retain(|unasked| *unasked != piece);
+        }
+    }
+
+    /// Takes blocks of one piece that another peer has owed for so `long`; none is asked of three.
+    pub(crate) fn ask_late(
+        &mut self,
+        asking: Asking<'_>,
+        piece: PieceIndex,
+        long: Duration,
+        out: &mut Vec<Block>,
+    ) {
+        let Asking { geometry, now, peer, room } = asking;
+        let Some(open) = self.pieces.get_mut(&piece).filter(|open| open.sole.is_none()) else {
+            return;
+        };
+        let end = out.len() + room;
+        for (number, slot) in open.slots.iter_mut().enumerate() {
+            let Slot::Asked(asked, since) = slot else { continue };
+            let is_late = now.duration_since(*since) >= long;
+            if out.len() < end && is_late && asked.len() == 1 && !asked.contains(&peer) {
+                asked.push(peer);
+                out.push(geometry.block(piece, number as u32));
+            }
+        }
+    }
+
+    /// Gives back what `peer` was asked for of some pieces: the blocks to cancel.
+    pub(crate) fn take_back(
+        &mut self,
+        geometry: &Geometry,
+        peer: PeerKey,
+        which: impl Fn(PieceIndex) -> bool,
+    ) -> Vec<Block> {
+        let mut taken = Vec::new();
+        for (piece, open) in self.pieces.iter_mut().filter(|(piece, _)| which(**piece)) {
+            let mut any = false;
+            for number in 0..open.slots.len() {
+                if open.slots[number].is_asked_from(peer) {
+                    taken.push(geometry.block(*piece, number as u32));
+                    any |= give_back(open, peer, number);
+                }
+            }
+            if open.sole == Some(peer) {
+                open.sole = None;
+            }
+            if any {
+                relist(&mut self.unasked, *piece);
+            }
+        }
+        taken
+    }
+
     /// End game: takes up to `room` blocks that others were asked for, fewest askers first, and those
     /// last that were asked for first: they are likely to be on their way already. So is what was
     /// asked for a moment ago. Unless blocks may be asked for `twice`, only those of peers that are

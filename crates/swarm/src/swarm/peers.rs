@@ -382,7 +382,7 @@ impl Swarm {
         self.last_seen_at.insert(key, addr);
     }
 
-    fn with(&mut self, key: PeerKey, change: impl FnOnce(&mut Peer)) {
+    pub(super) fn with(&mut self, key: PeerKey, change: impl FnOnce(&mut Peer)) {
         if let Some(peer) = self.peers.get_mut(&key) {
             change(peer);
         }

@@ -14,6 +14,7 @@ use crate::{
     PeerCommand, PeerEvent, PeerInfo, PeerKey,
 };
 
+mod reading;
 mod selection;
 mod web_seeds;
 
