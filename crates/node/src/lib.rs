@@ -39,6 +39,7 @@ mod listen;
 mod neighbours;
 mod node;
 mod opening;
+mod reading;
 pub mod record;
 mod roads;
 mod stream;
@@ -57,6 +58,7 @@ pub use block_list::{BlockList, BlockListError};
 pub use limiter::{Limiter, Rates};
 pub use node::{ExternalPort, Node, Torrent};
 pub use proto::choice::Choice;
+pub use reading::{Reader, Reading};
 pub use swarm::{PieceOrder, Priority};
 
 /// Our name and version, as other clients show it.

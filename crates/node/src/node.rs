@@ -28,6 +28,7 @@ use crate::limiter::Limiter;
 use crate::listen;
 use crate::neighbours::{self, Neighbours};
 use crate::opening::{Opening, WebSeeds};
+use crate::reading::Reading;
 use crate::record::Records;
 use crate::roads::Roads;
 use crate::torrent::{self, Input, TorrentTask, Wiring};
@@ -315,6 +316,13 @@ impl Torrent {
     pub fn prioritize(&self, changes: Vec<(FileIndex, Priority)>) {
         // A stopped torrent fetches nothing.
         let _ = self.inputs.send(Input::Prioritize(changes));
+    }
+
+    /// Its files, to read while they come; waits until they are open. `None` when the torrent has ended.
+    pub async fn reading(&self) -> Option<Reading> {
+        let (answer, reading) = oneshot::channel();
+        self.inputs.send(Input::Read(answer)).ok()?;
+        reading.await.ok()
     }
 
     /// Stops it in good order.

@@ -3,6 +3,7 @@
 //! Invariant: this task never waits for a connection, a disk or a tracker; they all answer through
 //! channels. Connections wait for it: that is what holds fast peers back.
 
+mod readers;
 mod sources;
 mod wishes;
 
@@ -24,6 +25,7 @@ use swarm::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::readers::Readers;
 use self::wishes::Wishes;
 use crate::api::{Fault, PeerView, Snapshot, State, TrackerView};
 use crate::chunks::{Asked, Desk};
@@ -36,6 +38,7 @@ use crate::limiter::{Limiter, Limits};
 use crate::neighbours::Presence;
 use crate::node::Inner;
 use crate::opening::{self, Opening};
+use crate::reading::Reading;
 use crate::stream::{Detached, Stream};
 use crate::tracker_client;
 use crate::web_seed;
@@ -62,6 +65,8 @@ pub(crate) enum Input {
     Command(Command),
     /// Files are wanted that much.
     Prioritize(Vec<(FileIndex, Priority)>),
+    /// Somebody wants to read files; answered once they are open.
+    Read(oneshot::Sender<Reading>),
     /// End in good order, then say so.
     Stop(oneshot::Sender<()>),
 }
@@ -94,6 +99,7 @@ pub(crate) struct TorrentTask {
     checked: Arc<AtomicU64>,
     finished: bool,
     wishes: Wishes,
+    readers: Readers,
     /// Others near here may find the torrent.
     presence: Option<Presence>,
     limiter: Limiter,
@@ -148,6 +154,7 @@ impl TorrentTask {
             checked: Arc::default(),
             finished: false,
             wishes: Wishes::default(),
+            readers: Readers::default(),
             presence: None,
             announcing: 0,
             stopping: None,
@@ -250,6 +257,7 @@ impl TorrentTask {
             }
             Input::Command(command) => self.swarm.handle_command(now, command),
             Input::Prioritize(changes) => self.prioritize(changes),
+            Input::Read(answer) => self.on_read(answer),
             Input::Stop(done) => self.stop(done),
         }
     }
@@ -357,6 +365,7 @@ impl TorrentTask {
                     self.set_state(State::Downloading);
                 }
                 self.swarm.handle_disk(now, event);
+                self.readers.on_arrived();
             }
             StorageEvent::Durable(_) | StorageEvent::FileDone(_) => {}
             StorageEvent::Finished => {
@@ -367,6 +376,7 @@ impl TorrentTask {
                 for piece in good {
                     self.swarm.handle_disk(now, DiskEvent::Stored { piece, digests: None });
                 }
+                self.readers.on_arrived();
             }
             StorageEvent::Failed { reason, fault, full } => {
                 tracing::error!(reason, "disk");
@@ -614,6 +624,7 @@ impl TorrentTask {
                 self.prioritize(Vec::new());
                 self.swarm.handle_opened(clock::now(), info, layers, opened.have);
                 self.start_web_seeds();
+                self.let_readers_in();
             }
             Err(error) => {
                 let fault = error.fault();

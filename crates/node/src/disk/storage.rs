@@ -190,6 +190,17 @@ impl Storage {
         }
     }
 
+    /// The file is to be there when all is done.
+    pub(crate) fn is_wanted(&self, file: FileIndex) -> bool {
+        self.slots.get(file.0 as usize).is_some_and(Slot::is_wanted)
+    }
+
+    /// Every piece of the file is there.
+    pub(crate) fn is_whole(&self, file: FileIndex) -> bool {
+        let progress = self.progress.lock();
+        self.geometry.pieces_of(file).all(|piece| progress.have.has(PieceIndex(piece)))
+    }
+
     /// From now on these files are wanted, or not. What is there of the others stays, and is served.
     pub fn set_wanted(self: &Arc<Self>, changes: impl IntoIterator<Item = (FileIndex, bool)>) {
         let mut changed = false;
