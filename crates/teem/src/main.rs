@@ -25,6 +25,7 @@ mod schedule;
 mod seeding;
 mod signal;
 mod state;
+mod streaming;
 mod table;
 mod tracker_api;
 mod units;

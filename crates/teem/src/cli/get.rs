@@ -16,11 +16,13 @@ use proto::{InfoHashV1, InfoHashV2, InfoHashes};
 use super::Context;
 use super::dht::Origin;
 use super::peer::PeerArgs;
+use super::stream::StreamArgs;
 use crate::exit::{Failure, Status};
 use crate::fetching::{self, Telling, Until};
 use crate::locate::{self, Answer, TrackerArgs, Trackers};
 use crate::near;
 use crate::state::{StateArgs, StateDir};
+use crate::streaming::Streaming;
 use crate::units::{parse_duration, parse_ratio, parse_web_seed};
 
 /// Fetch by name, magnet link, info hash or torrent file
@@ -31,6 +33,7 @@ use crate::units::{parse_duration, parse_ratio, parse_web_seed};
 #[command(after_help = "Examples:
   teem get debian.iso
   teem get series --only 'season 1/*.mkv' --only '*.srt'
+  teem get film --stream
   teem get debian.iso -o /srv/images --tracker nas:6969 -e
   teem get nightly --adopt ~/old/nightly
   teem get 'magnet:?xt=urn:btih:…' --seed-ratio 1")]
@@ -68,6 +71,8 @@ pub(super) struct Args {
     /// for all
     #[arg(long, env = "TEEM_SEQUENTIAL", value_parser = FalseyValueParser::new())]
     sequential: bool,
+    #[command(flatten)]
+    stream: StreamArgs,
     /// When all is there, seed for this long (90s, 10m, 2h, 1d) and end
     #[arg(long, env = "TEEM_SEED_FOR", value_name = "TIME", value_parser = parse_duration)]
     seed_for: Option<Duration>,
@@ -97,6 +102,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         Target::Name(name) => Some(name.clone()),
         Target::Hash(_) | Target::Magnet(_) | Target::File(_) => None,
     };
+    let streaming = args.stream.bind().await?;
     let (dht, web_seeds) = (args.peer.uses_dht(Origin::Open), !args.web_seed.is_empty());
     let choice = if args.only.is_empty() { Choice::All } else { Choice::Matching(args.only) };
     let ways = Ways { args: &args.tracker, dht, web_seeds, choice: &choice };
@@ -130,14 +136,32 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         timeout: (!args.timeout.is_zero()).then_some(args.timeout),
         telling: Telling::All,
     };
-    let ended = follow(node.node(), add, &until, context).await;
+    let ended = follow(node.node(), add, streaming, &until, context).await;
     node.shutdown().await;
     ended
 }
 
-async fn follow(node: &Node, add: Add, until: &Until, context: &Context) -> anyhow::Result<()> {
+async fn follow(
+    node: &Node,
+    add: Add,
+    streaming: Option<Streaming>,
+    until: &Until,
+    context: &Context,
+) -> anyhow::Result<()> {
     let torrent = context.interrupt.or(async { Ok(node.add(add).await?) }).await?;
-    fetching::follow(&torrent, until, context).await.map(drop)
+    let serving = streaming.map(|server| server.serve(torrent.clone(), context.output.clone()));
+    fetching::follow(&torrent, until, context).await?;
+    match serving {
+        // All is there: whoever reads may read to the end.
+        Some(serving) => {
+            let drained = async {
+                serving.drained().await;
+                Ok(())
+            };
+            context.interrupt.or(drained).await
+        }
+        None => Ok(()),
+    }
 }
 
 /// What the person wants.

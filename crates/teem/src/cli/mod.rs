@@ -11,6 +11,7 @@ mod lists;
 mod ls;
 mod peer;
 mod share;
+mod stream;
 mod tls;
 mod token;
 mod torrent;
