@@ -245,7 +245,8 @@ impl Swarm {
         let wishes = Wishes::new(&geometry, &have, info.files().len(), &early);
         let complete = wishes.lacking == 0;
         let mut rarity = Rarity::new(count);
-        for piece in (0..count).map(PieceIndex) {
+        let ranked = if wishes.are_plain() { 0 } else { count };
+        for piece in (0..ranked).map(PieceIndex) {
             rarity.set_rank(piece, wishes::rank(wishes.of(piece)));
         }
         self.torrent = Some(Torrent {

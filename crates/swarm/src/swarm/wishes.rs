@@ -68,11 +68,13 @@ impl Wishes {
         }
         if self.files.iter().all(|priority| *priority == Priority::Normal) {
             (self.files, self.pieces) = (Vec::new(), Vec::new());
-        } else {
-            let count = geometry.piece_count();
-            self.pieces =
-                (0..count).map(PieceIndex).map(|piece| self.judge(geometry, piece)).collect();
+            self.lacking = geometry.piece_count() - have.count();
+            self.len = geometry.content_len();
+            self.verified = have.iter().map(|piece| view::content_in(geometry, piece)).sum();
+            return;
         }
+        let every = (0..geometry.piece_count()).map(PieceIndex);
+        self.pieces = every.map(|piece| self.judge(geometry, piece)).collect();
         (self.lacking, self.len, self.verified) = (0, 0, 0);
         for piece in (0..geometry.piece_count()).map(PieceIndex) {
             let (wanted, here) = (self.content_in(geometry, piece), have.has(piece));
@@ -80,6 +82,11 @@ impl Wishes {
             self.verified += if here { wanted } else { 0 };
             self.lacking += u32::from(!here && self.wants(piece));
         }
+    }
+
+    /// All files are wanted alike.
+    pub(crate) fn are_plain(&self) -> bool {
+        self.files.is_empty()
     }
 
     fn judge(&self, geometry: &Geometry, piece: PieceIndex) -> Priority {
