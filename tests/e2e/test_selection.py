@@ -31,7 +31,7 @@ def made(source, folder, format, trackers=()):
 
 def listed(info):
     """The numbers by which other clients mean files."""
-    files = info.files()
+    files = info.layout()
     paths = [files.file_path(index).removeprefix("box/") for index in range(files.num_files())]
     # Pads of one length have one name.
     return {f"{path}~{index}" if path.startswith(".pad") else path: index for index, path in enumerate(paths)}
@@ -40,7 +40,7 @@ def listed(info):
 def scripted(teem, cleanup, torrent, info, source, **options):
     """A seeder that says what it was asked for."""
     order = sorted((index, path) for path, index in listed(info).items())
-    sizes = [info.files().file_size(index) for index, _ in order]
+    sizes = [info.layout().file_size(index) for index, _ in order]
     data = b"".join(
         bytes(size) if path.startswith(".pad") else (source / path).read_bytes() for size, (_, path) in zip(sizes, order)
     )
@@ -54,7 +54,7 @@ def pieces_of(info, paths):
     pieces = set()
     for path in paths:
         index = listed(info)[path]
-        start, size = info.files().file_offset(index), info.files().file_size(index)
+        start, size = info.layout().file_offset(index), info.layout().file_size(index)
         pieces |= set(range(start // PIECE, (start + size - 1) // PIECE + 1))
     return pieces
 

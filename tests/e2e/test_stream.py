@@ -195,6 +195,7 @@ def test_files_that_are_not_wanted_are_not_served(teem, folder):
     assert ask(url, path="/box/one.txt")[0] == 404
 
 
+@pytest.mark.slow
 def test_reading_takes_no_memory_for_what_was_read(teem, folder):
     size = sized(2048 * MIB, 160 * MIB)
     source, _, get, url = streamed(teem, folder, size, None)
