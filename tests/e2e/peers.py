@@ -45,10 +45,20 @@ def make_torrent(path, out, format="hybrid", piece_length=0, trackers=()):
     return lt.torrent_info(str(out))
 
 
-def with_tracker(torrent, out, announce):
-    """Writes the same torrent with one tracker only, and returns the path; the info dictionary's bytes stay."""
+def with_trackers(torrent, out, *tiers):
+    """Writes the same torrent with these trackers only, one a tier; the info dictionary's bytes stay."""
     value = lt.bdecode(torrent)
-    value.pop(b"announce-list", None)
+    for key in (b"announce", b"announce-list"):
+        value.pop(key, None)
+    if tiers:
+        value[b"announce-list"] = [[url.encode()] for url in tiers]
+    out.write_bytes(lt.bencode(value))
+    return out
+
+
+def with_tracker(torrent, out, announce):
+    """Writes the same torrent with one tracker, where clients look that know no tiers."""
+    value = lt.bdecode(with_trackers(torrent, out).read_bytes())
     value[b"announce"] = announce.encode()
     out.write_bytes(lt.bencode(value))
     return out

@@ -9,7 +9,7 @@ import libtorrent as lt
 import pytest
 
 from content import MIB, assert_same, random_file
-from peers import make_torrent
+from peers import make_torrent, with_trackers
 from proc import wait_for
 from teem import EXIT_DONE, PEER_PORT
 from traps import EVIL, LEECHER, NEAR, SEEDER, TRAP_PORT, Trap
@@ -91,11 +91,8 @@ def test_public_tracker_redirects_into_our_own_network(teem, folder, cleanup, in
     cleanup(tracker)
     path, source = torrent
     # Each of its trackers is asked once before any is asked again.
-    value = lt.bdecode(path.read_bytes())
-    value.pop(b"announce", None)
-    value[b"announce-list"] = [[f"http://{EVIL}/{number}/announce".encode()] for number in range(12)]
-    many = folder / "many.torrent"
-    many.write_bytes(lt.bencode(value))
+    twelve = [f"http://{EVIL}/{number}/announce" for number in range(12)]
+    many = with_trackers(path.read_bytes(), folder / "many.torrent", *twelve)
     get = teem.get(many, folder / "out", ip=LEECHER, namespace=internet.name)
     assert get.wait(90) == EXIT_DONE, get.tail()
     assert_same(folder / "out" / source.name, source)
@@ -109,12 +106,8 @@ def test_torrent_cannot_send_requests_to_our_own_services(teem, folder, cleanup,
     tracker = EvilTracker(internet, lambda _: peers((SEEDER, PEER_PORT)))
     cleanup(tracker)
     path, source = torrent
-    value = lt.bdecode(path.read_bytes())
-    value.pop(b"announce", None)
-    services = [f"http://{address}:{TRAP_PORT}/shutdown?now=1".encode() for address in NEAR]
-    value[b"announce-list"] = [[url] for url in services] + [[f"http://{EVIL}/announce".encode()]]
-    named = folder / "named.torrent"
-    named.write_bytes(lt.bencode(value))
+    services = [f"http://{address}:{TRAP_PORT}/shutdown?now=1" for address in NEAR]
+    named = with_trackers(path.read_bytes(), folder / "named.torrent", *services, f"http://{EVIL}/announce")
     get = teem.get(named, folder / "out", ip=LEECHER, namespace=internet.name)
     assert get.wait(60) == EXIT_DONE, get.tail()
     assert_same(folder / "out" / source.name, source)

@@ -8,7 +8,7 @@ import pytest
 
 import catalogue
 from content import MIB, assert_same, random_file
-from peers import LibtorrentPeer, make_torrent
+from peers import LibtorrentPeer, make_torrent, with_trackers
 from teem import EXIT_DONE, PEER_PORT
 
 PIECE_LENGTH = 64 * 1024
@@ -140,11 +140,7 @@ def test_nothing_of_the_protocol_or_the_content_is_on_the_wire(teem, folder, cle
     peer = LibtorrentPeer(teem.address(), **(LEVELS["rc4"] if hidden else DISABLED))
     cleanup(peer)
     # Without a tracker it knows the relay alone.
-    alone = folder / "alone.torrent"
-    value = lt.bdecode(torrent.read_bytes())
-    for key in (b"announce", b"announce-list"):
-        value.pop(key, None)
-    alone.write_bytes(lt.bencode(value))
+    alone = with_trackers(torrent.read_bytes(), folder / "alone.torrent")
     peer.leech(alone, folder / "out")
     peer.connect(relay.listener.getsockname()[0])
     peer.wait_done(60)

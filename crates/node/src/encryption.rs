@@ -92,5 +92,5 @@ fn chance() -> Chance {
     Chance { secret: rand::random(), pad: (0..len).map(|_| rand::random()).collect() }
 }
 
-/// Bytes that are read at once. A handshake has up to 1,800.
+/// Bytes that are read at once.
 const READ_LEN: usize = 2 << 10;

@@ -75,20 +75,22 @@ pub(crate) async fn dial(
 ) -> Result<(Stream, Connected), HandshakeError> {
     let dialling = async {
         let ways = roads.encryption.ways();
-        let mut last = HandshakeError::TimedOut;
         let mut over_tcp = false;
-        for way in ways {
+        let connect = async || {
             let carrier = roads.connect(addr, by).await?;
             over_tcp = matches!(carrier, Carrier::Tcp(_));
-            match greet(carrier, addr, offer, *way).await {
-                Err(error) if error.may_be_the_way() => last = error,
-                greeted => return greeted,
+            Ok(carrier)
+        };
+        let greeted = greet_in_some_way(addr, offer, ways, connect).await;
+        match greeted {
+            // Some take a TCP connection only to close it.
+            Err(error) if over_tcp && error.may_be_the_way() => {
+                match roads.connect_utp(addr, by).await {
+                    Some(carrier) => greet(carrier?, addr, offer, ways[0]).await,
+                    None => Err(error),
+                }
             }
-        }
-        // Some take a TCP connection only to close it.
-        match roads.connect_utp(addr, by).await.filter(|_| over_tcp) {
-            Some(carrier) => greet(carrier?, addr, offer, ways[0]).await,
-            None => Err(last),
+            greeted => greeted,
         }
     };
     tokio::time::timeout(DEADLINE, dialling).await.map_err(|_| HandshakeError::TimedOut)?
@@ -100,20 +102,29 @@ pub(crate) async fn punch(
     roads: &Roads,
     offer: Offer,
 ) -> Result<(Stream, Connected), HandshakeError> {
-    let dialling = async {
-        let mut last = HandshakeError::TimedOut;
-        for way in roads.encryption.ways() {
-            let carrier = roads.connect_utp(addr, by).await;
-            let carrier =
-                carrier.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
-            match greet(carrier?, addr, offer, *way).await {
-                Err(error) if error.may_be_the_way() => last = error,
-                greeted => return greeted,
-            }
-        }
-        Err(last)
+    let connect = async || match roads.connect_utp(addr, by).await {
+        Some(carrier) => carrier,
+        None => Err(io::ErrorKind::AddrNotAvailable.into()),
     };
+    let dialling = greet_in_some_way(addr, offer, roads.encryption.ways(), connect);
     tokio::time::timeout(DEADLINE, dialling).await.map_err(|_| HandshakeError::TimedOut)?
+}
+
+/// Greets in the first of these ways that the peer takes, each on a connection of its own.
+async fn greet_in_some_way(
+    addr: SocketAddr,
+    offer: Offer,
+    ways: &[Option<Methods>],
+    mut connect: impl AsyncFnMut() -> io::Result<Carrier>,
+) -> Result<(Stream, Connected), HandshakeError> {
+    let mut last = HandshakeError::TimedOut;
+    for way in ways {
+        match greet(connect().await?, addr, offer, *way).await {
+            Err(error) if error.may_be_the_way() => last = error,
+            greeted => return greeted,
+        }
+    }
+    Err(last)
 }
 
 async fn greet(

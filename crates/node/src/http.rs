@@ -253,7 +253,8 @@ pub(crate) async fn connect(
     limits: &Limits,
 ) -> Result<(TcpStream, Nearness), HttpError> {
     if let (None, Some(Host::Domain(name)), Some(_)) = (addr, url.host(), &limits.gate.proxy) {
-        let stream = open_by_name(name, url.port_or_known_default().unwrap_or(80), limits).await;
+        let to = format!("{name}:{}", url.port_or_known_default().unwrap_or(80));
+        let stream = in_time(limits.gate.tcp_by_name(&to), limits).await;
         let unreachable = |source| HttpError::Proxy { host: name.to_owned(), source };
         return Ok((stream.map_err(unreachable)?, Nearness::Internet));
     }
@@ -269,15 +270,6 @@ pub(crate) async fn connect(
         }
     }
     last
-}
-
-async fn open_by_name(name: &str, port: u16, limits: &Limits) -> io::Result<TcpStream> {
-    let to = format!("{name}:{port}");
-    let connecting = async {
-        let stream = limits.gate.tcp_by_name(&to).await;
-        stream.unwrap_or_else(|| Err(io::ErrorKind::Unsupported.into()))
-    };
-    in_time(connecting, limits).await
 }
 
 async fn in_time(

@@ -54,10 +54,7 @@ fn nodes_with_ids_of_their_choice_do_not_hide_the_peers() {
     let liars = surround(&mut town.world, hash, 64, |world, _| world.free_addr());
     advertise(&mut town, &liars);
     // Peers that were announced before, and such that announce in the midst of the liars.
-    for _ in 0..10 {
-        let from = town.any_open();
-        assert_eq!(town.seek(from, hash), expected);
-    }
+    town.assert_found(hash, &expected, 10);
     let newcomer = town.any_open();
     town.world.search(newcomer, hash, Some(9000));
     town.world.run(Duration::from_secs(15));
@@ -115,10 +112,7 @@ fn nodes_that_are_named_and_do_not_exist_do_not_hide_the_peers() {
         liars.push(addr);
     }
     advertise(&mut town, &liars);
-    for _ in 0..10 {
-        let from = town.any_open();
-        assert_eq!(town.seek(from, hash), expected);
-    }
+    town.assert_found(hash, &expected, 10);
     let newcomer = town.any_open();
     town.world.search(newcomer, hash, Some(9000));
     town.world.run(Duration::from_secs(60));

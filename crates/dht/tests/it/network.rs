@@ -10,10 +10,7 @@ fn in_a_thousand_nodes_what_is_announced_is_found_from_everywhere() {
     eprintln!("{} datagrams in {:?}", town.world.sent, town.world.elapsed());
     let (hash, expected) = town.publish(5);
     // 1. Nodes of all kinds find all of them.
-    for _ in 0..10 {
-        let from = town.any_open();
-        assert_eq!(town.seek(from, hash), expected);
-    }
+    town.assert_found(hash, &expected, 10);
     for from in town.closed.clone().into_iter().take(5) {
         assert_eq!(town.seek(from, hash), expected, "a node behind a NAT finds as well");
     }
@@ -77,10 +74,7 @@ fn a_quiet_network_stays_whole_for_hours_at_little_cost() {
     let a_minute = (town.world.sent - before) / 40 / 120;
     assert!(a_minute < 30, "{a_minute} datagrams a node and minute while idle");
     let (hash, expected) = town.publish(2);
-    for _ in 0..5 {
-        let from = town.any_open();
-        assert_eq!(town.seek(from, hash), expected);
-    }
+    town.assert_found(hash, &expected, 5);
     // Peers that do not announce again are forgotten.
     town.world.run(Duration::from_secs(32 * 60));
     let from = town.any_open();

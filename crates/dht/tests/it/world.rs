@@ -283,6 +283,19 @@ impl Town {
         self.open[self.world.random() as usize % self.open.len()]
     }
 
+    /// Some nodes find exactly these peers, one after the other.
+    pub(crate) fn assert_found(
+        &mut self,
+        hash: InfoHash,
+        expected: &BTreeSet<SocketAddr>,
+        times: usize,
+    ) {
+        for _ in 0..times {
+            let from = self.any_open();
+            assert_eq!(self.seek(from, hash), *expected);
+        }
+    }
+
     /// Announces a new hash from a few nodes; where its peers are.
     pub(crate) fn publish(&mut self, peers: usize) -> (InfoHash, BTreeSet<SocketAddr>) {
         let hash = InfoHash(self.world.random_id());

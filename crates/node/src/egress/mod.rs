@@ -45,9 +45,15 @@ impl Gate {
         }
     }
 
-    /// Connects through the proxy to a host that it looks up, `HOST:PORT`; `None` when there is no proxy.
-    pub(crate) async fn tcp_by_name(&self, to: &str) -> Option<io::Result<TcpStream>> {
-        Some(self.through(self.proxy.as_ref()?, to).await)
+    /// Connects to a host that the proxy looks up, `HOST:PORT`.
+    ///
+    /// # Errors
+    /// `Unsupported` when there is no proxy; else the system's, or the proxy's.
+    pub(crate) async fn tcp_by_name(&self, to: &str) -> io::Result<TcpStream> {
+        match &self.proxy {
+            Some(proxy) => self.through(proxy, to).await,
+            None => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     /// A socket for datagrams to and from one address that somebody that near named.

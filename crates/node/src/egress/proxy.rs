@@ -92,14 +92,13 @@ impl Proxy {
             let stream = stream.take().ok_or(io::ErrorKind::NotConnected);
             std::future::ready(stream.map(TokioIo::new).map_err(io::Error::from))
         });
-        let refused = |why: String| io::Error::new(io::ErrorKind::ConnectionRefused, why);
         let carried = match self.kind {
             Kind::Socks5 => {
                 let mut socks = SocksV5::new(proxy, connector);
                 if let Some((user, password)) = self.login.clone() {
                     socks = socks.with_auth(user, password);
                 }
-                socks.oneshot(to).await.map_err(|error| refused(format!("the proxy: {error}")))?
+                socks.oneshot(to).await.map_err(|error| refused(&error))?
             }
             Kind::Http => {
                 let mut tunnel = Tunnel::new(proxy, connector);
@@ -109,11 +108,15 @@ impl Proxy {
                     let login = HeaderValue::try_from(format!("Basic {login}"));
                     tunnel = tunnel.with_auth(login.map_err(io::Error::other)?);
                 }
-                tunnel.oneshot(to).await.map_err(|error| refused(format!("the proxy: {error}")))?
+                tunnel.oneshot(to).await.map_err(|error| refused(&error))?
             }
         };
         Ok(carried.into_inner())
     }
+}
+
+fn refused(error: &impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionRefused, format!("the proxy: {error}"))
 }
 
 #[cfg(test)]
