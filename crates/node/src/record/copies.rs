@@ -23,45 +23,51 @@ impl Records {
         let mut worth = worth.filter_map(|file| Some((file.root?, file))).peekable();
         let Some((root, first)) = worth.peek() else { return Ok(()) };
         let key = info.hashes().primary();
-        let mut db = self.db.lock();
         // All are noted at once, so the first tells of the others.
-        let noted = db
-            .prepare_cached("SELECT 1 FROM copies WHERE root = ?1 AND path = ?2 AND key = ?3")?
-            .exists(params![root.0, at(first).as_os_str().as_bytes(), key.as_bytes()])?;
-        if noted {
+        let noted = self.db.read(|db| {
+            db.prepare_cached("SELECT 1 FROM copies WHERE root = ?1 AND path = ?2 AND key = ?3")?
+                .exists(params![root.0, at(first).as_os_str().as_bytes(), key.as_bytes()])
+        });
+        if noted? {
             return Ok(());
         }
-        let transaction = db.transaction()?;
-        for (root, file) in worth {
-            transaction
-                .prepare_cached(
+        let rows: Vec<_> = worth.map(|(root, file)| (root, at(file))).collect();
+        Ok(self.db.write(move |db| {
+            for (root, path) in rows {
+                db.prepare_cached(
                     "INSERT OR REPLACE INTO copies (root, path, key) VALUES (?1, ?2, ?3)",
                 )?
-                .execute(params![root.0, at(file).as_os_str().as_bytes(), key.as_bytes()])?;
-        }
-        transaction.commit()?;
-        Ok(())
+                .execute(params![
+                    root.0,
+                    path.as_os_str().as_bytes(),
+                    key.as_bytes()
+                ])?;
+            }
+            Ok(())
+        })?)
     }
 
     /// Where files with that root may lie.
     pub fn copies_of(&self, root: &MerkleHash) -> Result<Vec<PathBuf>, RecordError> {
-        let db = self.db.lock();
-        let mut statement =
-            db.prepare_cached("SELECT path FROM copies WHERE root = ?1 LIMIT ?2")?;
-        let rows = statement.query_map(params![root.0, COPIES_MAX], |row| {
-            let path: Vec<u8> = row.get(0)?;
-            Ok(PathBuf::from(OsStr::from_bytes(&path)))
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.db.read(|db| {
+            let mut statement =
+                db.prepare_cached("SELECT path FROM copies WHERE root = ?1 LIMIT ?2")?;
+            let rows = statement.query_map(params![root.0, COPIES_MAX], |row| {
+                let path: Vec<u8> = row.get(0)?;
+                Ok(PathBuf::from(OsStr::from_bytes(&path)))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 
     /// There is no such file at `path` any more.
     pub fn forget_copy(&self, root: &MerkleHash, path: &Path) -> Result<(), RecordError> {
-        self.db.lock().execute(
-            "DELETE FROM copies WHERE root = ?1 AND path = ?2",
-            params![root.0, path.as_os_str().as_bytes()],
-        )?;
-        Ok(())
+        let (root, path) = (root.0, path.to_owned());
+        Ok(self.db.write(move |db| {
+            db.prepare_cached("DELETE FROM copies WHERE root = ?1 AND path = ?2")?
+                .execute(params![root, path.as_os_str().as_bytes()])?;
+            Ok(())
+        })?)
     }
 }
 

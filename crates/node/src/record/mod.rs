@@ -2,8 +2,9 @@
 //!
 //! One row a torrent says what it is and where its bytes are; one row says which pieces are durable;
 //! one row a file says which file on disk was meant (inode, size, times). The database is in WAL mode
-//! with `synchronous = FULL`, so a transaction that returned survives a power cut. Callers sync data
-//! before they record it: a record never claims what the disk does not hold.
+//! with `synchronous = FULL`, so a transaction that returned survives a power cut; those that come together
+//! share one sync (`group`). Callers sync data before they record it: a record never claims what the disk
+//! does not hold.
 //!
 //! Beside them stands where which content lies, by its v2 root: a file of one torrent is taken from
 //! another's instead of being fetched.
@@ -12,6 +13,7 @@
 //! can always be hashed again.
 
 mod copies;
+mod group;
 mod lock;
 mod schema;
 
@@ -23,15 +25,16 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 use proto::{Bitfield, FileIndex, InfoHash};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, Savepoint, params};
 
 use crate::disk::FileIdentity;
+use group::Group;
 use lock::FolderLock;
 
 /// The node's memory on disk. All methods block; none is slow but for the sync.
 #[derive(Debug)]
 pub struct Records {
-    db: Mutex<Connection>,
+    db: Group,
     dir: PathBuf,
     lock: Mutex<Option<FolderLock>>,
 }
@@ -154,7 +157,7 @@ impl Records {
         std::fs::create_dir_all(data_dir).map_err(io)?;
         let lock = FolderLock::take(data_dir)?;
         let db = schema::open(&data_dir.join("node.db"))?;
-        Ok(Self { db: Mutex::new(db), dir: data_dir.to_owned(), lock: Mutex::new(Some(lock)) })
+        Ok(Self { db: Group::new(db), dir: data_dir.to_owned(), lock: Mutex::new(Some(lock)) })
     }
 
     /// Gives the folder up to another process. Whoever writes must have ended.
@@ -170,105 +173,135 @@ impl Records {
 
     /// Every torrent that was saved, in the order of adding.
     pub fn load_all(&self) -> Result<Vec<TorrentRecord>, RecordError> {
-        let db = self.db.lock();
-        let mut statement = db.prepare(
-            "SELECT t.key, t.source_kind, t.source, t.content_kind, t.path, t.trackers,
-                    coalesce(p.finished, 0)
-             FROM torrents t LEFT JOIN progress p ON p.key = t.key ORDER BY t.rowid",
-        )?;
-        let rows = statement.query_map([], |row| {
-            let source: Vec<u8> = row.get(2)?;
-            let path: Vec<u8> = row.get(4)?;
-            let path = PathBuf::from(OsStr::from_bytes(&path));
-            Ok(TorrentRecord {
-                key: InfoHash(row.get(0)?),
-                source: SavedSource::from_columns(row.get(1)?, source),
-                content: match row.get::<_, i64>(3)? {
-                    schema::FETCH => SavedContent::Fetch(path),
-                    _ => SavedContent::Share(path),
-                },
-                trackers: tiers_from(&row.get::<_, String>(5)?),
-                finished: row.get(6)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.db.read(|db| {
+            let mut statement = db.prepare(
+                "SELECT t.key, t.source_kind, t.source, t.content_kind, t.path, t.trackers,
+                        coalesce(p.finished, 0)
+                 FROM torrents t LEFT JOIN progress p ON p.key = t.key ORDER BY t.rowid",
+            )?;
+            let rows = statement.query_map([], |row| {
+                let source: Vec<u8> = row.get(2)?;
+                let path: Vec<u8> = row.get(4)?;
+                let path = PathBuf::from(OsStr::from_bytes(&path));
+                Ok(TorrentRecord {
+                    key: InfoHash(row.get(0)?),
+                    source: SavedSource::from_columns(row.get(1)?, source),
+                    content: match row.get::<_, i64>(3)? {
+                        schema::FETCH => SavedContent::Fetch(path),
+                        _ => SavedContent::Share(path),
+                    },
+                    trackers: tiers_from(&row.get::<_, String>(5)?),
+                    finished: row.get(6)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 
     /// What was saved of the torrents whose bytes are there, the latest first.
     pub fn sources_of(&self, content: &SavedContent) -> Result<Vec<SavedSource>, RecordError> {
         let (kind, path) = content.columns();
-        let db = self.db.lock();
-        let mut statement = db.prepare(
-            "SELECT source_kind, source FROM torrents WHERE content_kind = ?1 AND path = ?2
-             ORDER BY rowid DESC",
-        )?;
-        let rows = statement.query_map(params![kind, path], |row| {
-            Ok(SavedSource::from_columns(row.get(0)?, row.get(1)?))
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.db.read(|db| {
+            let mut statement = db.prepare(
+                "SELECT source_kind, source FROM torrents WHERE content_kind = ?1 AND path = ?2
+                 ORDER BY rowid DESC",
+            )?;
+            let rows = statement.query_map(params![kind, path], |row| {
+                Ok(SavedSource::from_columns(row.get(0)?, row.get(1)?))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 
     /// Remembers a torrent, or what changed of it. What is durable of it stays as it is.
     pub fn save(&self, torrent: &TorrentRecord) -> Result<(), RecordError> {
-        let (source_kind, source) = torrent.source.columns();
-        let (content_kind, path) = torrent.content.columns();
-        self.db.lock().execute(
-            "INSERT INTO torrents (key, source_kind, source, content_kind, path, trackers)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (key) DO UPDATE SET source_kind = ?2, source = ?3, content_kind = ?4,
-                 path = ?5, trackers = ?6",
-            params![
+        if self.is_saved(torrent)? {
+            return Ok(());
+        }
+        let torrent = torrent.clone();
+        Ok(self.db.write(move |db| {
+            let (source_kind, source) = torrent.source.columns();
+            let (content_kind, path) = torrent.content.columns();
+            db.prepare_cached(
+                "INSERT INTO torrents (key, source_kind, source, content_kind, path, trackers)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (key) DO UPDATE SET source_kind = ?2, source = ?3, content_kind = ?4,
+                     path = ?5, trackers = ?6",
+            )?
+            .execute(params![
                 torrent.key.as_bytes(),
                 source_kind,
                 source,
                 content_kind,
                 path,
                 tiers_to(&torrent.trackers),
-            ],
-        )?;
-        Ok(())
+            ])?;
+            Ok(())
+        })?)
+    }
+
+    /// As at most starts: nothing has to wait for the disk.
+    fn is_saved(&self, torrent: &TorrentRecord) -> Result<bool, RecordError> {
+        let (source_kind, source) = torrent.source.columns();
+        let (content_kind, path) = torrent.content.columns();
+        let saved = self.db.read(|db| {
+            db.prepare_cached(
+                "SELECT 1 FROM torrents WHERE key = ?1 AND source_kind = ?2 AND source = ?3
+                     AND content_kind = ?4 AND path = ?5 AND trackers = ?6",
+            )?
+            .exists(params![
+                torrent.key.as_bytes(),
+                source_kind,
+                source,
+                content_kind,
+                path,
+                tiers_to(&torrent.trackers),
+            ])
+        });
+        Ok(saved?)
     }
 
     /// The bytes of a torrent are there now.
     pub fn move_to(&self, key: InfoHash, content: &SavedContent) -> Result<(), RecordError> {
-        let (kind, path) = content.columns();
-        self.db.lock().execute(
-            "UPDATE torrents SET content_kind = ?2, path = ?3 WHERE key = ?1",
-            params![key.as_bytes(), kind, path],
-        )?;
-        Ok(())
+        let content = content.clone();
+        Ok(self.db.write(move |db| {
+            let (kind, path) = content.columns();
+            db.execute(
+                "UPDATE torrents SET content_kind = ?2, path = ?3 WHERE key = ?1",
+                params![key.as_bytes(), kind, path],
+            )?;
+            Ok(())
+        })?)
     }
 
     /// What is durable of a torrent; `None` when nothing is known, or what is known is damaged or
     /// belongs to another number of pieces.
     pub fn progress(&self, key: InfoHash, pieces: u32) -> Result<Option<Progress>, RecordError> {
-        let db = self.db.lock();
-        let row = db
-            .query_row(
-                "SELECT have, clean, finished FROM progress WHERE key = ?1",
-                [key.as_bytes()],
-                |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get(2)?)),
-            )
-            .optional()?;
-        let Some((have, clean, finished)) = row else { return Ok(None) };
-        let Some(have) = schema::unseal(&have).and_then(|bits| Bitfield::decode(bits, pieces).ok())
-        else {
-            return Ok(None);
-        };
-        let mut statement = db.prepare(
-            "SELECT file, dev, ino, size, mtime_ns, ctime_ns, whole FROM files WHERE key = ?1",
-        )?;
-        let files = statement.query_map([key.as_bytes()], |row| {
-            let identity = FileIdentity {
-                dev: row.get::<_, i64>(1)? as u64,
-                ino: row.get::<_, i64>(2)? as u64,
-                size: row.get::<_, i64>(3)? as u64,
-                mtime_ns: row.get(4)?,
-                ctime_ns: row.get(5)?,
-            };
-            Ok((FileIndex(row.get(0)?), FileRecord { identity, whole: row.get(6)? }))
-        })?;
-        Ok(Some(Progress { have, files: files.collect::<Result<_, _>>()?, clean, finished }))
+        self.db.read(|db| {
+            let row = db
+                .prepare_cached("SELECT have, clean, finished FROM progress WHERE key = ?1")?
+                .query_row([key.as_bytes()], |row| {
+                    Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get(2)?))
+                })
+                .optional()?;
+            let Some((have, clean, finished)) = row else { return Ok(None) };
+            let have = schema::unseal(&have).and_then(|bits| Bitfield::decode(bits, pieces).ok());
+            let Some(have) = have else { return Ok(None) };
+            let mut statement = db.prepare_cached(
+                "SELECT file, dev, ino, size, mtime_ns, ctime_ns, whole FROM files WHERE key = ?1",
+            )?;
+            let files = statement.query_map([key.as_bytes()], |row| {
+                let identity = FileIdentity {
+                    dev: row.get::<_, i64>(1)? as u64,
+                    ino: row.get::<_, i64>(2)? as u64,
+                    size: row.get::<_, i64>(3)? as u64,
+                    mtime_ns: row.get(4)?,
+                    ctime_ns: row.get(5)?,
+                };
+                Ok((FileIndex(row.get(0)?), FileRecord { identity, whole: row.get(6)? }))
+            })?;
+            Ok(Some(Progress { have, files: files.collect::<Result<_, _>>()?, clean, finished }))
+        })
     }
 
     /// Records in one transaction, synced when it returns, that exactly these pieces are durable, and
@@ -280,58 +313,59 @@ impl Records {
         files: &[(FileIndex, Option<FileRecord>)],
         standing: Standing,
     ) -> Result<(), RecordError> {
-        let mut db = self.db.lock();
-        let transaction = db.transaction()?;
-        transaction
-            .prepare_cached(
+        let (have, files) = (schema::seal(have.as_bytes()), files.to_vec());
+        Ok(self.db.write(move |db| {
+            db.prepare_cached(
                 "INSERT INTO progress (key, have, clean, finished) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (key) DO UPDATE SET have = ?2, clean = ?3, finished = ?4",
+                 ON CONFLICT (key) DO UPDATE SET have = ?2, clean = ?3, finished = ?4",
             )?
             .execute(params![
                 key.as_bytes(),
-                schema::seal(have.as_bytes()),
+                have,
                 standing.clean,
                 standing.finished
             ])?;
-        for (file, record) in files {
-            let Some(FileRecord { identity, whole }) = record else {
-                transaction
-                    .prepare_cached("DELETE FROM files WHERE key = ?1 AND file = ?2")?
-                    .execute(params![key.as_bytes(), file.0])?;
-                continue;
-            };
-            transaction
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO files
-                         (key, file, dev, ino, size, mtime_ns, ctime_ns, whole)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                )?
-                .execute(params![
-                    key.as_bytes(),
-                    file.0,
-                    identity.dev as i64,
-                    identity.ino as i64,
-                    identity.size as i64,
-                    identity.mtime_ns,
-                    identity.ctime_ns,
-                    whole,
-                ])?;
-        }
-        transaction.commit()?;
-        Ok(())
+            files.into_iter().try_for_each(|(file, record)| write_file(db, key, file, record))
+        })?)
     }
 
     /// Forgets a torrent. Its content stays.
     pub fn remove(&self, key: InfoHash) -> Result<(), RecordError> {
-        let mut db = self.db.lock();
-        let transaction = db.transaction()?;
-        for table in ["torrents", "progress", "files", "copies"] {
-            transaction
-                .execute(&format!("DELETE FROM {table} WHERE key = ?1"), [key.as_bytes()])?;
-        }
-        transaction.commit()?;
-        Ok(())
+        Ok(self.db.write(move |db| {
+            for table in ["torrents", "progress", "files", "copies"] {
+                db.execute(&format!("DELETE FROM {table} WHERE key = ?1"), [key.as_bytes()])?;
+            }
+            Ok(())
+        })?)
     }
+}
+
+fn write_file(
+    db: &Savepoint<'_>,
+    key: InfoHash,
+    file: FileIndex,
+    record: Option<FileRecord>,
+) -> Result<(), rusqlite::Error> {
+    let Some(FileRecord { identity, whole }) = record else {
+        db.prepare_cached("DELETE FROM files WHERE key = ?1 AND file = ?2")?
+            .execute(params![key.as_bytes(), file.0])?;
+        return Ok(());
+    };
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO files (key, file, dev, ino, size, mtime_ns, ctime_ns, whole)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        key.as_bytes(),
+        file.0,
+        identity.dev as i64,
+        identity.ino as i64,
+        identity.size as i64,
+        identity.mtime_ns,
+        identity.ctime_ns,
+        whole,
+    ])?;
+    Ok(())
 }
 
 impl SavedSource {

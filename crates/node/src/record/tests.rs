@@ -86,7 +86,7 @@ fn a_newer_format_is_refused_untouched() {
     let dir = tempfile::tempdir().unwrap();
     drop(Records::open(dir.path()).unwrap());
     let path = dir.path().join("node.db");
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     assert!(matches!(Records::open(dir.path()), Err(RecordError::Newer { found: 99, .. })));
     assert!(path.exists());
 }
