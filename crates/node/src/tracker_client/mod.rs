@@ -5,9 +5,10 @@
 //! peers if it comes soon after.
 
 mod http;
+mod turns;
 mod udp;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use proto::egress::Nearness;
@@ -77,10 +78,11 @@ pub enum TrackerError {
     NoScrape,
 }
 
-/// Talks to trackers. Cheap to clone; clones share the connection ids of UDP trackers.
+/// Talks to trackers. Cheap to clone; clones share the connection ids of UDP trackers, and take turns.
 #[derive(Debug, Clone, Default)]
 pub struct TrackerClient {
     connections: udp::Connections,
+    turns: turns::Turns,
     trust: Trust,
     gate: Gate,
 }
@@ -97,7 +99,7 @@ impl TrackerClient {
     /// A client that believes those over HTTPS.
     #[must_use]
     pub fn new(trust: Trust, gate: Gate) -> Self {
-        Self { connections: udp::Connections::default(), trust, gate }
+        Self { trust, gate, ..Self::default() }
     }
 
     /// Tells a tracker and brings back its answer, and how near the tracker is: no peer of the answer is
@@ -120,14 +122,15 @@ impl TrackerClient {
             key: Some(me.key),
             claimed: ClaimedAddrs::default(),
         };
+        let ask = |addr| self.announce_at(&url, scheme, addr, &announce);
+        let _turn = self.turns.take(&url).await;
         if self.gate.proxy.is_some() {
-            return self.announce_through_proxy(&url, scheme, &announce).await;
+            return ask(None).await;
         }
         let addrs = one_a_family(&resolve(&url, 80, self.gate.bind).await?);
-        let ask = |addr| self.announce_at(&url, scheme, addr, &announce);
         match addrs {
-            (first, None) => ask(first).await,
-            (first, Some(second)) => both(ask(first), ask(second)).await,
+            (first, None) => ask(Some(first)).await,
+            (first, second) => both(ask(Some(first)), ask(second)).await,
         }
     }
 
@@ -138,6 +141,7 @@ impl TrackerClient {
         info_hashes: &[InfoHash],
     ) -> Result<Scraped, TrackerError> {
         let (url, scheme) = parse(url)?;
+        let _turn = self.turns.take(&url).await;
         match scheme {
             Scheme::Http => http::scrape(&url, info_hashes, self.limits()).await,
             Scheme::Udp if self.gate.proxy.is_some() => Err(TrackerError::NoDatagrams),
@@ -148,40 +152,28 @@ impl TrackerClient {
         }
     }
 
+    /// Announces at that address. Without one the proxy looks the tracker's name up, and nobody here learns
+    /// where it is.
     async fn announce_at(
         &self,
         url: &Url,
         scheme: Scheme,
-        addr: SocketAddr,
+        addr: Option<SocketAddr>,
         announce: &Announce,
     ) -> Result<(Announced, Nearness), TrackerError> {
-        let near = Nearness::of(addr.ip());
-        let mut announced = match scheme {
-            Scheme::Udp => self.connections.announce(url, addr, announce, &self.gate).await?,
-            Scheme::Http if near > Nearness::Internet && !is_announce(url) => {
+        let near = addr
+            .map(|addr| addr.ip())
+            .or_else(|| literal(url))
+            .map_or(Nearness::Internet, Nearness::of);
+        let mut announced = match (scheme, addr) {
+            (Scheme::Udp, Some(addr)) => {
+                self.connections.announce(url, addr, announce, &self.gate).await?
+            }
+            (Scheme::Udp, None) => return Err(TrackerError::NoDatagrams),
+            (Scheme::Http, Some(_)) if near > Nearness::Internet && !is_announce(url) => {
                 return Err(TrackerError::NoTracker { url: url.to_string(), near });
             }
-            Scheme::Http => http::announce(url, Some(addr), announce, self.limits()).await?,
-        };
-        announced.peers.retain(|peer| near.may_name(peer.addr).is_ok());
-        Ok((announced, near))
-    }
-
-    /// The proxy looks the tracker's name up; nobody here learns its address.
-    async fn announce_through_proxy(
-        &self,
-        url: &Url,
-        scheme: Scheme,
-        announce: &Announce,
-    ) -> Result<(Announced, Nearness), TrackerError> {
-        let near = match url.host() {
-            Some(Host::Ipv4(ip)) => Nearness::of(ip.into()),
-            Some(Host::Ipv6(ip)) => Nearness::of(ip.into()),
-            Some(Host::Domain(_)) | None => Nearness::Internet,
-        };
-        let mut announced = match scheme {
-            Scheme::Udp => return Err(TrackerError::NoDatagrams),
-            Scheme::Http => http::announce(url, None, announce, self.limits()).await?,
+            (Scheme::Http, addr) => http::announce(url, addr, announce, self.limits()).await?,
         };
         announced.peers.retain(|peer| near.may_name(peer.addr).is_ok());
         Ok((announced, near))
@@ -199,6 +191,15 @@ fn parse(url: &str) -> Result<(Url, Scheme), TrackerError> {
         "udp" if parsed.port().is_some() => Ok((parsed, Scheme::Udp)),
         "http" | "https" => Ok((parsed, Scheme::Http)),
         _ => Err(refused()),
+    }
+}
+
+/// The address that a URL has for a host.
+fn literal(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(ip) => Some(ip.into()),
+        Host::Ipv6(ip) => Some(ip.into()),
+        Host::Domain(_) => None,
     }
 }
 
