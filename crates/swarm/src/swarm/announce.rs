@@ -206,7 +206,8 @@ impl Announcer {
     /// All content came in: told at once.
     pub(crate) fn completed(&mut self, now: Instant) {
         for line in &mut self.lines {
-            if line.started {
+            // Who is told that we start hears with it that we are complete, but for what is on its way.
+            if line.started || line.in_flight {
                 line.completed_due = true;
                 line.next_at = now;
             }
@@ -322,6 +323,17 @@ mod tests {
         assert_eq!(announcer.due(now), [("a".into(), HASH, AnnounceEvent::Stopped)]);
         announcer.on_answer(now, "a", HASH, AnnounceEvent::Stopped, &answer(60), false);
         assert!(announcer.due(now).is_empty(), "told once");
+    }
+
+    #[test]
+    fn completion_is_told_after_the_start_that_is_on_its_way() {
+        let now = crate::test_now();
+        let mut announcer = announcer(now, &[&["a"]]);
+        announcer.due(now);
+        announcer.completed(now);
+        assert!(announcer.due(now).is_empty());
+        announcer.on_answer(now, "a", HASH, AnnounceEvent::Started, &answer(60), false);
+        assert_eq!(announcer.due(now), [("a".into(), HASH, AnnounceEvent::Completed)]);
     }
 
     #[test]

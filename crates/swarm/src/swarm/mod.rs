@@ -368,7 +368,9 @@ impl Swarm {
         if self.stopping {
             return None;
         }
-        let somebody = !self.peers.is_empty() || !self.guests.is_empty();
+        // Rates fall when everybody has gone, too.
+        let moving = self.down.per_second() > 0 || self.up.per_second() > 0;
+        let somebody = moving || !self.peers.is_empty() || !self.guests.is_empty();
         let tick = (somebody || self.paused_until.is_some()).then_some(self.tick_at);
         let round = somebody.then(|| self.choker.next_round());
         let dial = self.wants_dialling().then(|| self.addresses.next_at()).flatten();
