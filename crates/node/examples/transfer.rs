@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use node::{Add, Choice, Content, Limiter, Node, NodeConfig, PieceOrder, Source, State};
+use node::{Add, Content, Node, NodeConfig, Source, State};
 use proto::metainfo::Metainfo;
 
 #[tokio::main(flavor = "current_thread")]
@@ -34,21 +34,7 @@ async fn main() {
     let source = Source::Metainfo(Box::new(metainfo));
     let peers = if seeding { vec![] } else { vec![addr] };
     let started = Instant::now();
-    let torrent = node
-        .add(Add {
-            source,
-            content,
-            trackers: vec![],
-            peers,
-            web_seeds: vec![],
-            adopt: vec![],
-            name: None,
-            limiter: Limiter::default(),
-            order: PieceOrder::default(),
-            choice: Choice::All,
-        })
-        .await
-        .unwrap();
+    let torrent = node.add(Add { peers, ..Add::new(source, content) }).await.unwrap();
     let mut snapshot = torrent.snapshot();
     snapshot.wait_for(|now| now.state == State::Seeding).await.unwrap();
     println!("{role} verified after {:.3} s", started.elapsed().as_secs_f64());

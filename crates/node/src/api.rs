@@ -144,6 +144,25 @@ pub struct Add {
     pub name: Option<String>,
 }
 
+impl Add {
+    /// A torrent with what its source says of it, and nothing beside.
+    #[must_use]
+    pub fn new(source: Source, content: Content) -> Self {
+        Self {
+            source,
+            content,
+            trackers: Vec::new(),
+            peers: Vec::new(),
+            web_seeds: Vec::new(),
+            adopt: Vec::new(),
+            order: PieceOrder::default(),
+            limiter: Limiter::default(),
+            choice: Choice::All,
+            name: None,
+        }
+    }
+}
+
 /// What a torrent is.
 #[derive(Debug, Clone)]
 pub enum Source {

@@ -69,6 +69,8 @@ pub(crate) struct Inner {
     pub(crate) disk: Disk,
     pub(crate) records: Arc<Records>,
     pub(crate) trackers: TrackerClient,
+    /// One permit a torrent whose files are being opened: each reads, and thousands may start together.
+    pub(crate) openings: Arc<Semaphore>,
     /// One permit a connection, of all torrents together.
     pub(crate) connections: Arc<Semaphore>,
     /// Those of clients that are no peers.
@@ -128,6 +130,7 @@ impl Node {
             disk,
             records,
             trackers: TrackerClient::new(config.trust.clone(), config.gate()),
+            openings: Arc::new(Semaphore::new(OPENINGS_MAX)),
             connections: Arc::new(Semaphore::new(config.max_peers)),
             doors: chunks::Doors::default(),
             names: chunks::Names::default(),
@@ -385,13 +388,16 @@ impl Inner {
     }
 }
 
+/// Enough for their record-keeping to share its syncs, and few enough for a disk that must be read.
+const OPENINGS_MAX: usize = 32;
+
 /// Other machines can dial one of these.
 fn can_be_reached(listening: &[SocketAddr]) -> bool {
     listening.iter().any(|addr| !addr.ip().is_loopback())
 }
 
 impl Snapshot {
-    fn empty(info_hashes: InfoHashes) -> Self {
+    pub(crate) fn empty(info_hashes: InfoHashes) -> Self {
         Self {
             state: State::Metadata,
             name: None,

@@ -38,6 +38,7 @@ use crate::limiter::{Limiter, Limits};
 use crate::neighbours::Presence;
 use crate::node::Inner;
 use crate::opening::{self, Opening};
+use crate::publisher::Publisher;
 use crate::reading::Reading;
 use crate::stream::{Detached, Stream};
 use crate::tracker_client;
@@ -91,9 +92,8 @@ pub(crate) struct TorrentTask {
     actions: Vec<Action>,
     jobs: Vec<DiskJob>,
     metainfo: Option<Arc<Metainfo>>,
-    publish: watch::Sender<Arc<Snapshot>>,
+    publisher: Publisher,
     tell_metainfo: watch::Sender<Option<Arc<Metainfo>>>,
-    publish_at: Instant,
     state: State,
     path: Option<PathBuf>,
     checked: Arc<AtomicU64>,
@@ -145,10 +145,9 @@ impl TorrentTask {
             actions: Vec::new(),
             jobs: Vec::new(),
             metainfo,
-            publish: wiring.publish,
+            publisher: Publisher::new(wiring.publish),
             tell_metainfo: wiring.tell_metainfo,
             limiter: wiring.limiter,
-            publish_at: clock::now(),
             state: State::Metadata,
             path: None,
             checked: Arc::default(),
@@ -173,7 +172,8 @@ impl TorrentTask {
             if self.may_end() {
                 break;
             }
-            if clock::now() >= self.publish_at {
+            let now = clock::now();
+            if self.publisher.due(now).is_some_and(|due| due <= now) {
                 self.publish();
             }
             self.step().await;
@@ -184,17 +184,25 @@ impl TorrentTask {
     /// Waits for one thing to happen, then takes whatever else is there.
     async fn step(&mut self) {
         let timeout = self.next_timeout();
+        let timeout = async {
+            match timeout {
+                Some(timeout) => tokio::time::sleep_until(timeout.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             Some(input) = self.inputs.recv() => self.on_input(input),
             Some(event) = self.disk.recv() => self.on_storage(event),
             Some(from) = self.peers.recv() => self.on_peer(from),
-            () = tokio::time::sleep_until(timeout.into()) => {
+            () = timeout => {
                 let now = clock::now();
-                if self.swarm.poll_timeout().is_some_and(|due| due <= now) {
-                    self.swarm.handle_timeout(now);
+                if self.swarm_timeout().is_none_or(|due| due > now) {
+                    return;
                 }
+                self.swarm.handle_timeout(now);
             }
         }
+        self.publisher.note();
         for _ in 0..BATCHES_WAITING {
             self.act();
             if let Ok(event) = self.disk.try_recv() {
@@ -207,14 +215,15 @@ impl TorrentTask {
         }
     }
 
-    fn next_timeout(&self) -> Instant {
-        let swarm = if self.is_open() || self.state == State::Metadata {
-            self.swarm.poll_timeout()
-        } else {
-            None
-        };
+    fn next_timeout(&self) -> Option<Instant> {
         let stop = self.stopping.as_ref().map(|(_, deadline)| *deadline);
-        [swarm, stop, Some(self.publish_at)].into_iter().flatten().min().unwrap_or(self.publish_at)
+        [self.swarm_timeout(), stop, self.publisher.due(clock::now())].into_iter().flatten().min()
+    }
+
+    /// While the files are being opened nobody knows what to tell others.
+    fn swarm_timeout(&self) -> Option<Instant> {
+        let awake = self.is_open() || self.state == State::Metadata;
+        awake.then(|| self.swarm.poll_timeout()).flatten()
     }
 
     fn is_open(&self) -> bool {
@@ -242,7 +251,7 @@ impl TorrentTask {
                     tracing::info!(tracker = told.url, %error, "announce failed");
                 }
                 self.swarm.handle_announced(now, &told, answer);
-                self.publish_at = now;
+                self.publisher.hurry();
             }
             Input::Found(found) => self.swarm.handle_found(now, found),
             Input::Searched(info_hash, announced) => {
@@ -370,7 +379,7 @@ impl TorrentTask {
             StorageEvent::Durable(_) | StorageEvent::FileDone(_) => {}
             StorageEvent::Finished => {
                 self.finished = true;
-                self.publish_at = now;
+                self.publisher.hurry();
             }
             StorageEvent::Rechecked { good, .. } => {
                 for piece in good {
@@ -595,9 +604,17 @@ impl TorrentTask {
         let node = self.node.clone();
         let opening = self.opening.clone();
         let (to_self, checked) = (self.to_self.clone(), self.checked.clone());
-        tokio::task::spawn_blocking(move || {
-            let opened = opening.open(&node, &metainfo, wanted, &checked);
-            let _ = to_self.send(Input::Opened(Box::new(opened)));
+        tokio::task::spawn_local(async move {
+            let turn = node.openings.clone().acquire_owned().await;
+            let opening = tokio::task::spawn_blocking(move || {
+                let opened = opening.open(&node, &metainfo, wanted, &checked);
+                drop(turn);
+                // Nobody to tell when the torrent has ended meanwhile.
+                let _ = to_self.send(Input::Opened(Box::new(opened)));
+            });
+            if opening.await.is_err() {
+                tracing::error!("opening a torrent's files failed");
+            }
         });
     }
 
@@ -694,7 +711,6 @@ impl TorrentTask {
 
     fn publish(&mut self) {
         let stats = self.swarm.stats();
-        self.publish_at = clock::now() + PUBLISH_EVERY;
         let info = self.metainfo.as_ref().map(|metainfo| &metainfo.info);
         let snapshot = Snapshot {
             state: self.state.clone(),
@@ -720,7 +736,11 @@ impl TorrentTask {
             trackers: self.swarm.trackers().map(TrackerView::from).collect(),
             finished: self.finished,
         };
-        self.publish.send_replace(Arc::new(snapshot));
+        self.publisher.publish(clock::now(), snapshot);
+        if self.state == State::Checking {
+            // Its progress comes without a word.
+            self.publisher.note();
+        }
     }
 }
 
@@ -756,8 +776,6 @@ pub(crate) fn new_peer_id() -> PeerId {
 
 /// Batches of events that may wait for the torrent; then connections wait.
 const BATCHES_WAITING: usize = 64;
-/// How often people see something new.
-const PUBLISH_EVERY: Duration = Duration::from_millis(200);
 /// How long leaving may take: trackers that do not answer are not waited for.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// Announced when nobody can dial us: trackers refuse 0.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use node::{Add, Choice, Content, Limiter, Node, NodeConfig, PieceOrder, Source, State, Torrent};
+use node::{Add, Choice, Content, Node, NodeConfig, Source, State, Torrent};
 use proto::metainfo::{Format, Metainfo};
 use tempfile::TempDir;
 
@@ -23,21 +23,7 @@ pub(crate) async fn start_with(data_dir: &Path, config: NodeConfig) -> Node {
 pub(crate) async fn share(node: &Node, metainfo: &Metainfo, path: &Path) -> Torrent {
     let content = Content::Share { path: path.to_path_buf(), fresh: None };
     let source = Source::Metainfo(Box::new(metainfo.clone()));
-    let torrent = node
-        .add(Add {
-            source,
-            content,
-            trackers: vec![],
-            peers: vec![],
-            web_seeds: vec![],
-            adopt: vec![],
-            name: None,
-            limiter: Limiter::default(),
-            order: PieceOrder::default(),
-            choice: Choice::All,
-        })
-        .await
-        .unwrap();
+    let torrent = node.add(Add::new(source, content)).await.unwrap();
     wait(&torrent, |state, _| *state == State::Seeding).await;
     torrent
 }
@@ -60,20 +46,7 @@ pub(crate) async fn fetch_some(
     choice: Choice,
 ) -> Torrent {
     let content = Content::Fetch { folder: into.to_path_buf() };
-    node.add(Add {
-        source,
-        content,
-        trackers: vec![],
-        peers,
-        web_seeds: vec![],
-        adopt: vec![],
-        name: None,
-        limiter: Limiter::default(),
-        order: PieceOrder::default(),
-        choice,
-    })
-    .await
-    .unwrap()
+    node.add(Add { peers, choice, ..Add::new(source, content) }).await.unwrap()
 }
 
 /// Waits until the torrent is where it should be; a torrent that failed never gets there.
