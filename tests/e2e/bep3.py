@@ -32,7 +32,8 @@ def announced(tracker, info_hash, port, left, event="started", **fields):
 
 def scraped(host, *info_hashes, **options):
     """What is known of each of these torrents, by info hash."""
-    return answer(host, f"/scrape?{urlencode([('info_hash', each) for each in info_hashes])}", **options)[b"files"]
+    query = urlencode([("info_hash", each) for each in info_hashes], quote_via=quote)
+    return answer(host, f"/scrape?{query}", **options)[b"files"]
 
 
 def peers(reply):

@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use crate::cli::Context;
 use crate::exit::{Failure, Status};
+use crate::output::Output;
 use crate::progress::{Progress, Serving};
+use crate::seed_limits::SeedLimits;
 use crate::units;
 
 /// When the command ends.
@@ -18,10 +20,8 @@ pub(crate) struct Until {
     pub(crate) begun: Instant,
     /// As soon as all is there and safe on disk.
     pub(crate) exit: bool,
-    /// After seeding for so long.
-    pub(crate) seed_for: Option<Duration>,
-    /// After sending so many times the size.
-    pub(crate) seed_ratio: Option<f64>,
+    /// After seeding enough.
+    pub(crate) seeded: SeedLimits,
     /// With an error, after so long without any source.
     pub(crate) timeout: Option<Duration>,
     /// What to say.
@@ -196,24 +196,9 @@ impl<'a> View<'a> {
         if self.until.telling == Telling::Progress {
             return;
         }
-        let done = Done::new(snapshot, self.until.begun);
-        let checked = match (done.info_hash_v1.is_some(), done.info_hash_v2.is_some()) {
-            (_, true) => "SHA-256 ok",
-            (_, false) => "SHA-1 ok (a v1 torrent has no SHA-256)",
-        };
-        let path = &done.path;
-        let took = units::duration(Duration::from_secs_f64(done.seconds));
-        let size = units::size(done.bytes);
-        self.context.output.result(&format!("{path}  {size}  {took}  {checked}"));
-        if done.reused > 0 {
-            let reused = units::size(done.reused);
-            self.context
-                .output
-                .note(&format!("{reused} of it were taken from copies on this machine"));
-        }
-        self.context.output.object("done", &done);
+        Done::new(snapshot, self.until.begun).tell(&self.context.output);
         if !self.until.exit {
-            let end = if self.until.seed_for.is_some() || self.until.seed_ratio.is_some() {
+            let end = if self.until.seeded.are_set() {
                 "seeding for a while"
             } else {
                 "seeding until Ctrl-C; --exit ends at once"
@@ -225,10 +210,7 @@ impl<'a> View<'a> {
 
     fn is_over(&self, snapshot: &Snapshot) -> bool {
         let Some(finished) = self.finished else { return false };
-        let enough = |ratio: f64| snapshot.uploaded as f64 >= ratio * snapshot.wanted_len as f64;
-        self.until.exit
-            || self.until.seed_for.is_some_and(|time| finished.elapsed() >= time)
-            || self.until.seed_ratio.is_some_and(enough)
+        self.until.exit || self.until.seeded.are_met(finished.elapsed(), snapshot)
     }
 
     fn interrupted(&mut self, snapshot: &Snapshot) {
@@ -278,8 +260,9 @@ impl<'a> Report<'a> {
     }
 }
 
+/// A torrent that is there.
 #[derive(Debug, Serialize)]
-struct Done {
+pub(crate) struct Done {
     name: String,
     path: String,
     bytes: u64,
@@ -293,7 +276,7 @@ struct Done {
 }
 
 impl Done {
-    fn new(snapshot: &Snapshot, begun: Instant) -> Self {
+    pub(crate) fn new(snapshot: &Snapshot, begun: Instant) -> Self {
         Self {
             name: snapshot.name.clone().unwrap_or_default(),
             path: snapshot.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
@@ -304,6 +287,22 @@ impl Done {
             info_hash_v1: snapshot.info_hashes.v1().map(|hash| hash.to_string()),
             info_hash_v2: snapshot.info_hashes.v2().map(|hash| hash.to_string()),
         }
+    }
+
+    /// As people and scripts want to hear it.
+    pub(crate) fn tell(&self, output: &Output) {
+        let checked = match (&self.info_hash_v1, &self.info_hash_v2) {
+            (_, Some(_)) => "SHA-256 ok",
+            (_, None) => "SHA-1 ok (a v1 torrent has no SHA-256)",
+        };
+        let took = units::duration(Duration::from_secs_f64(self.seconds));
+        let (path, size) = (&self.path, units::size(self.bytes));
+        output.result(&format!("{path}  {size}  {took}  {checked}"));
+        if self.reused > 0 {
+            let reused = units::size(self.reused);
+            output.note(&format!("{reused} of it were taken from copies on this machine"));
+        }
+        output.object("done", self);
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use node::disk::switch::{SwitchError, stage_of, stages_of};
-use node::{Add, Choice, Content, Limiter, Node, PieceOrder, Snapshot, Source, State, Torrent};
+use node::{Add, Content, Node, Snapshot, Source, State, Torrent};
 use proto::InfoHashes;
 use proto::metainfo::Metainfo;
 use serde::Serialize;
@@ -20,6 +20,7 @@ use crate::client::{Client, ClientError};
 use crate::exit::{Failure, Status};
 use crate::fetching::{self, Telling, Until};
 use crate::locate::{self, Answer, Trackers};
+use crate::seed_limits::SeedLimits;
 use crate::units;
 
 /// What is followed, and how.
@@ -223,16 +224,11 @@ impl Following<'_> {
     ) -> anyhow::Result<Torrent> {
         let source = Source::Metainfo(version.metainfo.clone());
         let add = Add {
-            choice: Choice::All,
             trackers: self.trackers.tiers_beside(&source),
-            source,
-            content: Content::Fetch { folder: folder.to_owned() },
             peers: version.peers.clone(),
-            web_seeds: Vec::new(),
             adopt,
             name: Some(self.name.clone()),
-            limiter: Limiter::default(),
-            order: PieceOrder::default(),
+            ..Add::new(source, Content::Fetch { folder: folder.to_owned() })
         };
         self.context.interrupt.or(async { Ok(self.node.add(add).await?) }).await
     }
@@ -247,8 +243,7 @@ impl Following<'_> {
         let until = Until {
             begun,
             exit: true,
-            seed_for: None,
-            seed_ratio: None,
+            seeded: SeedLimits::default(),
             timeout: self.timeout,
             telling: Telling::Progress,
         };

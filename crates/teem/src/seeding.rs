@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use node::{
-    Add, Choice, Content, Limiter, Node, NodeConfig, PieceOrder, Snapshot, Source, State, Torrent,
-};
+use node::{Add, Content, Node, NodeConfig, Snapshot, Source, State, Torrent};
 use proto::metainfo::Metainfo;
 use serde::Serialize;
 use tracker::About;
@@ -135,18 +133,10 @@ pub(crate) async fn start(
     let Offer { name, path, made, trackers, .. } = offer;
     let public = trackers.public_tiers();
     let told = Ready { version, ..Ready::new(name, path, &made.metainfo, &public, node) };
-    let add = Add {
-        choice: Choice::All,
-        source: Source::Metainfo(Box::new(made.metainfo.clone())),
-        content: Content::Share { path: path.clone(), fresh: Some(made.fresh.clone()) },
-        trackers: trackers.tiers(),
-        peers: Vec::new(),
-        web_seeds: Vec::new(),
-        adopt: Vec::new(),
-        name: Some(name.clone()),
-        limiter: Limiter::default(),
-        order: PieceOrder::default(),
-    };
+    let source = Source::Metainfo(Box::new(made.metainfo.clone()));
+    let content = Content::Share { path: path.clone(), fresh: Some(made.fresh.clone()) };
+    let (trackers, name) = (trackers.tiers(), Some(name.clone()));
+    let add = Add { trackers, name, ..Add::new(source, content) };
     let torrent = context.interrupt.or(async { Ok(node.add(add).await?) }).await?;
     context.interrupt.or(acknowledged(&torrent, context)).await?;
     Ok((torrent, told))

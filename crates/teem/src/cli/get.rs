@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::builder::FalseyValueParser;
-use node::{Add, Choice, Content, Limiter, Node, NodeConfig, PieceOrder, Source};
+use node::{Add, Choice, Content, Node, NodeConfig, PieceOrder, Source};
 use proto::choice::Pattern;
 use proto::magnet::Magnet;
 use proto::metainfo::Metainfo;
@@ -21,9 +21,11 @@ use crate::exit::{Failure, Status};
 use crate::fetching::{self, Telling, Until};
 use crate::locate::{self, Answer, TrackerArgs, Trackers};
 use crate::near;
+use crate::seed_limits::SeedLimits;
 use crate::state::{StateArgs, StateDir};
 use crate::streaming::Streaming;
-use crate::units::{parse_duration, parse_ratio, parse_web_seed};
+use crate::torrent_file;
+use crate::units::{parse_duration, parse_web_seed};
 
 /// Fetch by name, magnet link, info hash or torrent file
 ///
@@ -73,12 +75,8 @@ pub(super) struct Args {
     sequential: bool,
     #[command(flatten)]
     stream: StreamArgs,
-    /// When all is there, seed for this long (90s, 10m, 2h, 1d) and end
-    #[arg(long, env = "TEEM_SEED_FOR", value_name = "TIME", value_parser = parse_duration)]
-    seed_for: Option<Duration>,
-    /// When all is there, seed until this many times its size is sent and end
-    #[arg(long, env = "TEEM_SEED_RATIO", value_name = "R", value_parser = parse_ratio)]
-    seed_ratio: Option<f64>,
+    #[command(flatten)]
+    seeded: SeedLimits,
     /// Give up after this long without any source; 0 to wait for ever
     #[arg(
         long, env = "TEEM_TIMEOUT", value_name = "TIME", default_value = "60",
@@ -116,23 +114,14 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let node = state.start_node(config, &purpose).await?;
     let node = args.peer.open_to_peers(node, &args.tracker);
     let order = if args.sequential { PieceOrder::Sequential } else { PieceOrder::RarestFirst };
-    let add = Add {
-        source,
-        content: Content::Fetch { folder },
-        trackers,
-        peers,
-        web_seeds: args.web_seed,
-        adopt,
-        name,
-        limiter: Limiter::default(),
-        order,
-        choice,
-    };
+    let content = Content::Fetch { folder };
+    let web_seeds = args.web_seed;
+    let common = Add::new(source, content);
+    let add = Add { trackers, peers, web_seeds, adopt, name, order, choice, ..common };
     let until = Until {
         begun,
         exit: args.exit,
-        seed_for: args.seed_for,
-        seed_ratio: args.seed_ratio,
+        seeded: args.seeded,
         timeout: (!args.timeout.is_zero()).then_some(args.timeout),
         telling: Telling::All,
     };
@@ -293,7 +282,7 @@ async fn resolve(
             Ok(Resolved::open(Source::Magnet(*magnet), trackers, peers))
         }
         Target::File(path) => {
-            let metainfo = super::torrent::read(&path)?;
+            let metainfo = torrent_file::read(&path)?;
             ways.choose(&metainfo)?;
             let served = ways.web_seeds || !metainfo.web_seeds.is_empty();
             let alone = metainfo.trackers.iter().all(Vec::is_empty) && !served;

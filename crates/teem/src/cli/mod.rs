@@ -4,6 +4,7 @@
 //! environment, and that over the default. The words, numbers and JSON here are promises to scripts.
 
 mod backup;
+mod daemon;
 mod dht;
 mod follow;
 mod get;
@@ -111,6 +112,7 @@ enum Command {
     Share(share::Args),
     Get(get::Args),
     Follow(follow::Args),
+    Daemon(daemon::Args),
     Ls(ls::Args),
     Unpublish(unpublish::Args),
     #[command(subcommand)]
@@ -191,6 +193,7 @@ fn execute(command: Command, output: &Output) -> anyhow::Result<()> {
             Command::Share(args) => share::run(args, &context).await,
             Command::Get(args) => get::run(args, &context).await,
             Command::Follow(args) => follow::run(args, &context).await,
+            Command::Daemon(args) => daemon::run(args, &context).await,
             Command::Ls(args) => ls::run(args, &context).await,
             Command::Unpublish(args) => unpublish::run(args, &context).await,
             Command::Torrent(command) => torrent::run(command, &context).await,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Context;
 use crate::exit::Failure;
+use crate::torrent_file;
 
 /// Print the magnet link of a torrent file
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,7 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let metainfo = super::read(&args.file)?;
+    let metainfo = torrent_file::read(&args.file)?;
     let mut magnet = crate::magnets::of(&metainfo, &[]);
     if !args.only.is_empty() {
         magnet.select = Some(numbers(&metainfo, &args.only)?);

@@ -5,11 +5,6 @@ mod magnet;
 mod show;
 mod verify;
 
-use std::path::Path;
-
-use anyhow::Context as _;
-use proto::metainfo::Metainfo;
-
 use super::Context;
 
 /// Make, show and check torrent files
@@ -29,14 +24,3 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<(
         Command::Magnet(args) => magnet::run(&args, context),
     }
 }
-
-/// A torrent file from disk, checked.
-pub(super) fn read(path: &Path) -> anyhow::Result<Metainfo> {
-    let shown = path.display();
-    let length = std::fs::metadata(path).with_context(|| format!("read {shown}"))?.len();
-    anyhow::ensure!(length <= LEN_MAX, "{shown} is too large for a torrent file");
-    let bytes = std::fs::read(path).with_context(|| format!("read {shown}"))?;
-    Metainfo::decode(&bytes).with_context(|| format!("{shown} is not a torrent that can be used"))
-}
-
-const LEN_MAX: u64 = proto::metainfo::limits::FILE_LEN_MAX as u64;

@@ -6,7 +6,7 @@ use proto::metainfo::{Format, Metainfo};
 use serde::Serialize;
 
 use super::Context;
-use crate::units;
+use crate::{torrent_file, units};
 
 /// Show what is in a torrent file
 #[derive(Debug, clap::Args)]
@@ -19,7 +19,7 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let metainfo = super::read(&args.file)?;
+    let metainfo = torrent_file::read(&args.file)?;
     let shown = Shown::new(&metainfo);
     context.output.object("torrent", &shown);
     for line in shown.lines() {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Context;
 use crate::exit::{Failure, Status};
-use crate::{hashing, units};
+use crate::{hashing, torrent_file, units};
 
 /// Check a file or folder against a torrent file
 ///
@@ -21,7 +21,7 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let metainfo = super::read(&args.file)?;
+    let metainfo = torrent_file::read(&args.file)?;
     let bytes = metainfo.info.content_len();
     let files = metainfo.info.files().len();
     let differences = hashing::check(metainfo, args.path.clone(), context).await?;

@@ -1,0 +1,118 @@
+//! The life of one torrent of a daemon, followed by a task that sleeps while nothing happens.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use node::{Snapshot, State, Torrent};
+use tokio::sync::mpsc;
+
+use crate::fetching::Done;
+use crate::seed_limits::SeedLimits;
+
+/// What a daemon wants to know.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Its files are open, or it waits for peers to describe them.
+    Open,
+    /// All is there and safe on disk; not told of what was there from the start.
+    Done(Box<Done>),
+    /// It cannot go on.
+    Failed(String),
+    /// It waits for the disk.
+    Paused(String),
+    /// It was seeded as long as it should be, and has ended.
+    Seeded,
+}
+
+/// The way back to the daemon.
+#[derive(Debug)]
+pub(super) struct Teller {
+    file: PathBuf,
+    daemon: mpsc::Sender<(PathBuf, Event)>,
+}
+
+impl Teller {
+    pub(super) const fn new(file: PathBuf, daemon: mpsc::Sender<(PathBuf, Event)>) -> Self {
+        Self { file, daemon }
+    }
+
+    async fn tell(&self, event: Event) {
+        // A daemon that has ended wants to know nothing.
+        let _ = self.daemon.send((self.file.clone(), event)).await;
+    }
+}
+
+/// Follows until the torrent ends.
+pub(super) async fn follow(torrent: Torrent, seeded: SeedLimits, to: Teller) {
+    let begun = Instant::now();
+    let mut snapshots = torrent.snapshot();
+    let mut stage = Stage::default();
+    // The first one says nothing yet.
+    if snapshots.changed().await.is_err() {
+        return;
+    }
+    loop {
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        for event in stage.events(&snapshot, begun) {
+            to.tell(event).await;
+        }
+        let complete_for = stage.finished.map(|at| at.elapsed());
+        if complete_for.is_some_and(|time| seeded.are_met(time, &snapshot)) {
+            torrent.stop().await;
+            return to.tell(Event::Seeded).await;
+        }
+        let end = async {
+            match (stage.finished, seeded.time()) {
+                (Some(since), Some(time)) => tokio::time::sleep_until((since + time).into()).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = snapshots.changed() => if changed.is_err() { return },
+            () = end => {}
+        }
+    }
+}
+
+/// What was told already.
+#[derive(Debug, Default)]
+struct Stage {
+    open: bool,
+    finished: Option<Instant>,
+    failed: bool,
+    paused: Option<String>,
+}
+
+impl Stage {
+    fn events(&mut self, snapshot: &Snapshot, begun: Instant) -> Vec<Event> {
+        let mut events = Vec::new();
+        if !self.open && snapshot.state != State::Checking {
+            self.open = true;
+            events.push(Event::Open);
+        }
+        match &snapshot.state {
+            State::Failed { reason, .. } if !std::mem::replace(&mut self.failed, true) => {
+                events.push(Event::Failed(reason.clone()));
+            }
+            State::Paused { reason } if self.paused.as_ref() != Some(reason) => {
+                self.paused = Some(reason.clone());
+                events.push(Event::Paused(reason.clone()));
+            }
+            State::Metadata
+            | State::Checking
+            | State::Downloading
+            | State::Seeding
+            | State::Paused { .. }
+            | State::Failed { .. }
+            | State::Stopped => {}
+        }
+        if snapshot.finished && self.finished.is_none() {
+            self.finished = Some(Instant::now());
+            if snapshot.downloaded > 0 {
+                events.push(Event::Done(Box::new(Done::new(snapshot, begun))));
+            }
+        }
+        events
+    }
+}
