@@ -635,11 +635,12 @@ impl TorrentTask {
                 if layers_known {
                     self.tell_metainfo.send_replace(Some(metainfo.clone()));
                 }
-                self.set_state(State::Downloading);
                 let layers = metainfo.layers.clone();
                 self.be_present(OpenHash::of(&info));
                 self.prioritize(Vec::new());
                 self.swarm.handle_opened(clock::now(), info, layers, opened.have);
+                // Last, or people would see a torrent of which nothing is known.
+                self.set_state(State::Downloading);
                 self.start_web_seeds();
                 self.let_readers_in();
             }
