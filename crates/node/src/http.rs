@@ -2,6 +2,8 @@
 //!
 //! Serves announces and scrapes and whatever else asks a server once in a while; nothing is pooled.
 
+pub mod stream;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;

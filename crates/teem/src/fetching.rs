@@ -14,7 +14,7 @@ use crate::seed_limits::SeedLimits;
 use crate::units;
 
 /// When the command ends.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Until {
     /// When the command began, for the time it took.
     pub(crate) begun: Instant,

@@ -6,6 +6,7 @@ mod client;
 mod credentials;
 mod daemon;
 mod descriptors;
+mod downloading;
 mod exit;
 mod fetching;
 mod following;

@@ -48,6 +48,11 @@ impl Progress {
         }
     }
 
+    /// So much it is in all.
+    pub(crate) fn set_total(&self, total: u64) {
+        self.total.store(total, Ordering::Relaxed);
+    }
+
     /// `done` bytes are through, at the average rate since the beginning.
     pub(crate) fn set(&self, done: u64) {
         let seconds = self.begun.elapsed().as_secs_f64().max(0.001);

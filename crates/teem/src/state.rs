@@ -90,6 +90,11 @@ fn make_private(path: &Path) -> anyhow::Result<()> {
     })
 }
 
+/// A short name for any text, in hex digits.
+pub(crate) fn tag(text: &str) -> String {
+    file_name(text)
+}
+
 /// A file name for any text: the same for the same text, and only by chance for another.
 fn file_name(text: &str) -> String {
     // FNV-1a: nothing hostile chooses these texts, and the name must not change between versions.

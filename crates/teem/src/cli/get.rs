@@ -1,18 +1,26 @@
-//! `teem get`: fetch by name, magnet link, info hash or torrent file, then seed in turn.
+//! `teem get`: fetch by name, magnet link, info hash, torrent file or URL, then seed in turn.
 
+mod folder;
+mod several;
+mod target;
+mod url;
+
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::builder::FalseyValueParser;
-use node::{Add, Choice, Content, Node, NodeConfig, PieceOrder, Source};
+use node::{Add, Choice, Content, NodeConfig, PieceOrder, Source, Torrent};
+use proto::InfoHashes;
 use proto::choice::Pattern;
 use proto::magnet::Magnet;
 use proto::metainfo::Metainfo;
-use proto::{InfoHashV1, InfoHashV2, InfoHashes};
+use tokio::task::JoinSet;
 
+use self::several::Ends;
+use self::target::Target;
 use super::Context;
 use super::dht::Origin;
 use super::peer::PeerArgs;
@@ -27,7 +35,7 @@ use crate::streaming::Streaming;
 use crate::torrent_file;
 use crate::units::{parse_duration, parse_web_seed};
 
-/// Fetch by name, magnet link, info hash or torrent file
+/// Fetch by name, magnet link, info hash, torrent file or URL
 ///
 /// What is in the folder already is used and never overwritten. Run again after any interruption, it
 /// goes on from what is there. When all is there it goes on seeding, unless told otherwise.
@@ -38,12 +46,15 @@ use crate::units::{parse_duration, parse_web_seed};
   teem get film --stream
   teem get debian.iso -o /srv/images --tracker nas:6969 -e
   teem get nightly --adopt ~/old/nightly
+  teem get models/ alpha@2 beta -e
+  teem get https://example.org/big.iso --name big.iso
   teem get 'magnet:?xt=urn:btih:…' --seed-ratio 1")]
 pub(super) struct Args {
-    /// A name in the catalogue (NAME@2 for its second version), a magnet link, an info hash or a torrent
-    /// file
-    #[arg(value_name = "NAME|MAGNET|INFOHASH|FILE.torrent")]
-    target: String,
+    /// A name in the catalogue (NAME@2 for its second version, FOLDER/ for all names below it), a magnet
+    /// link, an info hash, a torrent file, or the URL of one or of any other file. Several are fetched
+    /// side by side
+    #[arg(value_name = "NAME|MAGNET|INFOHASH|FILE.torrent|URL", required = true)]
+    target: Vec<String>,
     /// Write into this folder
     #[arg(short, long, env = "TEEM_OUTPUT", value_name = "DIR", default_value = ".")]
     output: PathBuf,
@@ -66,6 +77,9 @@ pub(super) struct Args {
     /// it is changed. Repeat for more
     #[arg(long, env = "TEEM_ADOPT", value_name = "DIR")]
     adopt: Vec<PathBuf>,
+    /// Put what is fetched from a URL under this name, for others to fetch from here and there
+    #[arg(long, env = "TEEM_NAME", value_name = "NAME")]
+    name: Option<String>,
     /// End when all is there and safe on disk
     #[arg(short, long, env = "TEEM_EXIT", value_parser = FalseyValueParser::new())]
     exit: bool,
@@ -91,33 +105,35 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let begun = std::time::Instant::now();
-    let target: Target = args.target.parse().map_err(|failure: Failure| failure)?;
+    let targets = args.target.iter().map(|text| Ok((text.clone(), text.parse()?)));
+    let targets = targets.collect::<Result<Vec<(String, Target)>, Failure>>()?;
     let folder = writable(&args.output)?;
     let adopt = args.adopt.iter().map(|path| super::share::whole_path(path));
     let adopt = adopt.collect::<Result<Vec<_>, _>>()?;
     let state = args.state.open()?;
-    let name = match &target {
-        Target::Name(name) => Some(name.clone()),
-        Target::Hash(_) | Target::Magnet(_) | Target::File(_) => None,
+    let choice = match args.only.is_empty() {
+        true => Choice::All,
+        false => Choice::Matching(args.only.clone()),
     };
-    let streaming = args.stream.bind().await?;
-    let (dht, web_seeds) = (args.peer.uses_dht(Origin::Open), !args.web_seed.is_empty());
-    let choice = if args.only.is_empty() { Choice::All } else { Choice::Matching(args.only) };
-    let ways = Ways { args: &args.tracker, dht, web_seeds, choice: &choice };
-    let Resolved { source, trackers, peers, origin } =
-        resolve(target, ways, &state, context).await?;
-    context.interrupt.or(async { Ok(trackers.meet().await?) }).await?;
-    let config =
-        NodeConfig { trust: trackers.known.trust(), ..args.peer.config(origin, &args.tracker) };
-    let trackers = trackers.tiers_beside(&source);
-    let purpose = format!("get {} {}", args.target, folder.display());
+    let mut streaming = args.stream.clone().bind().await?;
+    let mut ends = Ends::new(targets.len() > 1 || targets.iter().any(is_folder), context);
+    let wanted = resolve_all(targets, &folder, (&args, &choice, &state), &mut ends, context).await;
+    if wanted.is_empty() {
+        return ends.end();
+    }
+    if wanted.len() > 1 && streaming.is_some() {
+        let message = "--stream is for one thing at a time";
+        return Err(Failure::new(Status::Usage, message).into());
+    }
+    let told = wanted.iter().any(|wanted| wanted.resolved.origin == Origin::Told);
+    let trust = wanted.first().map(|wanted| wanted.resolved.trackers.known.trust());
+    let config = NodeConfig {
+        trust: trust.unwrap_or_default(),
+        ..args.peer.config(if told { Origin::Told } else { Origin::Open }, &args.tracker)
+    };
+    let purpose = format!("get {} {}", args.target.join(" "), folder.display());
     let node = state.start_node(config, &purpose).await?;
     let node = args.peer.open_to_peers(node, &args.tracker);
-    let order = if args.sequential { PieceOrder::Sequential } else { PieceOrder::RarestFirst };
-    let content = Content::Fetch { folder };
-    let web_seeds = args.web_seed;
-    let common = Add::new(source, content);
-    let add = Add { trackers, peers, web_seeds, adopt, name, order, choice, ..common };
     let until = Until {
         begun,
         exit: args.exit,
@@ -125,21 +141,39 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         timeout: (!args.timeout.is_zero()).then_some(args.timeout),
         telling: Telling::All,
     };
-    let ended = follow(node.node(), add, streaming, &until, context).await;
+    let mut running = JoinSet::new();
+    for wanted in wanted {
+        let (target, add) = wanted.into_add(&args, &adopt, &choice);
+        let added = context.interrupt.or(async { Ok(node.node().add(add).await?) }).await;
+        match added {
+            Ok(torrent) => {
+                let (until, context, streaming) =
+                    (until.clone(), context.clone(), streaming.take());
+                running.spawn(async move {
+                    (target, follow(&torrent, streaming, &until, &context).await)
+                });
+            }
+            Err(error) => ends.note(&target, Err(error)),
+        }
+    }
+    while let Some(ended) = running.join_next().await {
+        match ended {
+            Ok((target, ended)) => ends.note(&target, ended),
+            Err(error) => ends.note("", Err(error.into())),
+        }
+    }
     node.shutdown().await;
-    ended
+    ends.end()
 }
 
 async fn follow(
-    node: &Node,
-    add: Add,
+    torrent: &Torrent,
     streaming: Option<Streaming>,
     until: &Until,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let torrent = context.interrupt.or(async { Ok(node.add(add).await?) }).await?;
     let serving = streaming.map(|server| server.serve(torrent.clone(), context.output.clone()));
-    fetching::follow(&torrent, until, context).await?;
+    fetching::follow(torrent, until, context).await?;
     match serving {
         // All is there: whoever reads may read to the end.
         Some(serving) => {
@@ -153,42 +187,124 @@ async fn follow(
     }
 }
 
-/// What the person wants.
-#[derive(Debug, PartialEq, Eq)]
-enum Target {
-    Name(String),
-    Hash(InfoHashes),
-    Magnet(Box<Magnet>),
-    File(PathBuf),
+/// One thing to fetch.
+struct Wanted {
+    /// As the person or the catalogue calls it.
+    target: String,
+    /// In the catalogue.
+    name: Option<String>,
+    /// Where it goes.
+    folder: PathBuf,
+    resolved: Resolved,
 }
 
-impl FromStr for Target {
-    type Err = Failure;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("magnet:")) {
-            let magnet = text.parse::<Magnet>();
-            return magnet.map(Box::new).map(Self::Magnet).map_err(|error| {
-                Failure::new(Status::Usage, format!("this magnet link cannot be used: {error}"))
-                    .hint("put it in quotes: the shell takes `&` for itself")
-            });
-        }
-        if text.contains("://") {
-            return Err(Failure::new(Status::Usage, "a URL cannot be fetched from")
-                .hint("download the .torrent file and give its path"));
-        }
-        let v1 = text.parse::<InfoHashV1>().ok();
-        let v2 = text.parse::<InfoHashV2>().ok();
-        if let Some(hashes) = InfoHashes::new(v1, v2) {
-            return Ok(Self::Hash(hashes));
-        }
-        let path = Path::new(text);
-        let torrent_file = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("torrent"));
-        if torrent_file && (path.is_file() || path.components().count() > 1) {
-            return Ok(Self::File(path.to_owned()));
-        }
-        Ok(Self::Name(text.to_owned()))
+impl Wanted {
+    fn into_add(self, args: &Args, adopt: &[PathBuf], choice: &Choice) -> (String, Add) {
+        let Self { target, name, folder, resolved } = self;
+        let trackers = resolved.trackers.tiers_beside(&resolved.source);
+        let content = resolved.content.unwrap_or(Content::Fetch { folder });
+        let order = match args.sequential {
+            true => PieceOrder::Sequential,
+            false => PieceOrder::RarestFirst,
+        };
+        let (web_seeds, adopt, choice) = (args.web_seed.clone(), adopt.to_vec(), choice.clone());
+        let (peers, common) = (resolved.peers, Add::new(resolved.source, content));
+        let add = Add { trackers, peers, web_seeds, adopt, name, order, choice, ..common };
+        (target, add)
     }
+}
+
+/// Finds out what each target is. What goes wrong with one is noted.
+async fn resolve_all(
+    targets: Vec<(String, Target)>,
+    output: &Path,
+    (args, choice, state): (&Args, &Choice, &StateDir),
+    ends: &mut Ends<'_>,
+    context: &Context,
+) -> Vec<Wanted> {
+    let (dht, web_seeds) = (args.peer.uses_dht(Origin::Open), !args.web_seed.is_empty());
+    let ways = Ways { args: &args.tracker, dht, web_seeds, choice };
+    let mut wanted = Vec::new();
+    let mut waiting: VecDeque<_> = targets.into();
+    while let Some((text, target)) = waiting.pop_front() {
+        let found = match target {
+            Target::Folder(name) => {
+                let names = names_below(&name, ways, state, context).await;
+                let found = names.map(|names| {
+                    for name in names.into_iter().rev() {
+                        waiting.push_front((name.clone(), Target::InFolder(name)));
+                    }
+                });
+                ends.note(&text, found);
+                continue;
+            }
+            Target::Url(url) if !url::is_torrent(&url) => {
+                let page = url::Page {
+                    url: &url,
+                    folder: output,
+                    name: args.name.as_deref(),
+                    timeout: (!args.timeout.is_zero()).then_some(args.timeout),
+                    trackers: &args.tracker,
+                    state,
+                };
+                let resolved = page.resolve(context).await;
+                resolved.map(|resolved| (args.name.clone(), output.to_owned(), resolved))
+            }
+            target @ (Target::Name(_)
+            | Target::InFolder(_)
+            | Target::Hash(_)
+            | Target::Magnet(_)
+            | Target::File(_)
+            | Target::Url(_)) => resolve_one(target, output, ways, state, context).await,
+        };
+        match found {
+            Ok((name, folder, resolved)) => {
+                wanted.push(Wanted { target: text, name, folder, resolved });
+            }
+            Err(error) => {
+                ends.note(&text, Err(error));
+                if context.interrupt.has_come() {
+                    return Vec::new();
+                }
+            }
+        }
+    }
+    wanted
+}
+
+async fn resolve_one(
+    target: Target,
+    output: &Path,
+    ways: Ways<'_>,
+    state: &StateDir,
+    context: &Context,
+) -> anyhow::Result<(Option<String>, PathBuf, Resolved)> {
+    let (name, folder) = match &target {
+        Target::Name(name) => (Some(name.clone()), output.to_owned()),
+        Target::InFolder(name) => (Some(name.clone()), folder::place(output, name)?),
+        Target::Hash(_)
+        | Target::Magnet(_)
+        | Target::File(_)
+        | Target::Url(_)
+        | Target::Folder(_) => (None, output.to_owned()),
+    };
+    let resolved = resolve(target, ways, state, context).await?;
+    context.interrupt.or(async { Ok(resolved.trackers.meet().await?) }).await?;
+    Ok((name, folder, resolved))
+}
+
+async fn names_below(
+    folder: &str,
+    ways: Ways<'_>,
+    state: &StateDir,
+    context: &Context,
+) -> anyhow::Result<Vec<String>> {
+    let trackers = ways.args.find(state, &context.output, &context.interrupt).await?;
+    folder::names(folder, &trackers, context).await
+}
+
+fn is_folder((_, target): &(String, Target)) -> bool {
+    matches!(target, Target::Folder(_))
 }
 
 /// What to add to the node.
@@ -200,11 +316,17 @@ struct Resolved {
     peers: Vec<SocketAddr>,
     /// Where it comes from.
     origin: Origin,
+    /// Where its bytes are, if they are here already.
+    content: Option<Content>,
 }
 
 impl Resolved {
+    fn told(source: Source, trackers: Trackers, peers: Vec<SocketAddr>) -> Self {
+        Self { origin: Origin::Told, ..Self::open(source, trackers, peers) }
+    }
+
     fn open(source: Source, trackers: Trackers, peers: Vec<SocketAddr>) -> Self {
-        Self { source, trackers, peers, origin: Origin::Open }
+        Self { source, trackers, peers, origin: Origin::Open, content: None }
     }
 }
 
@@ -246,13 +368,13 @@ async fn resolve(
 ) -> anyhow::Result<Resolved> {
     let args = ways.args;
     match target {
-        Target::Name(name) => {
+        Target::Name(name) | Target::InFolder(name) | Target::Folder(name) => {
             let trackers = args.find(state, &context.output, &context.interrupt).await?;
             match look_up(&name, &trackers, context).await? {
                 Some((metainfo, peers)) => {
                     ways.choose(&metainfo)?;
                     let source = Source::Metainfo(metainfo);
-                    Ok(Resolved { source, trackers, peers, origin: Origin::Told })
+                    Ok(Resolved::told(source, trackers, peers))
                 }
                 None => Err(unknown(&name, &trackers, context).await.into()),
             }
@@ -270,7 +392,7 @@ async fn resolve(
                     is_what_was_asked(hashes, &metainfo)?;
                     ways.choose(&metainfo)?;
                     let source = Source::Metainfo(metainfo);
-                    return Ok(Resolved { source, trackers, peers, origin: Origin::Told });
+                    return Ok(Resolved::told(source, trackers, peers));
                 }
             }
             Ok(Resolved::open(Source::Magnet(magnet), trackers, Vec::new()))
@@ -281,15 +403,30 @@ async fn resolve(
             let trackers = named_or_found(alone, ways, state, context).await?;
             Ok(Resolved::open(Source::Magnet(*magnet), trackers, peers))
         }
+        Target::Url(url) => {
+            let named = args.named(state, &context.output)?;
+            let metainfo = url::metainfo(&url, &named, context).await?;
+            of_metainfo(metainfo, ways, state, context).await
+        }
         Target::File(path) => {
             let metainfo = torrent_file::read(&path)?;
-            ways.choose(&metainfo)?;
-            let served = ways.web_seeds || !metainfo.web_seeds.is_empty();
-            let alone = metainfo.trackers.iter().all(Vec::is_empty) && !served;
-            let trackers = named_or_found(alone, ways, state, context).await?;
-            Ok(Resolved::open(Source::Metainfo(Box::new(metainfo)), trackers, Vec::new()))
+            of_metainfo(metainfo, ways, state, context).await
         }
     }
+}
+
+/// What a torrent file says.
+async fn of_metainfo(
+    metainfo: Metainfo,
+    ways: Ways<'_>,
+    state: &StateDir,
+    context: &Context,
+) -> anyhow::Result<Resolved> {
+    ways.choose(&metainfo)?;
+    let served = ways.web_seeds || !metainfo.web_seeds.is_empty();
+    let alone = metainfo.trackers.iter().all(Vec::is_empty) && !served;
+    let trackers = named_or_found(alone, ways, state, context).await?;
+    Ok(Resolved::open(Source::Metainfo(Box::new(metainfo)), trackers, Vec::new()))
 }
 
 /// What brings its own trackers needs no other; what is alone needs one.
@@ -376,39 +513,3 @@ pub(super) fn writable(folder: &Path) -> anyhow::Result<PathBuf> {
 
 /// A hint is not worth a longer wait.
 const SUGGESTION_TIME: Duration = Duration::from_secs(2);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(text: &str) -> Option<Target> {
-        text.parse().ok()
-    }
-
-    #[test]
-    fn hashes_and_names_are_told_apart() {
-        let v1 = "0123456789abcdef0123456789abcdef01234567";
-        let hashes = InfoHashes::new(v1.parse().ok(), None).expect("one hash");
-        assert_eq!(parsed(v1), Some(Target::Hash(hashes)));
-        let v2 = "01".repeat(32);
-        let hashes = InfoHashes::new(None, v2.parse().ok()).expect("one hash");
-        assert_eq!(parsed(&v2), Some(Target::Hash(hashes)));
-        for name in ["debian.iso", "a b", "gone.torrent", &v1[1..]] {
-            assert_eq!(parsed(name), Some(Target::Name(name.to_owned())), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_path_to_a_torrent_file_is_never_taken_for_a_name() {
-        let path = "gone/x.torrent";
-        assert_eq!(parsed(path), Some(Target::File(path.into())));
-    }
-
-    #[test]
-    fn broken_links_and_urls_are_wrong_use() {
-        for text in ["magnet:?xt=urn:btih:123", "http://x/a.torrent"] {
-            let refused = text.parse::<Target>().map_err(anyhow::Error::from);
-            assert_eq!(refused.map_err(|error| crate::exit::status(&error)), Err(Status::Usage));
-        }
-    }
-}
