@@ -192,12 +192,14 @@ impl Shard {
         self.touch(at, now);
         let role = if announce.left == 0 { Role::Seeder } else { Role::Leecher };
         let found = self.swarms[at].find(&self.hasher, &peer);
+        let begins = announce.event == AnnounceEvent::Started || found.is_none();
         let want = announce.num_want.map_or(NUMWANT_DEFAULT, |want| want as usize);
         let wish = Wish {
             asker: found.map(|found| (peer, found.position)),
-            // A client that begins with a magnet link does not know its size yet, and some (aria2)
-            // then say that nothing is left: the first answer names seeders too.
-            asker_role: if announce.event == AnnounceEvent::Started { Role::Leecher } else { role },
+            // A client that begins with a magnet link does not know its size yet, and some then say
+            // that nothing is left (aria2), nor even that they begin (rqbit): the first answer names
+            // seeders too.
+            asker_role: if begins { Role::Leecher } else { role },
             names: visit.route.names,
             families: visit.families,
             want: want.min(visit.peers_max).min(NUMWANT_MAX),

@@ -507,7 +507,8 @@ mod tests {
         let socket = client(&server, "127.0.0.1");
         let id = connect(&socket);
         for port in 1..=3 {
-            assert!(peers_of(ask(&socket, &announce(id, port, 0))).is_empty());
+            let others = peers_of(ask(&socket, &announce(id, port, 0)));
+            assert_eq!(others.len(), usize::from(port) - 1, "who is new hears of seeders, too");
         }
         let expected: Vec<_> = (1..=3).map(|port| ([127, 0, 0, 1], port).into()).collect();
         assert_eq!(peers_of(ask(&socket, &announce(id, 4, 9))), expected);

@@ -92,6 +92,7 @@ fn seeders_are_not_given_to_seeders_nor_anyone_to_itself() {
     };
     assert_eq!(again(&mut shard, 1, 0), [].into());
     assert_eq!(again(&mut shard, 2, 7), [addr(1)].into());
+    again(&mut shard, 4, 0);
     assert_eq!(again(&mut shard, 4, 0), [addr(2)].into());
     assert_eq!(again(&mut shard, 2, 7), [addr(1), addr(4)].into());
     assert_eq!(again(&mut shard, 2, 0), [].into(), "it became a seeder");
@@ -102,6 +103,9 @@ fn a_client_that_starts_without_knowing_its_size_gets_seeders() {
     let mut shard = shard();
     join(&mut shard, 0, 1, 0);
     assert_eq!(addrs(&join(&mut shard, 0, 2, 0)), [addr(1)].into());
+    let quiet = announce(hash(1), 0, AnnounceEvent::None);
+    assert_eq!(addrs(&send(&mut shard, 0, addr(3), &quiet, 9)), [addr(1), addr(2)].into());
+    assert_eq!(addrs(&send(&mut shard, 9, addr(3), &quiet, 9)), [].into(), "by now it would know");
 }
 
 #[test]
@@ -449,6 +453,7 @@ fn check_announce(shard: &mut Shard, model: &mut Model, now: u32, step: &Step) {
     let (home, name) = model.route(swarm);
     let key = (home, addr(peer));
     model.expire(now);
+    let known = model.peers.contains_key(&key);
     let candidates: BTreeSet<SocketAddr> = model
         .peers
         .iter()
@@ -456,7 +461,7 @@ fn check_announce(shard: &mut Shard, model: &mut Model, now: u32, step: &Step) {
             other.0 == home
                 && **other != key
                 && peer.names.overlaps(name)
-                && !(seeder && peer.seeder)
+                && !(seeder && known && peer.seeder)
         })
         .map(|(other, _)| other.1)
         .collect();
