@@ -77,9 +77,9 @@ class Daemon:
         except OSError:
             return None
 
-    def ask(self, host, path, body, headers=None):
+    def ask(self, host, path, body, headers=None, method="POST"):
         """The status and body of an answer over HTTP."""
-        return self.namespace.inside(web.request, host, "POST", path, body=body, headers=headers)
+        return self.namespace.inside(web.request, host, method, path, body=body, headers=headers)
 
     def takes(self, torrent, folder):
         """Whether it takes a torrent file at all."""
