@@ -4,7 +4,7 @@
 use std::sync::mpsc;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, Error, Savepoint};
+use rusqlite::{Connection, Error, Savepoint, Transaction};
 
 /// What somebody wants written, all of it or nothing.
 type Work = Box<dyn FnOnce(&Savepoint<'_>) -> Result<(), Error> + Send>;
@@ -57,24 +57,40 @@ impl Group {
 }
 
 fn commit(db: &mut Connection, jobs: Vec<Job>) {
-    let mut written = Vec::with_capacity(jobs.len());
-    let committed = (|| {
-        let mut transaction = db.transaction()?;
-        for Job { work, outcome } in jobs {
-            let done = (|| {
-                let savepoint = transaction.savepoint()?;
-                work(&savepoint)?;
-                savepoint.commit()
-            })();
-            written.push((outcome, done));
-        }
-        transaction.commit()
-    })();
-    for (outcome, done) in written {
-        let done = done.and_then(|()| committed.as_ref().copied().map_err(same));
+    let (works, waiting): (Vec<_>, Vec<_>) =
+        jobs.into_iter().map(|Job { work, outcome }| (work, outcome)).unzip();
+    let outcomes = match write_all(db, works) {
+        Ok(outcomes) => outcomes,
+        Err(error) => waiting.iter().map(|_| Err(same(&error))).collect(),
+    };
+    for (waiting, outcome) in waiting.into_iter().zip(outcomes) {
         // Who asked waits for nothing else.
-        let _ = outcome.send(done);
+        let _ = waiting.send(outcome);
     }
+}
+
+/// What came of each.
+///
+/// # Errors
+/// Nothing came of any.
+fn write_all(db: &mut Connection, works: Vec<Work>) -> Result<Vec<Result<(), Error>>, Error> {
+    let mut transaction = db.transaction()?;
+    let mut outcomes = Vec::with_capacity(works.len());
+    for work in works {
+        match write_one(&mut transaction, work) {
+            // A full disk, say, has undone all that came before, too.
+            Err(error) if transaction.is_autocommit() => return Err(error),
+            outcome => outcomes.push(outcome),
+        }
+    }
+    transaction.commit()?;
+    Ok(outcomes)
+}
+
+fn write_one(transaction: &mut Transaction<'_>, work: Work) -> Result<(), Error> {
+    let savepoint = transaction.savepoint()?;
+    work(&savepoint)?;
+    savepoint.commit()
 }
 
 /// The same error for somebody else.
@@ -106,36 +122,76 @@ mod tests {
         })
     }
 
+    fn job(
+        work: impl FnOnce(&Savepoint<'_>) -> Result<(), Error> + Send + 'static,
+    ) -> (Job, mpsc::Receiver<Result<(), Error>>) {
+        let (outcome, told) = mpsc::sync_channel(1);
+        (Job { work: Box::new(work), outcome }, told)
+    }
+
     #[test]
-    fn who_comes_while_the_database_is_busy_is_written_with_the_others() {
+    fn whoever_has_the_database_writes_for_those_who_wait() {
+        let group = group();
+        let (other, told) = job(insert(1));
+        group.waiting.lock().push(other);
+        group.write(insert(2)).unwrap();
+        assert_eq!(told.try_recv(), Ok(Ok(())));
+        assert_eq!(numbers(&group), [1, 2]);
+    }
+
+    #[test]
+    fn writers_on_many_threads_are_all_answered() {
         let group = &group();
-        let busy = group.db.lock();
         std::thread::scope(|scope| {
-            let writers: Vec<_> =
-                (0..20).map(|n| scope.spawn(move || group.write(insert(n)))).collect();
-            while group.waiting.lock().len() < 20 {
-                std::thread::yield_now();
-            }
-            let commits = || busy.query_row("SELECT count(*) FROM numbers", [], |row| row.get(0));
-            assert_eq!(commits(), Ok(0_i64));
-            drop(busy);
-            for writer in writers {
-                writer.join().unwrap().unwrap();
+            for n in 0..20 {
+                scope.spawn(move || group.write(insert(n)).unwrap());
             }
         });
         assert_eq!(numbers(group), (0..20).collect::<Vec<_>>());
     }
 
     #[test]
+    fn a_transaction_that_cannot_begin_is_an_error_for_all() {
+        let group = group();
+        group.read(|db| db.execute_batch("BEGIN")).unwrap();
+        let (other, told) = job(insert(1));
+        group.waiting.lock().push(other);
+        group.write(insert(2)).unwrap_err();
+        told.try_recv().unwrap().unwrap_err();
+        group.read(|db| db.execute_batch("ROLLBACK")).unwrap();
+        group.write(insert(3)).unwrap();
+        assert_eq!(numbers(&group), [3]);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_as_such_and_nobody_believes_what_was_not_written() {
+        let mut db = group().db.into_inner();
+        db.execute_batch("CREATE TABLE bulk (bytes BLOB); PRAGMA max_page_count = 8").unwrap();
+        let bulk = |db: &Savepoint<'_>| {
+            db.execute("INSERT INTO bulk VALUES (zeroblob(1000000))", []).map(|_| ())
+        };
+        let (jobs, told): (Vec<_>, Vec<_>) =
+            [job(insert(1)), job(bulk), job(insert(2))].into_iter().unzip();
+        commit(&mut db, jobs);
+        let outcomes: Vec<_> = told.iter().map(|told| told.try_recv().unwrap()).collect();
+        let full = Some(rusqlite::ErrorCode::DiskFull);
+        assert_eq!(outcomes[1].as_ref().unwrap_err().sqlite_error_code(), full);
+        for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+            assert_eq!(error.sqlite_error_code(), full);
+        }
+        let written = numbers(&Group::new(db));
+        assert_eq!(outcomes[0].is_ok(), written.contains(&1));
+        assert_eq!(outcomes[2].is_ok(), written.contains(&2));
+    }
+
+    #[test]
     fn what_fails_for_one_is_written_for_the_others() {
         let mut db = group().db.into_inner();
         let job = |(own, n)| {
-            let (outcome, told) = mpsc::sync_channel(1);
-            let work: Work = Box::new(move |db: &Savepoint<'_>| {
+            job(move |db: &Savepoint<'_>| {
                 insert(own)(db)?;
                 insert(n)(db)
-            });
-            (Job { work, outcome }, told)
+            })
         };
         let pairs = [(101, 1), (102, 2), (103, 2), (104, 3)];
         let (jobs, told): (Vec<_>, Vec<_>) = pairs.map(job).into_iter().unzip();
