@@ -144,6 +144,27 @@ pub enum HttpError {
     Timeout(Duration),
 }
 
+impl HttpError {
+    /// No other attempt will help.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Connect { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+            Self::Url(_)
+            | Self::Downgrade(_)
+            | Self::Certificate { .. }
+            | Self::Request(_)
+            | Self::Redirects => true,
+            Self::Proxy { .. }
+            | Self::NotFound { .. }
+            | Self::Tls { .. }
+            | Self::Protocol(_)
+            | Self::TooLong { .. }
+            | Self::Timeout(_) => false,
+        }
+    }
+}
+
 /// Sends one request and reads the reply. A status that tells of an error is a reply like any other.
 pub async fn request(
     method: Method,

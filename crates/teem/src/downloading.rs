@@ -15,8 +15,8 @@ use hyper::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName,
     HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
+use node::http::Limits;
 use node::http::stream::{self, Streamed};
-use node::http::{HttpError, Limits};
 use serde::{Deserialize, Serialize};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
@@ -173,7 +173,7 @@ impl Download<'_> {
         }
         let mut reply = match stream::open(self.url, &headers, &self.limits).await {
             Ok(reply) => reply,
-            Err(error) if is_final(&error) => {
+            Err(error) if error.is_final() => {
                 return Err(Failure::new(Status::Failed, format!("{}: {error}", self.url)).into());
             }
             Err(error) => return Ok(Turn::Broken(error.to_string(), 0)),
@@ -324,24 +324,6 @@ fn range(value: &str) -> Option<(u64, u64)> {
 
 fn modified_ns(metadata: &std::fs::Metadata) -> i64 {
     metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
-}
-
-/// No other attempt will help.
-fn is_final(error: &HttpError) -> bool {
-    match error {
-        HttpError::Connect { source, .. } => source.kind() == std::io::ErrorKind::PermissionDenied,
-        HttpError::Url(_)
-        | HttpError::Downgrade(_)
-        | HttpError::Certificate { .. }
-        | HttpError::Request(_)
-        | HttpError::Redirects => true,
-        HttpError::Proxy { .. }
-        | HttpError::NotFound { .. }
-        | HttpError::Tls { .. }
-        | HttpError::Protocol(_)
-        | HttpError::TooLong { .. }
-        | HttpError::Timeout(_) => false,
-    }
 }
 
 /// Between attempts, from the start again after each that brought something.

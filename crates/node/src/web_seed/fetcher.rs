@@ -184,22 +184,8 @@ fn request(url: &Url, part: &Part) -> Result<Request<Full<Bytes>>, Fault> {
 
 /// Whether what went wrong may be right later.
 fn blame(error: HttpError) -> Fault {
-    let refused = match &error {
-        HttpError::Connect { source, .. } => source.kind() == std::io::ErrorKind::PermissionDenied,
-        HttpError::Url(_)
-        | HttpError::Downgrade(_)
-        | HttpError::Certificate { .. }
-        | HttpError::Request(_)
-        | HttpError::Redirects => true,
-        HttpError::Proxy { .. }
-        | HttpError::NotFound { .. }
-        | HttpError::Tls { .. }
-        | HttpError::Protocol(_)
-        | HttpError::TooLong { .. }
-        | HttpError::Timeout(_) => false,
-    };
     let why = error.to_string();
-    if refused { Fault::Useless(why) } else { Fault::Later(why, None) }
+    if error.is_final() { Fault::Useless(why) } else { Fault::Later(why, None) }
 }
 
 /// Bytes that are read at once, and at most before they are taken.
