@@ -264,10 +264,10 @@ impl<'a> Report<'a> {
 #[derive(Debug, Serialize)]
 pub(crate) struct Done {
     name: String,
-    path: String,
-    bytes: u64,
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
     /// Bytes that peers and web seeds sent.
-    fetched: u64,
+    pub(crate) fetched: u64,
     /// Bytes that were taken from copies on this machine.
     reused: u64,
     seconds: f64,
@@ -287,6 +287,11 @@ impl Done {
             info_hash_v1: snapshot.info_hashes.v1().map(|hash| hash.to_string()),
             info_hash_v2: snapshot.info_hashes.v2().map(|hash| hash.to_string()),
         }
+    }
+
+    /// The same under the name that the person knows it by.
+    pub(crate) fn under(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
     }
 
     /// As people and scripts want to hear it.

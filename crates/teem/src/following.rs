@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::cli::Context;
 use crate::client::{Client, ClientError};
 use crate::exit::{Failure, Status};
-use crate::fetching::{self, Telling, Until};
+use crate::fetching::{self, Done, Telling, Until};
 use crate::locate::{self, Answer, Trackers};
 use crate::seed_limits::SeedLimits;
 use crate::units;
@@ -254,10 +254,12 @@ impl Following<'_> {
     }
 
     fn report(&self, version: &Version, snapshot: &Snapshot, begun: Instant) {
-        let report = Report::new(&self.name, version.number, snapshot, begun);
+        let done = Done::new(snapshot, begun).under(&self.name);
+        let report = Report { version: version.number, done };
         self.context.output.object("version", &report);
-        let Report { path, version: number, .. } = &report;
-        let (size, fetched) = (units::size(report.bytes), units::size(report.fetched));
+        let Report { version: number, done } = &report;
+        let (path, size, fetched) =
+            (&done.path, units::size(done.bytes), units::size(done.fetched));
         let name = &self.name;
         self.context.output.result(&format!("{path}  {name}@{number}  {size}  {fetched} fetched"));
     }
@@ -324,31 +326,7 @@ fn failure(error: SwitchError) -> Failure {
 /// A version that is in the folder.
 #[derive(Debug, Serialize)]
 struct Report {
-    name: String,
     version: u32,
-    path: String,
-    bytes: u64,
-    /// Bytes that peers sent.
-    fetched: u64,
-    /// Bytes that were taken from what was there.
-    reused: u64,
-    seconds: f64,
-    info_hash_v1: Option<String>,
-    info_hash_v2: Option<String>,
-}
-
-impl Report {
-    fn new(name: &str, version: u32, snapshot: &Snapshot, begun: Instant) -> Self {
-        Self {
-            name: name.to_owned(),
-            version,
-            path: snapshot.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
-            bytes: snapshot.content_len,
-            fetched: snapshot.downloaded,
-            reused: snapshot.reused,
-            seconds: (begun.elapsed().as_secs_f64() * 1e3).round() / 1e3,
-            info_hash_v1: snapshot.info_hashes.v1().map(|hash| hash.to_string()),
-            info_hash_v2: snapshot.info_hashes.v2().map(|hash| hash.to_string()),
-        }
-    }
+    #[serde(flatten)]
+    done: Done,
 }

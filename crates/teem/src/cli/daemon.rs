@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use node::NodeConfig;
-
 use super::Context;
 use super::dht::Origin;
 use super::get::writable;
@@ -44,12 +42,9 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let output = writable(&args.output)?;
     let state = args.state.open()?;
     let trackers = args.tracker.named(&state, &context.output)?;
-    let config = NodeConfig {
-        trust: trackers.known.trust(),
-        ..args.peer.config(Origin::Open, &args.tracker)
-    };
-    let node = state.start_node(config, &format!("daemon {}", folder.display())).await?;
-    let node = args.peer.open_to_peers(node, &args.tracker);
+    let purpose = format!("daemon {}", folder.display());
+    let (from, into) = ((Origin::Open, &args.tracker), (&state, purpose.as_str()));
+    let node = args.peer.start(from, trackers.known.trust(), into).await?;
     let rules = Rules { output, trackers: trackers.tiers(), seeded: args.seeded };
     let ended = Daemon::new(node.node(), folder, rules, context).run().await;
     node.shutdown().await;

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use node::NodeConfig;
 
 use super::Context;
 use super::dht::Origin;
@@ -69,13 +68,9 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let state = args.state.open()?;
     let trackers = args.tracker.find(&state, &context.output, &context.interrupt).await?;
     context.interrupt.or(async { Ok(trackers.meet().await?) }).await?;
-    let config = NodeConfig {
-        trust: trackers.known.trust(),
-        ..args.peer.config(Origin::Told, &args.tracker)
-    };
     let purpose = format!("follow {} {}", args.name, folder.display());
-    let node = state.start_node(config, &purpose).await?;
-    let node = args.peer.open_to_peers(node, &args.tracker);
+    let (from, into) = ((Origin::Told, &args.tracker), (&state, purpose.as_str()));
+    let node = args.peer.start(from, trackers.known.trust(), into).await?;
     let following = Following {
         node: node.node(),
         name: args.name,

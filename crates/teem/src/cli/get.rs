@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::builder::FalseyValueParser;
-use node::{Add, Choice, Content, NodeConfig, PieceOrder, Source, Torrent};
+use node::{Add, Choice, Content, PieceOrder, Source, Torrent};
 use proto::InfoHashes;
 use proto::choice::Pattern;
 use proto::magnet::Magnet;
@@ -127,13 +127,10 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
     let told = wanted.iter().any(|wanted| wanted.resolved.origin == Origin::Told);
     let trust = wanted.first().map(|wanted| wanted.resolved.trackers.known.trust());
-    let config = NodeConfig {
-        trust: trust.unwrap_or_default(),
-        ..args.peer.config(if told { Origin::Told } else { Origin::Open }, &args.tracker)
-    };
+    let origin = if told { Origin::Told } else { Origin::Open };
     let purpose = format!("get {} {}", args.target.join(" "), folder.display());
-    let node = state.start_node(config, &purpose).await?;
-    let node = args.peer.open_to_peers(node, &args.tracker);
+    let (from, into) = ((origin, &args.tracker), (&state, purpose.as_str()));
+    let node = args.peer.start(from, trust.unwrap_or_default(), into).await?;
     let until = Until {
         begun,
         exit: args.exit,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clap::builder::FalseyValueParser;
 use node::egress::Gate;
+use node::tls::Trust;
 use node::{BlockList, BlockListError, Encryption, Node, NodeConfig, Rates, UtpMode};
 
 use super::dht::{DhtArgs, Origin};
@@ -12,6 +13,7 @@ use crate::listen::{Listen, ListenAddr};
 use crate::locate::TrackerArgs;
 use crate::peer_ports::Reachable;
 use crate::schedule::Schedule;
+use crate::state::StateDir;
 use crate::units::parse_size;
 
 /// The flags.
@@ -136,6 +138,19 @@ impl PeerArgs {
             listen.addrs.clear();
         }
         NodeConfig { interface, proxy, ..self.limits.config(listen, origin, tracker.lan()) }
+    }
+
+    /// Starts the node that the flags ask for, which believes those over TLS, in its folder or in one for
+    /// `purpose`.
+    pub(super) async fn start(
+        &self,
+        (origin, tracker): (Origin, &TrackerArgs),
+        trust: Trust,
+        (state, purpose): (&StateDir, &str),
+    ) -> anyhow::Result<Reachable> {
+        let config = NodeConfig { trust, ..self.config(origin, tracker) };
+        let node = state.start_node(config, purpose).await?;
+        Ok(self.open_to_peers(node, tracker))
     }
 
     /// The node, reached from outside if that may be: a router is asked by sockets that no proxy carries and
