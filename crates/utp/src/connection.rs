@@ -18,6 +18,7 @@ use crate::mtu::PacketLen;
 use crate::outgoing::{Outcome, Outgoing};
 use crate::pace::Pacer;
 use crate::rtt::Rtt;
+use crate::slowdown::Slowdown;
 
 /// Why a stream ended before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +66,7 @@ pub(crate) struct Connection {
     pub(crate) outgoing: Outgoing,
     pub(crate) incoming: Incoming,
     pub(crate) congestion: Ledbat,
+    slowdown: Slowdown,
     pub(crate) rtt: Rtt,
     pub(crate) pacer: Pacer,
     pub(crate) packet_len: PacketLen,
@@ -139,6 +141,7 @@ impl Connection {
             state,
             outgoing: Outgoing::starting_with(first),
             congestion: Ledbat::new(PACKET_LEN_MIN),
+            slowdown: Slowdown::new(now),
             rtt: Rtt::new(),
             pacer: Pacer::new(now),
             packet_len: PacketLen::new(peer),
@@ -208,7 +211,7 @@ impl Connection {
                 self.probe_window_at = None;
             }
         }
-        self.on_acknowledgement(now, packet);
+        self.on_acknowledgement(now, micros, packet);
         if was_closed && !self.is_window_closed() {
             self.on_room(now);
         }
@@ -258,7 +261,7 @@ impl Connection {
         }
     }
 
-    fn on_acknowledgement(&mut self, now: Instant, packet: &Packet<'_>) {
+    fn on_acknowledgement(&mut self, now: Instant, micros: u32, packet: &Packet<'_>) {
         let flying = self.outgoing.flying();
         let early = packet.sack.into_iter().flat_map(|sack| sack.received());
         // A peer without room repeats itself, too.
@@ -274,7 +277,9 @@ impl Connection {
         if outcome.acked > 0 && delay != 0 {
             let queued = self.our_delays.sample(now, delay);
             // Whatever the clocks say: no packet takes longer one way than there and back.
-            let queued = queued.min(self.rtt.smoothed().unwrap_or(queued));
+            let round_trip = self.rtt.smoothed().unwrap_or(queued);
+            let queued = queued.min(round_trip);
+            self.slowdown.on_delay(now, micros, queued, (round_trip, least));
             let used = if self.congestion.is_slow_start() { 2 } else { 1 };
             let slack = 2 * self.packet_len.get();
             if (flying + slack) * used >= self.congestion.window() {
@@ -291,6 +296,12 @@ impl Connection {
             }
         }
         self.on_outcome(&outcome);
+    }
+
+    /// Bytes that may be in flight now.
+    pub(crate) fn window(&self, now: Instant) -> usize {
+        let window = self.congestion.window();
+        if self.slowdown.is_on(now) { window.min(self.packet_len.get()) } else { window }
     }
 
     /// The peer has no room for what comes next: that it does not arrive says nothing about the path.
@@ -393,6 +404,7 @@ impl Connection {
             let outcome = self.outgoing.lose_last();
             self.on_outcome(&outcome);
         }
+        self.slowdown.on_time(now);
         if self.keep_alive_at() <= now {
             self.acks.hurry();
         }
@@ -457,6 +469,7 @@ impl Connection {
                 self.acks.poll_timeout(),
                 self.paced_until,
                 self.probe_window_at,
+                self.slowdown.poll_timeout(),
                 self.closed,
                 Some(self.keep_alive_at()),
             ]

@@ -26,6 +26,7 @@ mod outgoing;
 mod pace;
 mod peak;
 mod rtt;
+mod slowdown;
 mod transmit;
 
 pub use connection::Ended;

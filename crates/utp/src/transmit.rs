@@ -102,7 +102,7 @@ impl Connection {
         if let Some(rate) = rate {
             self.pacer.refill(now, rate, self.packet_len.get());
         }
-        while let Some((piece, probe)) = self.next_piece() {
+        while let Some((piece, probe)) = self.next_piece(now) {
             let len = HEADER_LEN + piece.len;
             if !train.takes(len) || (probe && train.count > 0) {
                 break;
@@ -123,7 +123,7 @@ impl Connection {
     }
 
     /// What should be sent next, and whether it tries out a length.
-    fn next_piece(&mut self) -> Option<(Piece, bool)> {
+    fn next_piece(&mut self, now: Instant) -> Option<(Piece, bool)> {
         if let Some(piece) = self.outgoing.next_lost() {
             return Some((piece, false));
         }
@@ -132,8 +132,7 @@ impl Connection {
             // Only where it costs nothing: a probe that is lost holds up what follows it.
             let probe_payload = len - HEADER_LEN;
             if self.outgoing.unpacked() >= 4 * probe_payload
-                && self.congestion.window().min(self.peer_window)
-                    >= self.outgoing.flying() + probe_payload
+                && self.window(now).min(self.peer_window) >= self.outgoing.flying() + probe_payload
                 && self.congestion.window() >= 8 * probe_payload
             {
                 return Some((self.outgoing.next_new(probe_payload)?, true));
@@ -146,7 +145,7 @@ impl Connection {
     /// stops nothing, and a peer without room for it is asked from time to time.
     fn window_admits(&mut self, now: Instant, piece: Piece) -> bool {
         let (len, flying) = (piece.len, self.outgoing.flying());
-        if flying + len <= self.congestion.window().min(self.peer_window) {
+        if flying + len <= self.window(now).min(self.peer_window) {
             return true;
         }
         if flying > 0 || self.peer_window >= len {

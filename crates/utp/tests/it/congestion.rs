@@ -33,6 +33,26 @@ fn alone_a_flow_uses_the_path_and_its_queue_stays_short() {
 }
 
 #[test]
+fn queue_stays_short_for_as_long_as_a_flow_lasts() {
+    let path = Path::clean(15).with_rate(RATE / 2, RATE as usize);
+    let mut world = World::new(8, 2, path, Path::clean(15));
+    // Three streams of one endpoint, which only together can see the queue empty.
+    for _ in 0..3 {
+        world.connect(0, 1, FOREVER);
+    }
+    world.run_for(SECOND * 200);
+    world.links[0].forget_waits();
+    let before = world.received(1);
+    world.run_for(SECOND * 40);
+    let used = (world.received(1) - before) as f64 / (RATE / 2 * 40) as f64;
+    let link = &world.links[0];
+    let mean = link.waited_mean();
+    assert!(mean < Duration::from_millis(100), "{mean:?} {link:?}");
+    assert!(link.waited_max < Duration::from_millis(140), "{link:?}");
+    assert!(used > 0.9, "{used}");
+}
+
+#[test]
 fn clock_of_the_peer_that_gains_is_no_queue() {
     let rate = RATE / 4;
     let path = Path::clean(15).with_rate(rate, rate as usize);
