@@ -1,7 +1,7 @@
-"""libtorrent as the benchmark's seeder or leecher: a process of its own, over TCP only, tuned.
+"""libtorrent as the benchmark's seeder or leecher: a process of its own, over TCP only or uTP only, tuned.
 
-    lt_peer.py seed  ADDRESS TORRENT FOLDER
-    lt_peer.py leech ADDRESS TORRENT FOLDER SEEDER
+    lt_peer.py seed  ADDRESS TORRENT FOLDER [--utp]
+    lt_peer.py leech ADDRESS TORRENT FOLDER SEEDER [--utp]
 
 It prints `ready` when it is checked and listens, `start` when it begins to fetch, `first` with the
 first bytes, `verified` when all pieces are, `written` when all is in the files too.
@@ -42,6 +42,9 @@ SETTINGS = {
     "tick_interval": 100,
     "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.storage_notification,
 }
+
+
+UTP = {"enable_outgoing_utp": True, "enable_incoming_utp": True, "enable_outgoing_tcp": False, "enable_incoming_tcp": False}
 
 
 def session(address):
@@ -103,4 +106,7 @@ def leech(address, torrent, folder, seeder):
 
 
 if __name__ == "__main__":
+    if sys.argv[-1] == "--utp":
+        sys.argv.pop()
+        SETTINGS |= UTP
     {"seed": seed, "leech": leech}[sys.argv[1]](*sys.argv[2:])

@@ -4,6 +4,7 @@ opentracker, on this machine, over loopback.
 
     scripts/bench                  everything; an hour on two cores
     scripts/bench --only trackers  the trackers; 25 minutes
+    scripts/bench --only link      TCP and uTP on a long, lossy link, beside iperf3; what a ping notices; 30 minutes
     scripts/bench --quick          256 MiB, one run each: does it work?
     scripts/bench --only transfers,create --media tmpfs --peers teem,libtorrent
 
@@ -22,13 +23,17 @@ import tempfile
 import time
 from pathlib import Path
 
+import link_report
 import report
 import suites
 import tracker_report
 from clients import CLIENTS, ROOT
+from links import LinkBench
 from trackers import TrackerBench
 
-SUITES = ("transfers", "fanout", "small", "tree", "create", "trackers")
+SUITES = ("transfers", "fanout", "small", "tree", "create", "trackers", "link")
+# These bring their own contestants.
+APART = {"trackers", "link"}
 
 
 def arguments():
@@ -89,7 +94,7 @@ def main():
     """Runs the suites that were asked for."""
     options = arguments()
     clients = []
-    for name in options.peers if options.only != ["trackers"] else ():
+    for name in options.peers if set(options.only) - APART else ():
         client = CLIENTS[name]()
         missing = client.available()
         if missing:
@@ -99,29 +104,30 @@ def main():
     tools = suites.Tools(write_content, make_torrent)
     bench = suites.Bench(options, clients, tools)
     trackers = TrackerBench(options) if "trackers" in options.only else None
+    link = LinkBench(options, write_content, make_torrent) if "link" in options.only else None
     facts = machine()
     print(f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}, commit {facts['commit']}")
     try:
         for suite in options.only:
-            if suite == "trackers":
-                trackers.run()
+            if suite in APART:
+                {"trackers": trackers, "link": link}[suite].run()
             else:
                 getattr(bench, suite)()
     finally:
         bench.close()
-        rows = []
-        if trackers:
-            trackers.close()
-            rows = trackers.rows
-            bench.errors += trackers.errors
+        for apart in filter(None, (trackers, link)):
+            apart.close()
+            bench.errors += apart.errors
+        rows, links = (apart.rows if apart else [] for apart in (trackers, link))
         results = Path(options.results)
         results.mkdir(parents=True, exist_ok=True)
         out = results / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
-        found = {"machine": facts, "options": vars(options), "runs": bench.runs, "trackers": rows}
+        found = {"machine": facts, "options": vars(options), "runs": bench.runs, "trackers": rows, "link": links}
         out.write_text(json.dumps(found, indent=1))
     if bench.runs:
         print(*report.tables(bench.runs), *report.verdicts(bench.runs), sep="\n")
     print(*tracker_report.tables(rows), *tracker_report.verdicts(rows), sep="\n")
+    print(*link_report.tables(links), *link_report.verdicts(links), sep="\n")
     print(f"raw values: {out}")
     if bench.errors:
         print(f"{len(bench.errors)} runs failed; the first: {bench.errors[0]}", file=sys.stderr)

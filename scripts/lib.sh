@@ -78,6 +78,13 @@ need_trackers() {
     need_aquatic aquatic_udp_load_test bin
 }
 
+# iperf3, for the benchmark of long links.
+need_iperf() {
+    command -v iperf3 >/dev/null && return
+    command -v dpkg-query >/dev/null || { echo "not a Debian system: install iperf3 by hand" >&2; exit 1; }
+    install_packages iperf3
+}
+
 # need_aquatic PROGRAM FOLDER FLAGS...: builds one of its programs, once.
 need_aquatic() {
     aquatic=$1 folder=$2
