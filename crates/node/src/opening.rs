@@ -64,7 +64,9 @@ impl Opening {
 
     /// Takes what is in the named folders once the piece layers of a magnet link have come. Blocks.
     pub(crate) fn reuse(&self, storage: &Arc<Storage>) {
-        storage.reuse_beside(&self.adopt, &self.cancelled);
+        if !self.adopt.is_empty() {
+            storage.reuse_beside(&self.adopt, &self.cancelled);
+        }
     }
 
     pub(crate) fn with_web_seeds(mut self, web_seeds: WebSeeds) -> Self {
@@ -111,6 +113,11 @@ impl Opening {
         };
         let progress = |bytes: u64| checked.store(bytes, Ordering::Relaxed);
         let opened = node.disk.open(args, &progress, &self.cancelled)?;
+        let layers = opened.storage.layers();
+        if layers != metainfo.layers {
+            // Copies of the files told them.
+            self.save(node, &Metainfo { layers, ..metainfo.clone() });
+        }
         Ok(Opened { storage: opened.storage, have: opened.have, finished: opened.finished })
     }
 

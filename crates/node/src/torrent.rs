@@ -3,6 +3,7 @@
 //! Invariant: this task never waits for a connection, a disk or a tracker; they all answer through
 //! channels. Connections wait for it: that is what holds fast peers back.
 
+mod layers;
 mod readers;
 mod sources;
 mod wishes;
@@ -24,6 +25,7 @@ use swarm::{
     PeerCommand, PeerKey, Priority, Session, SessionConfig, Swarm, TrackerAnswer,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use self::readers::Readers;
 use self::wishes::Wishes;
@@ -104,6 +106,8 @@ pub(crate) struct TorrentTask {
     presence: Option<Presence>,
     limiter: Limiter,
     announcing: usize,
+    /// The piece layers of a magnet link are being written down.
+    saving: Option<JoinHandle<()>>,
     stopping: Option<(Vec<oneshot::Sender<()>>, Instant)>,
 }
 
@@ -156,6 +160,7 @@ impl TorrentTask {
             readers: Readers::default(),
             presence: None,
             announcing: 0,
+            saving: None,
             stopping: None,
             node,
         }
@@ -574,22 +579,6 @@ impl TorrentTask {
         self.open_files(Arc::new(metainfo));
     }
 
-    fn on_layers(&mut self, layers: PieceLayers) {
-        if let Some(storage) = self.shared.storage.get() {
-            storage.set_layers(layers.clone());
-            if !self.opening.adopt.is_empty() {
-                let (opening, storage) = (self.opening.clone(), storage.clone());
-                tokio::task::spawn_blocking(move || opening.reuse(&storage));
-            }
-        }
-        if let Some(metainfo) = &self.metainfo {
-            let known = Arc::new(Metainfo { layers, ..(**metainfo).clone() });
-            self.metainfo = Some(known.clone());
-            self.opening.save(&self.node, &known);
-            self.tell_metainfo.send_replace(Some(known));
-        }
-    }
-
     fn open_files(&mut self, metainfo: Arc<Metainfo>) {
         self.path = Some(self.opening.path(&metainfo.info));
         self.metainfo = Some(metainfo.clone());
@@ -651,18 +640,6 @@ impl TorrentTask {
         }
     }
 
-    /// Copies of the files may have told piece layers that a magnet link did not bring.
-    fn with_layers_of(&mut self, storage: &Storage, metainfo: Arc<Metainfo>) -> Arc<Metainfo> {
-        let layers = storage.layers();
-        if layers == metainfo.layers {
-            return metainfo;
-        }
-        let known = Arc::new(Metainfo { layers, ..(*metainfo).clone() });
-        self.opening.save(&self.node, &known);
-        self.metainfo = Some(known.clone());
-        known
-    }
-
     fn set_state(&mut self, state: State) {
         let failed = matches!(self.state, State::Failed { .. });
         if !failed && self.state != state {
@@ -695,6 +672,11 @@ impl TorrentTask {
         self.node.directory.remove(self.hashes);
         self.leave_dht();
         self.node.names.remove(&self.to_self);
+        if let Some(saving) = self.saving.take()
+            && saving.await.is_err()
+        {
+            tracing::error!("writing piece layers down failed");
+        }
         if let Some(storage) = self.shared.storage.get().cloned()
             && tokio::task::spawn_blocking(move || storage.close()).await.is_err()
         {

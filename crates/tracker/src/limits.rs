@@ -157,9 +157,9 @@ pub(crate) const TEXT_SHORT_LEN_MAX: usize = 4 << 10;
 pub(crate) const TEXT_LONG_LISTS_MAX: usize = 32;
 
 /// Longer lists of the catalogue that are handed out at once, each to any number of clients. A torrent
-/// file has 16 MiB of hashes at most, so this is 256 MiB in the worst case, and some megabytes in any
+/// file has 32 MiB of hashes at most, so this is 256 MiB in the worst case, and some megabytes in any
 /// usual one.
-pub(crate) const TEXT_LONG_HANDOUTS_MAX: usize = 16;
+pub(crate) const TEXT_LONG_HANDOUTS_MAX: usize = 8;
 
 /// Chunk lists that are looked up in the catalogue at once: each reads a torrent file.
 pub(crate) const TEXT_CATALOGUE_LOOKUPS_MAX: usize = 4;
@@ -189,8 +189,9 @@ pub(crate) const TEXT_SEEDERS_A_NAME_MAX: usize = 8;
 /// Torrent files read in a second to learn how many hashes they have.
 pub(crate) const TEXT_LENS_A_ROUND: usize = 8;
 
-/// Longest torrent file of the catalogue, in bytes: what a reader of metainfo accepts as well.
-pub const METAINFO_LEN_MAX: usize = 16 << 20;
+/// Longest torrent file of the catalogue, in bytes: a hybrid of 100,000 small files has 20 MiB and more, and
+/// what is larger no peer would give to who has only its info hash.
+pub const METAINFO_LEN_MAX: usize = 32 << 20;
 
 /// Names of the catalogue: a search looks at every name at most, and must end within milliseconds.
 pub const NAMES_MAX: u64 = 100_000;

@@ -76,9 +76,11 @@ impl Storage {
         if self.debt.has_failed() {
             return;
         }
+        // Only incomplete files were written to since they were recorded.
         let every = (0..self.slots.len() as u32).map(FileIndex);
+        let parts = every.filter(|file| self.is_incomplete(*file));
         let mut files: Vec<_> =
-            every.filter_map(|file| Some((file, Some(self.file_record(file)?)))).collect();
+            parts.filter_map(|file| Some((file, Some(self.file_record(file)?)))).collect();
         files.extend(self.parts.record().map(|record| (RECORDED_AS, Some(record))));
         self.parts.close();
         let (durable, finished, pending) = {
@@ -92,6 +94,10 @@ impl Storage {
             Err(error) => tracing::warn!(torrent = %self.key, %error, "clean stop not recorded"),
         }
         self.shared.descriptors.close_all(self.id);
+    }
+
+    fn is_incomplete(&self, file: FileIndex) -> bool {
+        matches!(*self.slot(file).state.lock(), SlotState::Part(_))
     }
 
     /// Syncs now what waits for it: the swarm says that all is there.

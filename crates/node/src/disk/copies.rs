@@ -9,13 +9,13 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use proto::FileIndex;
 use proto::metainfo::Info;
+use proto::{FileIndex, MerkleHash};
 use rustix::fs::OFlags;
 use walkdir::WalkDir;
 
 use super::names::FOREIGN_SUFFIXES;
-use crate::record::Records;
+use crate::record::{COPY_LEN_MIN as LEN_MIN, Records};
 
 /// Files that may hold content, for each file of the torrent that lacks some.
 #[derive(Debug, Default)]
@@ -80,18 +80,26 @@ impl Search<'_> {
     /// Looks for copies of these files. Folders that cannot be read have none.
     pub(super) fn run(&self, missing: &[FileIndex]) -> Copies {
         let mut copies = Copies::default();
+        let mut gone = Vec::new();
         for &index in missing {
-            self.recorded(index, &mut copies);
+            self.recorded(index, &mut copies, &mut gone);
             self.at_its_path(index, &mut copies);
         }
+        // Rows that stay are looked at once more, nothing else.
+        let _ = self.records.forget_copies(gone);
         self.of_its_length(missing, &mut copies);
         copies
     }
 
-    /// Files of other torrents with the same v2 root.
-    fn recorded(&self, index: FileIndex, copies: &mut Copies) {
+    /// Files of other torrents with the same v2 root; `gone` takes those that are not there any more.
+    fn recorded(
+        &self,
+        index: FileIndex,
+        copies: &mut Copies,
+        gone: &mut Vec<(MerkleHash, PathBuf)>,
+    ) {
         let file = &self.info.files()[index.0 as usize];
-        let Some(root) = &file.root else { return };
+        let Some(root) = file.root.as_ref().filter(|_| file.len >= LEN_MIN) else { return };
         let known = self.records.copies_of(root).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot look for copies in the record");
             Vec::new()
@@ -101,10 +109,7 @@ impl Search<'_> {
                 Ok(found) if found.is_file() && found.len() == file.len => {
                     copies.add(index, path, Likeness::Length);
                 }
-                Ok(_) | Err(_) => {
-                    // A row that stays is looked at once more, nothing else.
-                    let _ = self.records.forget_copy(root, &path);
-                }
+                Ok(_) | Err(_) => gone.push((*root, path)),
             }
         }
     }

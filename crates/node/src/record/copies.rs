@@ -60,18 +60,23 @@ impl Records {
         })
     }
 
-    /// There is no such file at `path` any more.
-    pub fn forget_copy(&self, root: &MerkleHash, path: &Path) -> Result<(), RecordError> {
-        let (root, path) = (root.0, path.to_owned());
+    /// There are no such files any more.
+    pub fn forget_copies(&self, gone: Vec<(MerkleHash, PathBuf)>) -> Result<(), RecordError> {
+        if gone.is_empty() {
+            return Ok(());
+        }
         Ok(self.db.write(move |db| {
-            db.prepare_cached("DELETE FROM copies WHERE root = ?1 AND path = ?2")?
-                .execute(params![root, path.as_os_str().as_bytes()])?;
+            let mut delete =
+                db.prepare_cached("DELETE FROM copies WHERE root = ?1 AND path = ?2")?;
+            for (root, path) in gone {
+                delete.execute(params![root.0, path.as_os_str().as_bytes()])?;
+            }
             Ok(())
         })?)
     }
 }
 
 /// Smaller files are fetched as fast as they are looked up.
-const LEN_MIN: u64 = BLOCK_LEN as u64;
+pub(crate) const LEN_MIN: u64 = BLOCK_LEN as u64;
 /// One good copy is enough; a few more for those that are gone or changed.
 const COPIES_MAX: u32 = 8;

@@ -28,6 +28,7 @@ use proto::{Bitfield, FileIndex, InfoHash};
 use rusqlite::{OptionalExtension, Savepoint, params};
 
 use crate::disk::FileIdentity;
+pub(crate) use copies::LEN_MIN as COPY_LEN_MIN;
 use group::Group;
 use lock::FolderLock;
 

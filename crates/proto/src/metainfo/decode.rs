@@ -91,8 +91,8 @@ impl Info {
             private: dict.get(b"private").and_then(Value::int) == Some(1),
             piece_len,
             end: content.end,
-            files: content.files,
-            link_numbers: content.link_numbers,
+            files: content.files.into(),
+            link_numbers: content.link_numbers.into(),
             v1_pieces,
         })
     }

@@ -63,9 +63,10 @@ pub struct Info {
     pub(crate) piece_len: u32,
     /// End of the piece space, pads included.
     pub(crate) end: u64,
-    pub(crate) files: Vec<File>,
+    /// Shared by clones, of which a torrent of 100,000 files has several.
+    pub(crate) files: Arc<[File]>,
     /// Where each file stands in the list of its kind, pads counted; empty when there is none.
-    pub(crate) link_numbers: Vec<u32>,
+    pub(crate) link_numbers: Arc<[u32]>,
     pub(crate) v1_pieces: Option<Arc<[PieceHash]>>,
 }
 

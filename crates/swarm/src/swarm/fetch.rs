@@ -1,9 +1,10 @@
 //! Fetching: which blocks are asked from a peer, and what becomes of pieces.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
-use proto::{Block, MerkleHash, PieceIndex};
+use proto::{Block, FileIndex, MerkleHash, PieceIndex};
 
 use super::open::{Asking, Received, are_several};
 use super::peer::Peer;
@@ -166,9 +167,20 @@ impl Swarm {
 
     /// Makes every piece pickable that is missing and whose hash is known.
     pub(super) fn offer_missing(&mut self) {
+        let count = self.torrent.as_ref().map_or(0, |torrent| torrent.geometry.piece_count());
+        self.offer_missing_in(0..count);
+    }
+
+    /// The same for the pieces of one file, of which more is known now.
+    pub(super) fn offer_missing_of(&mut self, file: FileIndex) {
+        let pieces = self.torrent.as_ref().map_or(0..0, |torrent| torrent.geometry.pieces_of(file));
+        self.offer_missing_in(pieces);
+    }
+
+    fn offer_missing_in(&mut self, pieces: Range<u32>) {
         let v1_alone = self.hashes.v1_alone();
         let Some(torrent) = &mut self.torrent else { return };
-        for piece in (0..torrent.geometry.piece_count()).map(PieceIndex) {
+        for piece in pieces.map(PieceIndex) {
             let busy = torrent.open.is_open(piece) || torrent.verifying.contains_key(&piece);
             if !busy && torrent.lacks(piece) && torrent.expected(piece, v1_alone).is_some() {
                 torrent.rarity.offer(piece);

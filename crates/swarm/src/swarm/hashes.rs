@@ -4,12 +4,12 @@
 //! the file's pieces fetchable. The leaves of a failed piece are asked for to find the wrong block. And
 //! what we have we tell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use proto::merkle::{self, Tree, TreeShape};
-use proto::metainfo::File;
-use proto::{BLOCK_LEN, MerkleHash, PieceIndex};
+use proto::metainfo::{File, Info, PieceLayers};
+use proto::{BLOCK_LEN, FileIndex, MerkleHash, PieceIndex};
 
 use super::{Swarm, Torrent};
 use crate::{Action, Goodbye, HashRange, Notice, PeerCommand, PeerKey};
@@ -19,7 +19,7 @@ use crate::{Action, Goodbye, HashRange, Notice, PeerCommand, PeerKey};
 pub(crate) struct HashFetch {
     under_way: BTreeMap<(PeerKey, HashRange), Instant>,
     /// Layers of which some ranges are here.
-    partial: BTreeMap<MerkleHash, Vec<Option<MerkleHash>>>,
+    partial: BTreeMap<MerkleHash, Partial>,
     /// Peers that refused a range: others are asked first.
     refused: BTreeMap<PeerKey, u32>,
     /// Requests for the leaves of a piece, until the disk has read it.
@@ -32,14 +32,69 @@ pub(crate) struct HashFetch {
     v1_alone: bool,
 }
 
+/// A layer that is coming.
+#[derive(Debug)]
+struct Partial {
+    hashes: Vec<Option<MerkleHash>>,
+    missing: usize,
+}
+
+/// The files of a torrent by their roots, and those of which the piece layer is not known: each answer of a
+/// peer is about one of them, and there may be 100,000.
+#[derive(Debug, Default)]
+pub(crate) struct Roots {
+    /// Files that have a root, in the order of their roots.
+    sorted: Box<[FileIndex]>,
+    layerless: BTreeSet<FileIndex>,
+}
+
+impl Roots {
+    pub(crate) fn new(info: &Info, layers: &PieceLayers) -> Self {
+        let files = info.files();
+        let rooted = (0..).map(FileIndex).zip(files).filter(|(_, file)| file.root.is_some());
+        let mut sorted: Vec<_> = rooted.map(|(index, _)| index).collect();
+        sorted.sort_by_key(|index| files[index.0 as usize].root);
+        let piece_len = u64::from(info.piece_len());
+        let lacks = |file: &File| {
+            file.len > piece_len && file.root.is_some_and(|root| layers.layer(&root).is_none())
+        };
+        let layerless = (0..).map(FileIndex).zip(files).filter(|(_, file)| lacks(file));
+        Self { layerless: layerless.map(|(index, _)| index).collect(), sorted: sorted.into() }
+    }
+
+    /// The files with that root: those of equal content have one.
+    fn of(&self, files: &[File], root: &MerkleHash) -> &[FileIndex] {
+        let root_of = |index: &FileIndex| files.get(index.0 as usize).and_then(|file| file.root);
+        let start = self.sorted.partition_point(|index| root_of(index) < Some(*root));
+        let same = self.sorted[start..].partition_point(|index| root_of(index) == Some(*root));
+        &self.sorted[start..start + same]
+    }
+}
+
+impl Partial {
+    fn new(len: usize) -> Self {
+        Self { hashes: vec![None; len], missing: len }
+    }
+
+    fn has(&self, index: u32) -> bool {
+        self.hashes.get(index as usize).is_some_and(Option::is_some)
+    }
+
+    fn take(&mut self, index: u32, hashes: &[MerkleHash]) {
+        for (place, hash) in self.hashes.iter_mut().skip(index as usize).zip(hashes) {
+            self.missing -= usize::from(place.is_none());
+            *place = Some(*hash);
+        }
+    }
+}
+
 impl HashFetch {
     pub(crate) const fn v1_alone(&self) -> bool {
         self.v1_alone
     }
 
     fn is_here_or_asked(&self, range: &HashRange) -> bool {
-        let known = self.partial.get(&range.root);
-        known.is_some_and(|known| known.get(range.index as usize).is_some_and(Option::is_some))
+        self.partial.get(&range.root).is_some_and(|known| known.has(range.index))
             || self.under_way.keys().any(|(_, asked)| asked == range)
     }
 
@@ -200,19 +255,23 @@ impl Swarm {
         let Some(torrent) = &mut self.torrent else { return };
         let Some(file) = torrent.file_with_root(&range.root) else { return };
         let count = file.len.div_ceil(u64::from(torrent.info.piece_len())) as usize;
-        let layer = self.hashes.partial.entry(range.root).or_insert_with(|| vec![None; count]);
-        for (place, hash) in layer.iter_mut().skip(range.index as usize).zip(hashes) {
-            *place = Some(*hash);
-        }
-        if layer.iter().all(Option::is_some) {
-            let layer = self.hashes.partial.remove(&range.root).unwrap_or_default();
-            let layer: Vec<_> = layer.into_iter().flatten().collect();
+        let layer = self.hashes.partial.entry(range.root).or_insert_with(|| Partial::new(count));
+        layer.take(range.index, hashes);
+        if layer.missing == 0 {
+            let layer = self.hashes.partial.remove(&range.root).map(|partial| partial.hashes);
+            let layer: Vec<_> = layer.into_iter().flatten().flatten().collect();
             torrent.layers.insert_verified(range.root, layer.into());
-            if torrent.files_without_layer().next().is_none() {
+            let files = torrent.roots.of(torrent.info.files(), &range.root).to_vec();
+            for file in &files {
+                torrent.roots.layerless.remove(file);
+            }
+            if torrent.roots.layerless.is_empty() {
                 let layers = torrent.layers.clone();
                 self.actions.push(Action::Notice(Notice::LayersKnown(layers)));
             }
-            self.offer_missing();
+            for file in files {
+                self.offer_missing_of(file);
+            }
         }
         self.fetch_hashes();
     }
@@ -255,22 +314,24 @@ impl Swarm {
 
 impl Torrent {
     fn files_without_layer(&self) -> impl Iterator<Item = &File> {
-        let piece_len = u64::from(self.info.piece_len());
-        self.info.files().iter().filter(move |file| {
-            file.len > piece_len && file.root.is_some_and(|root| self.layers.layer(&root).is_none())
-        })
+        let files = self.info.files();
+        self.roots.layerless.iter().filter_map(|index| files.get(index.0 as usize))
     }
 
     fn file_with_root(&self, root: &MerkleHash) -> Option<&File> {
-        self.info.files().iter().find(|file| file.root.as_ref() == Some(root))
+        let files = self.info.files();
+        let first = self.roots.of(files, root).first()?;
+        files.get(first.0 as usize)
     }
 
     /// The file that a piece begins in, and the piece's number in it.
     fn file_at(&self, piece: PieceIndex) -> Option<(&File, u32)> {
         let piece_len = u64::from(self.info.piece_len());
         let start = u64::from(piece.0) * piece_len;
-        let mut files = self.info.files().iter();
-        let file = files.find(|file| file.offset <= start && start < file.offset + file.len)?;
+        // Files without bytes share their offset with the next one, so look for one that ends later.
+        let files = self.info.files();
+        let files = &files[files.partition_point(|file| file.offset + file.len <= start)..];
+        let file = files.first().filter(|file| file.offset <= start)?;
         Some((file, ((start - file.offset) / piece_len) as u32))
     }
 
@@ -299,3 +360,69 @@ const WAITING_MAX: usize = 64;
 const TREES_MAX: usize = 8;
 /// How long a hybrid waits for a peer that speaks v2.
 const UPGRADE_PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use proto::metainfo::{ContentHashes, Details, FileHashes, Format, Layout, NewFile, Shape};
+
+    use super::*;
+
+    const PIECE_LEN: u32 = BLOCK_LEN;
+
+    /// A v2 torrent of files of two pieces, each with a root of that number, and a short one at the end.
+    fn torrent(roots: &[u8]) -> (Info, PieceLayers) {
+        let len = |number: usize| if number < roots.len() { u64::from(2 * PIECE_LEN) } else { 5 };
+        let file = |number| NewFile {
+            path: vec![format!("{number:03}")],
+            len: len(number),
+            ..NewFile::default()
+        };
+        let files = (0..=roots.len()).map(file).collect();
+        let layout =
+            Layout::plan("many", Shape::Folder, files, PIECE_LEN, Format::V2).expect("a layout");
+        let hashes_of = |seed: u8| {
+            let layer: Vec<_> = [1, 2].map(|piece| MerkleHash([seed * 3 + piece; 32])).into();
+            let shape = TreeShape::new(u64::from(2 * PIECE_LEN), PIECE_LEN).expect("a shape");
+            let root = merkle::file_root(&shape, &layer).expect("a root");
+            Some(FileHashes { root, layer: layer.into() })
+        };
+        let short = Some(FileHashes { root: MerkleHash([9; 32]), layer: Vec::new().into() });
+        let files = roots.iter().map(|seed| hashes_of(*seed)).chain([short]).collect();
+        let hashes = ContentHashes { v1_pieces: Vec::new(), files };
+        let metainfo = layout.build(hashes, Details::default()).expect("a torrent");
+        (metainfo.info, metainfo.layers)
+    }
+
+    #[test]
+    fn files_are_found_by_their_roots_and_equal_ones_together() {
+        let (info, _) = torrent(&[7, 3, 7, 5]);
+        let roots = Roots::new(&info, &PieceLayers::default());
+        for file in info.files() {
+            let root = file.root.expect("every file has one");
+            let same = (0..).map(FileIndex).zip(info.files());
+            let same: Vec<_> =
+                same.filter(|(_, file)| file.root == Some(root)).map(|(index, _)| index).collect();
+            assert_eq!(roots.of(info.files(), &root), same);
+        }
+        assert_eq!(roots.of(info.files(), &MerkleHash([0; 32])), []);
+    }
+
+    #[test]
+    fn only_long_files_wait_for_a_layer_and_only_while_it_is_not_known() {
+        let (info, layers) = torrent(&[7, 3, 7, 5]);
+        let waiting = Roots::new(&info, &PieceLayers::default()).layerless;
+        assert_eq!(waiting, [0, 1, 2, 3].map(FileIndex).into());
+        assert_eq!(Roots::new(&info, &layers).layerless, BTreeSet::new());
+    }
+
+    #[test]
+    fn a_layer_is_whole_when_each_hash_came_whatever_came_twice() {
+        let mut partial = Partial::new(3);
+        partial.take(2, &[MerkleHash([1; 32]); 2]);
+        assert!(partial.has(2) && !partial.has(0));
+        partial.take(2, &[MerkleHash([1; 32])]);
+        assert_eq!(partial.missing, 2);
+        partial.take(0, &[MerkleHash([1; 32]); 2]);
+        assert_eq!(partial.missing, 0);
+    }
+}

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use proto::InfoHashes;
 use proto::metainfo::Info;
+use proto::peer::extension::METADATA_LEN_MAX;
 
 use crate::PeerKey;
 
@@ -136,8 +137,6 @@ impl MetadataFetch {
 
 /// Bytes in a part (BEP 9).
 pub(crate) const PART_LEN: u32 = 16 * 1024;
-/// The largest info dictionary taken from a stranger.
-pub(crate) const METADATA_LEN_MAX: u32 = 16 << 20;
 /// Parts asked for at once.
 const PARTS_ASKED: u32 = 16;
 /// How long a peer may be silent before another one is asked.

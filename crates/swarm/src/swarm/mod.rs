@@ -50,7 +50,7 @@ pub use self::view::{PeerStats, Stats, TrackerStats};
 pub use self::wishes::Priority;
 use self::{
     addresses::Addresses, announce::Announcer, blame::Suspicions, choker::Choker, copies::Copies,
-    exchange::Exchange, guests::Guests, hashes::HashFetch, metadata::MetadataFetch,
+    exchange::Exchange, guests::Guests, hashes::HashFetch, hashes::Roots, metadata::MetadataFetch,
     open::OpenPieces, peer::Peer, punch::Punching, rarity::Rarity, rate::Rate, readers::Readers,
     seek::Need, seek::Seeker, web_seeds::WebSeeds, wishes::Wishes,
 };
@@ -122,6 +122,7 @@ struct Torrent {
     info: Arc<Info>,
     geometry: Arc<Geometry>,
     layers: PieceLayers,
+    roots: Roots,
     have: Bitfield,
     wishes: Wishes,
     rarity: Rarity,
@@ -255,6 +256,7 @@ impl Swarm {
             open: OpenPieces::default(),
             verifying: BTreeMap::new(),
             held: Vec::new(),
+            roots: Roots::new(&info, &layers),
             info,
             geometry,
             layers,

@@ -151,7 +151,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Room is counted in these bytes.
 const UNIT: usize = 256;
 
-/// Memory for torrent files on their way: four of the longest, thousands of usual ones.
+/// Memory for torrent files on their way: two of the longest, thousands of usual ones.
 const ROOM_MAX: usize = 128 << 20;
 
 static ROOM: Semaphore = Semaphore::const_new(ROOM_MAX / UNIT);

@@ -260,7 +260,7 @@ async fn downloads_are_counted_across_restarts() {
 async fn bad_requests_are_refused_in_words() {
     let folder = TempDir::new().unwrap();
     let server = start(&folder).await;
-    let long = vec![b'x'; (16 << 20) + 1];
+    let long = vec![b'x'; tracker::limits::METAINFO_LEN_MAX + 1];
     let hash_name = format!("/api/v1/catalogue/{}", "ab".repeat(20));
     let many_tags = format!("/api/v1/catalogue/x?{}", "tag=a&".repeat(17));
     let cases: [(&str, &str, &[u8], u16, RefusalCode); 12] = [
