@@ -54,6 +54,7 @@ pub(crate) struct Announcer {
     trackers: Vec<Tracker>,
     tiers: Vec<usize>,
     lines: Vec<Line>,
+    chance: Chance,
     stopping: bool,
     pub(crate) counts: Option<(u32, u32)>,
 }
@@ -78,8 +79,14 @@ impl Announcer {
             }
             sizes.push(trackers.len() - before);
         }
-        let mut announcer =
-            Self { trackers, tiers: sizes, lines: Vec::new(), stopping: false, counts: None };
+        let mut announcer = Self {
+            trackers,
+            tiers: sizes,
+            lines: Vec::new(),
+            chance: Chance::new(chance.number()),
+            stopping: false,
+            counts: None,
+        };
         hashes.for_each(|hash| announcer.add_hash(now, hash));
         announcer
     }
@@ -159,6 +166,7 @@ impl Announcer {
             return;
         };
         line.in_flight = false;
+        let first = !line.started;
         (line.at, line.failed_rounds, line.started) = (0, 0, true);
         line.registered = (event != AnnounceEvent::Stopped).then(|| url.to_owned());
         if event == AnnounceEvent::Completed {
@@ -172,7 +180,10 @@ impl Announcer {
             soon.min(regular).max(answer.min_interval.unwrap_or_default().min(INTERVAL_MIN))
         } else {
             line.lonely = 0;
-            regular
+            // Torrents that start together are not to come back together, ever again.
+            let early = if first { FIRST_EARLY } else { EARLY };
+            let spread = regular.mul_f64(early * self.chance.index(SPREAD) as f64 / SPREAD as f64);
+            (regular - spread).max(answer.min_interval.unwrap_or_default().min(regular))
         };
         line.next_at = if line.completed_due { now } else { now + wait };
     }
@@ -254,6 +265,11 @@ impl Announcer {
     }
 }
 
+/// So much of an interval is not waited for, at most: the first time, and then.
+const FIRST_EARLY: f64 = 0.5;
+const EARLY: f64 = 0.1;
+/// Moments in that time that chance picks from.
+const SPREAD: usize = 1000;
 /// More than any sane torrent names.
 const TRACKERS_MAX: usize = 64;
 /// Whatever a tracker says, it is not asked more often than this without need …
@@ -287,7 +303,7 @@ mod tests {
         announcer.on_failure(now, "a", HASH, "refused".into());
         assert_eq!(announcer.due(now), [("b".into(), HASH, AnnounceEvent::Started)]);
         announcer.on_answer(now, "b", HASH, AnnounceEvent::Started, &answer(60), false);
-        assert_eq!(announcer.next_at(), Some(now + Duration::from_secs(60)));
+        assert!(announcer.next_at() <= Some(now + Duration::from_secs(60)));
         assert_eq!(announcer.counts, Some((1, 2)));
     }
 
@@ -357,5 +373,36 @@ mod tests {
         assert!(known.due(now).is_empty());
         known.on_failure(now, "a", HASH, "no answer".into());
         assert_eq!(known.due(now), goodbye);
+    }
+
+    #[test]
+    fn torrents_that_start_together_come_back_one_by_one_and_never_too_soon() {
+        let start = crate::test_now();
+        let mut seeds = 0..;
+        let mut at = |min_interval| {
+            let mut chance = Chance::new(seeds.next().unwrap());
+            let tiers = [vec!["a".to_owned()]];
+            let mut announcer = Announcer::new(start, &tiers, [HASH].into_iter(), &mut chance);
+            let answer = TrackerAnswer { min_interval, ..answer(1000) };
+            let mut now = start;
+            let mut waits = [0; 3].map(|_| {
+                announcer.due(now);
+                let event = AnnounceEvent::None;
+                announcer.on_answer(now, "a", HASH, event, &answer, false);
+                let before = std::mem::replace(&mut now, announcer.next_at().unwrap());
+                (now - before).as_secs()
+            });
+            waits.sort_unstable();
+            waits
+        };
+        let all: Vec<_> = (0..500).map(|_| at(None)).collect();
+        assert!(all.iter().flatten().all(|wait| (500..=1000).contains(wait)));
+        for tenth in 0..5 {
+            let (from, upto) = (500 + tenth * 100, 600 + tenth * 100);
+            let first = all.iter().filter(|waits| (from..upto).contains(&waits[0])).count();
+            assert!(first > 40, "{first} of 500 come back after {from} to {upto} s");
+        }
+        let polite = (0..100).flat_map(|_| at(Some(Duration::from_secs(950))));
+        assert!(polite.into_iter().all(|wait| wait >= 950));
     }
 }
