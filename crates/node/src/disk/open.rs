@@ -22,7 +22,7 @@ use super::names::{self, Names};
 use super::parts::{Parts, RECORDED_AS};
 use super::recheck::{Cancelled, Checker};
 use super::reuse::Watch;
-use super::root::{Found, Root};
+use super::root::{Folders, Found, Root};
 use super::storage::{Progress, Slot, SlotState, Storage};
 use super::survey::{Claim, Survey, Surveyed};
 use super::{Disk, OpenError, StorageEvent};
@@ -94,14 +94,15 @@ struct Opener<'a> {
 
 impl<'a> Opener<'a> {
     fn new(disk: &'a Disk, args: OpenArgs<'a>) -> Result<Self, OpenError> {
+        let folders = &disk.shared.folders;
         let (root, names) = match args.content {
             Content::Fetch { folder } => {
                 let io =
                     |source| OpenError::Io { what: format!("open {}", folder.display()), source };
                 std::fs::create_dir_all(folder).map_err(io)?;
-                (Root::open(folder).map_err(io)?, names::for_fetch(&args.info))
+                (folders.open(folder).map_err(io)?, names::for_fetch(&args.info))
             }
-            Content::Share { path, .. } => share_root(path, &args.info)?,
+            Content::Share { path, .. } => share_root(folders, path, &args.info)?,
         };
         let geometry = args.info.geometry();
         let key = args.info.hashes().primary();
@@ -553,18 +554,22 @@ impl Storage {
 }
 
 /// Where a share's paths start, and its files' names.
-fn share_root(path: &Path, info: &Info) -> Result<(Root, Vec<Names>), OpenError> {
+fn share_root(
+    folders: &Folders,
+    path: &Path,
+    info: &Info,
+) -> Result<(Root, Vec<Names>), OpenError> {
     let io = |source| OpenError::Io { what: format!("open {}", path.display()), source };
     // The user's own path may lead through links; below it none is followed.
     let real = path.canonicalize().map_err(io)?;
     if !info.is_single_file() {
-        return Ok((Root::open(&real).map_err(io)?, names::for_share(info, None)));
+        return Ok((folders.open(&real).map_err(io)?, names::for_share(info, None)));
     }
     let (Some(parent), Some(name)) = (real.parent(), real.file_name()) else {
         return Err(io(std::io::ErrorKind::IsADirectory.into()));
     };
     let names = names::for_share(info, Some(Path::new(name)));
-    Ok((Root::open(parent).map_err(io)?, names))
+    Ok((folders.open(parent).map_err(io)?, names))
 }
 
 /// The file that a check reads.

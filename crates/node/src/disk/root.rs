@@ -3,25 +3,42 @@
 //! `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`), or, where it cannot, each component is opened by itself
 //! with `O_NOFOLLOW`.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::FileIdentity;
 
-/// An open folder.
+/// The folder of one torrent. Those that have the same one share its descriptor.
 #[derive(Debug)]
 pub(super) struct Root {
+    folder: Arc<Folder>,
+    /// Of the folder's faults, those that this torrent knows of.
+    seen: AtomicU64,
+}
+
+/// An open folder.
+#[derive(Debug)]
+pub(super) struct Folder {
     dir: OwnedFd,
     path: PathBuf,
-    dev: u64,
+    /// Device and inode.
+    identity: (u64, u64),
     preallocates: bool,
     in_memory: bool,
     shares_room: bool,
+    /// Held while the file system is synced: its errors are reported to one call only.
+    syncing: Mutex<()>,
+    /// Syncs of the file system that failed.
+    faults: AtomicU64,
 }
 
 /// What stands at a path.
@@ -43,30 +60,30 @@ pub(super) enum Found {
 }
 
 impl Root {
-    /// Opens a folder; its own path may lead through links, as the user gave it.
+    /// Opens a folder for one torrent alone; its own path may lead through links, as the user gave it.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(path, flags, Mode::empty())?;
-        let dev = rustix::fs::fstat(&dir)?.st_dev;
-        let preallocates = platform::preallocates(&dir);
-        let in_memory = platform::is_in_memory(&dir);
-        let shares_room = super::clone::shares_room(&dir);
-        Ok(Self { dir, path: path.to_owned(), dev, preallocates, in_memory, shares_room })
+        Ok(Self::over(Arc::new(Folder::open(path)?)))
+    }
+
+    /// The same over a folder that is open.
+    pub(super) fn over(folder: Arc<Folder>) -> Self {
+        let seen = AtomicU64::new(folder.faults.load(Ordering::Acquire));
+        Self { folder, seen }
     }
 
     /// The folder's path.
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        &self.folder.path
     }
 
     /// The file system has no disk to wait for.
-    pub(super) const fn is_in_memory(&self) -> bool {
-        self.in_memory
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.folder.in_memory
     }
 
     /// Copies can share their room with what they were copied from.
-    pub(super) const fn shares_room(&self) -> bool {
-        self.shares_room
+    pub(super) fn shares_room(&self) -> bool {
+        self.folder.shares_room
     }
 
     /// Opens a file below the folder to read.
@@ -85,7 +102,7 @@ impl Root {
     pub(super) fn create(&self, path: &Path, len: u64) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         let file = File::from(self.open_at(path, flags, Mode::from_raw_mode(0o666))?);
-        let sized = if self.preallocates && len >= PREALLOCATE_MIN {
+        let sized = if self.folder.preallocates && len >= PREALLOCATE_MIN {
             platform::preallocate(&file, len)
         } else {
             Ok(())
@@ -105,7 +122,7 @@ impl Root {
             Err(error) => return Err(error),
         };
         let stat = match rustix::fs::statat(
-            parent_fd(&parent, &self.dir),
+            parent_fd(&parent, &self.folder.dir),
             name,
             AtFlags::SYMLINK_NOFOLLOW,
         ) {
@@ -139,7 +156,7 @@ impl Root {
                 self.parent(&prefix)?
             };
             match rustix::fs::mkdirat(
-                parent_fd(&parent, &self.dir),
+                parent_fd(&parent, &self.folder.dir),
                 name,
                 Mode::from_raw_mode(0o777),
             ) {
@@ -156,7 +173,7 @@ impl Root {
     pub(super) fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (parent, new) = self.parent(to)?;
         let old = from.file_name().ok_or(Errno::INVAL)?;
-        let dir = parent_fd(&parent, &self.dir);
+        let dir = parent_fd(&parent, &self.folder.dir);
         match platform::rename_exclusive(dir, old, new) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
             other => return Ok(other?),
@@ -176,22 +193,23 @@ impl Root {
 
     /// Has two things of the same name change places in one step, one here and one in `other`.
     pub(super) fn exchange(&self, name: &Path, other: &Self) -> io::Result<()> {
-        match platform::exchange(&self.dir, &other.dir, name) {
+        match platform::exchange(&self.folder.dir, &other.folder.dir, name) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
             done => return Ok(done?),
         }
         // Not in one step: for a moment nothing has the name here, and what a crash leaves is in the
         // other folder.
         let aside = Path::new("before");
-        rustix::fs::renameat(&self.dir, name, &other.dir, aside)?;
-        rustix::fs::renameat(&other.dir, name, &self.dir, name)?;
-        Ok(rustix::fs::renameat(&other.dir, aside, &other.dir, name)?)
+        rustix::fs::renameat(&self.folder.dir, name, &other.folder.dir, aside)?;
+        rustix::fs::renameat(&other.folder.dir, name, &self.folder.dir, name)?;
+        Ok(rustix::fs::renameat(&other.folder.dir, aside, &other.folder.dir, name)?)
     }
 
     /// Moves a file or link to a place in `other` where nothing is.
     pub(super) fn move_new(&self, from: &Path, other: &Self, to: &Path) -> io::Result<()> {
         let ((from_dir, old), (to_dir, new)) = (self.parent(from)?, other.parent(to)?);
-        let (from_dir, to_dir) = (parent_fd(&from_dir, &self.dir), parent_fd(&to_dir, &other.dir));
+        let (from_dir, to_dir) =
+            (parent_fd(&from_dir, &self.folder.dir), parent_fd(&to_dir, &other.folder.dir));
         match platform::move_exclusive((from_dir, old), (to_dir, new)) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
             done => return Ok(done?),
@@ -205,27 +223,28 @@ impl Root {
     /// Makes a symbolic link where nothing is.
     pub(super) fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
-        Ok(rustix::fs::symlinkat(target, parent_fd(&parent, &self.dir), name)?)
+        Ok(rustix::fs::symlinkat(target, parent_fd(&parent, &self.folder.dir), name)?)
     }
 
     /// Where a symbolic link points.
     pub(super) fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
         use std::os::unix::ffi::OsStringExt;
         let (parent, name) = self.parent(path)?;
-        let target = rustix::fs::readlinkat(parent_fd(&parent, &self.dir), name, Vec::new())?;
+        let target =
+            rustix::fs::readlinkat(parent_fd(&parent, &self.folder.dir), name, Vec::new())?;
         Ok(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())))
     }
 
     /// Removes a file's name.
     pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
-        Ok(rustix::fs::unlinkat(parent_fd(&parent, &self.dir), name, AtFlags::empty())?)
+        Ok(rustix::fs::unlinkat(parent_fd(&parent, &self.folder.dir), name, AtFlags::empty())?)
     }
 
     /// Makes the names in a folder survive a power cut.
     pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
         if path.as_os_str().is_empty() {
-            return Ok(rustix::fs::fsync(&self.dir)?);
+            return Ok(rustix::fs::fsync(&self.folder.dir)?);
         }
         let dir = self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         Ok(rustix::fs::fsync(dir)?)
@@ -234,18 +253,28 @@ impl Root {
     /// The device that [`Root::sync_all`] makes durable; `None` where the system has no such call, or
     /// one that does not report what it could not write.
     pub(super) fn sync_covers(&self) -> Option<u64> {
-        platform::syncs_report_errors().then_some(self.dev)
+        platform::syncs_report_errors().then_some(self.folder.identity.0)
     }
 
     /// Makes the whole file system survive a power cut. Reports every write error since the folder
-    /// was opened or this was called last, also of files that were closed meanwhile.
+    /// was opened or this was called last, also of files that were closed meanwhile; and once what was
+    /// reported to another torrent of the folder, since it may concern this one's files.
     pub(super) fn sync_all(&self) -> io::Result<()> {
-        platform::sync_file_system(&self.dir)
+        let Folder { dir, syncing, faults, .. } = &*self.folder;
+        let _only_one = syncing.lock();
+        let known = faults.load(Ordering::Acquire);
+        if self.seen.swap(known, Ordering::AcqRel) != known {
+            return Err(io::Error::other("an earlier sync of the same file system failed"));
+        }
+        platform::sync_file_system(dir).inspect_err(|_| {
+            faults.store(known + 1, Ordering::Release);
+            self.seen.store(known + 1, Ordering::Release);
+        })
     }
 
     /// Bytes that may be written.
     pub(super) fn available(&self) -> io::Result<u64> {
-        let stat = rustix::fs::fstatvfs(&self.dir)?;
+        let stat = rustix::fs::fstatvfs(&self.folder.dir)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
@@ -259,7 +288,7 @@ impl Root {
 
     fn open_at(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        match platform::open_beneath(&self.dir, path, flags, mode) {
+        match platform::open_beneath(&self.folder.dir, path, flags, mode) {
             Err(Errno::NOSYS | Errno::PERM) => Ok(self.open_by_steps(path, flags, mode)?),
             other => Ok(other?),
         }
@@ -271,7 +300,7 @@ impl Root {
         let mut components = path.components().peekable();
         while let Some(component) = components.next() {
             let Component::Normal(name) = component else { return Err(Errno::XDEV) };
-            let dir = parent_fd(&at, &self.dir);
+            let dir = parent_fd(&at, &self.folder.dir);
             if components.peek().is_none() {
                 return rustix::fs::openat(dir, name, flags, mode);
             }
@@ -279,6 +308,55 @@ impl Root {
             at = Some(rustix::fs::openat(dir, name, walk, Mode::empty())?);
         }
         Err(Errno::INVAL)
+    }
+}
+
+impl Folder {
+    fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(path, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&dir)?;
+        Ok(Self {
+            path: path.to_owned(),
+            identity: (stat.st_dev, stat.st_ino),
+            preallocates: platform::preallocates(&dir),
+            in_memory: platform::is_in_memory(&dir),
+            shares_room: super::clone::shares_room(&dir),
+            dir,
+            syncing: Mutex::default(),
+            faults: AtomicU64::new(0),
+        })
+    }
+}
+
+/// The folders of all torrents: thousands may have the same one.
+#[derive(Debug, Default)]
+pub(super) struct Folders(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// By the path that they were opened by.
+    folders: HashMap<PathBuf, Weak<Folder>>,
+    /// With so many entries, those that nobody has any more are taken out.
+    clean_at: usize,
+}
+
+impl Folders {
+    /// Opens a folder for a torrent: anew, unless it is the one that another has open by the same path.
+    pub(super) fn open(&self, path: &Path) -> io::Result<Root> {
+        let opened = Folder::open(path)?;
+        let mut known = self.0.lock();
+        let before = known.folders.get(path).and_then(Weak::upgrade);
+        if let Some(same) = before.filter(|before| before.identity == opened.identity) {
+            return Ok(Root::over(same));
+        }
+        if known.folders.len() >= known.clean_at {
+            known.folders.retain(|_, folder| folder.strong_count() > 0);
+            known.clean_at = 2 * known.folders.len() + CLEAN_MIN;
+        }
+        let opened = Arc::new(opened);
+        known.folders.insert(path.to_owned(), Arc::downgrade(&opened));
+        Ok(Root::over(opened))
     }
 }
 
@@ -297,6 +375,8 @@ fn identity_of(stat: &rustix::fs::Stat) -> FileIdentity {
     }
 }
 
+/// Fewer entries are not worth looking at.
+const CLEAN_MIN: usize = 64;
 /// Smaller files are written at once, so the system lays them out well by itself.
 const PREALLOCATE_MIN: u64 = 4 << 20;
 

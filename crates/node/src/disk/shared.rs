@@ -11,6 +11,7 @@ use proto::FileIndex;
 use swarm::DiskJob;
 
 use super::descriptors::{Descriptors, StorageId};
+use super::root::Folders;
 use super::storage::Storage;
 use super::{BlockPool, DiskConfig};
 use crate::record::Records;
@@ -20,6 +21,7 @@ pub(super) struct Shared {
     pub(super) records: Arc<Records>,
     pub(super) pool: Arc<BlockPool>,
     pub(super) descriptors: Descriptors,
+    pub(super) folders: Folders,
     pub(super) jobs: JobQueue,
     pub(super) sync: SyncQueue,
     next_storage: AtomicU64,
@@ -35,6 +37,7 @@ impl Shared {
             records,
             pool,
             descriptors: Descriptors::new(budget),
+            folders: Folders::default(),
             jobs: JobQueue::default(),
             next_storage: AtomicU64::new(0),
             started: Instant::now(),

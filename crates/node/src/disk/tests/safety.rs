@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::fixture::{PIECE, Place, Torrent, file, tree};
-use crate::disk::root::{Found, Root};
+use crate::disk::root::{Folders, Found, Root};
 use crate::disk::{DiskConfig, OpenError, StorageEvent};
 
 #[test]
@@ -166,4 +166,27 @@ fn a_cancelled_check_ends_at_once() {
     let cancelled = std::sync::atomic::AtomicBool::new(true);
     let opened = rig.disk.open(args, &|_| (), &cancelled);
     assert!(matches!(opened, Err(OpenError::Cancelled)));
+}
+
+#[test]
+fn torrents_of_one_folder_share_its_descriptor_and_none_that_has_another_by_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, aside) = (dir.path().join("root"), dir.path().join("aside"));
+    std::fs::create_dir(&path).unwrap();
+    let open_files = || {
+        std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| {
+            std::fs::read_link(entry.unwrap().path()).ok().filter(|at| at.starts_with(dir.path()))
+        })
+    };
+    let folders = Folders::default();
+    let roots: Vec<_> = (0..100).map(|_| folders.open(&path).unwrap()).collect();
+    assert_eq!(open_files().count(), 1);
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let other = folders.open(&path).unwrap();
+    other.create(Path::new("new"), 0).unwrap();
+    roots[0].create(Path::new("old"), 0).unwrap();
+    assert!(path.join("new").exists() && aside.join("old").exists());
+    drop((roots, other));
+    assert_eq!(open_files().count(), 0);
 }
