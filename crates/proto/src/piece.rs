@@ -26,7 +26,8 @@ impl PieceIndex {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileIndex(pub u32);
 
-/// A run of bytes inside a piece, as requests and cancels name it.
+/// A run of bytes inside a piece, as requests and cancels name it: 16 KiB, unless it is the last of its piece
+/// or two peers agreed on longer runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Block {
     /// The piece.
@@ -42,6 +43,41 @@ impl Block {
     #[must_use]
     pub const fn number(&self) -> u32 {
         self.begin / BLOCK_LEN
+    }
+
+    /// How many blocks of 16 KiB it is, the last of which may be short.
+    #[must_use]
+    pub const fn block_count(&self) -> u32 {
+        self.len.div_ceil(BLOCK_LEN)
+    }
+
+    /// The blocks of 16 KiB that it is made of, in order; itself, if it is no longer than one.
+    pub fn blocks(self) -> impl Iterator<Item = Self> {
+        let starts = (0..self.len).step_by(BLOCK_LEN as usize);
+        starts.map(move |start| self.part(start, (self.len - start).min(BLOCK_LEN)))
+    }
+
+    /// What is left of it before and behind `other`, which may be empty; `None` unless `other` is a part of
+    /// it.
+    #[must_use]
+    pub fn around(self, other: Self) -> Option<[Self; 2]> {
+        let start = other.begin.checked_sub(self.begin)?;
+        let behind = self.len.checked_sub(start)?.checked_sub(other.len)?;
+        let parts = [self.part(0, start), self.part(start + other.len, behind)];
+        (self.piece == other.piece).then_some(parts)
+    }
+
+    /// Both as one run; `None` unless `next` begins where this one ends.
+    #[must_use]
+    pub fn joined(self, next: Self) -> Option<Self> {
+        let adjoins = self.begin.checked_add(self.len) == Some(next.begin);
+        (self.piece == next.piece && adjoins)
+            .then(|| Self { len: self.len.saturating_add(next.len), ..self })
+    }
+
+    // Begins may be anything that a peer wrote.
+    const fn part(self, start: u32, len: u32) -> Self {
+        Self { begin: self.begin.saturating_add(start), len, ..self }
     }
 }
 
@@ -247,6 +283,21 @@ mod tests {
         let only = Span { file: FileIndex(0), file_offset: 65_536, begin: 0, len: 34_464 };
         assert_eq!(spans, [only]);
         assert_eq!(hybrid.pieces_of(FileIndex(2)), 2..3);
+    }
+
+    #[test]
+    fn runs_are_taken_apart_and_joined() {
+        let run = |begin, len| Block { piece: PieceIndex(1), begin, len };
+        let whole = run(0, 2 * BLOCK_LEN + 5);
+        let blocks: Vec<_> = whole.blocks().collect();
+        assert_eq!(blocks, [run(0, BLOCK_LEN), run(BLOCK_LEN, BLOCK_LEN), run(2 * BLOCK_LEN, 5)]);
+        assert_eq!(blocks[0].joined(blocks[1]), Some(run(0, 2 * BLOCK_LEN)));
+        assert_eq!((blocks[0].joined(blocks[2]), run(u32::MAX, 1).joined(blocks[0])), (None, None));
+        let around = [run(0, BLOCK_LEN), run(2 * BLOCK_LEN, 5)];
+        assert_eq!(whole.around(blocks[1]), Some(around));
+        assert_eq!(blocks[1].around(whole), None);
+        assert_eq!(run(0, 10).around(run(5, u32::MAX)), None);
+        assert_eq!(run(u32::MAX - 1, 3 * BLOCK_LEN).blocks().count(), 3);
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub struct PeerInfo {
     pub client: Option<String>,
     /// Outstanding requests that it accepts.
     pub reqq: Option<u32>,
+    /// Blocks that one message may ask it for (`docs/protocols/runs.md`); 0 until it says so, then 1 at least.
+    pub run_blocks: u32,
     /// Length of the info dictionary, when it has it.
     pub metadata_len: Option<u32>,
     /// It wants nothing more (BEP 21).

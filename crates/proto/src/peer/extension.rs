@@ -56,6 +56,9 @@ pub struct ExtensionHandshake {
     pub listen_port: Option<u16>,
     /// Outstanding requests that the sender accepts.
     pub reqq: Option<u32>,
+    /// The longest run of neighbouring blocks, in bytes, that the sender takes in one message and gives in
+    /// one (`docs/protocols/runs.md`).
+    pub run_len: Option<u32>,
     /// The sender wants nothing more.
     pub upload_only: Option<bool>,
     /// Name and version of the sender, at most 64 characters, none of them control characters.
@@ -84,6 +87,7 @@ impl ExtensionHandshake {
             metadata_len: number(root, b"metadata_size").filter(|len| *len > 0),
             listen_port: number(root, b"p").filter(|port| *port > 0),
             reqq: number(root, b"reqq"),
+            run_len: number(root, b"teem_run"),
             upload_only: number::<i64>(root, b"upload_only").map(|flag| flag != 0),
             client: bytes(root, b"v").map(client_name).filter(|name| !name.is_empty()),
             your_ip: bytes(root, b"yourip").and_then(address),
@@ -103,6 +107,7 @@ impl ExtensionHandshake {
         insert(&mut root, b"metadata_size", self.metadata_len);
         insert(&mut root, b"p", self.listen_port);
         insert(&mut root, b"reqq", self.reqq);
+        insert(&mut root, b"teem_run", self.run_len);
         insert(&mut root, b"upload_only", self.upload_only);
         if let Some(client) = &self.client {
             root.bytes(b"v", client.as_bytes());
@@ -239,13 +244,14 @@ mod tests {
             metadata_len: Some(31_235),
             listen_port: Some(6881),
             reqq: Some(2000),
+            run_len: Some(262_144),
             upload_only: Some(true),
             client: Some("Teem/1".to_owned()),
             your_ip: Some(Ipv4Addr::new(65, 66, 67, 68).into()),
         };
         let expected = b"d1:md11:lt_donthavei2e11:upload_onlyi3e12:ut_holepunchi5e\
             11:ut_metadatai1e6:ut_pexi4ee\
-            13:metadata_sizei31235e1:pi6881e4:reqqi2000e11:upload_onlyi1e1:v6:Teem/1\
+            13:metadata_sizei31235e1:pi6881e4:reqqi2000e8:teem_runi262144e11:upload_onlyi1e1:v6:Teem/1\
             6:yourip4:ABCDe";
         assert_eq!(encoded(&handshake), expected);
     }
@@ -294,7 +300,7 @@ mod tests {
         #[test]
         fn handshakes_round_trip(
             ids: [Option<u8>; 5],
-            numbers: (Option<u32>, Option<u16>, Option<u32>),
+            numbers: (Option<u32>, Option<u16>, Option<u32>, Option<u32>),
             upload_only: Option<bool>,
             client in prop::option::of("[a-z/é]{1,20}"),
             ip: Option<u128>,
@@ -308,6 +314,7 @@ mod tests {
                 metadata_len: numbers.0.filter(|len| *len > 0),
                 listen_port: numbers.1.filter(|port| *port > 0),
                 reqq: numbers.2,
+                run_len: numbers.3,
                 upload_only,
                 client,
                 your_ip: ip.map(|bits| IpAddr::V6(Ipv6Addr::from_bits(bits))),

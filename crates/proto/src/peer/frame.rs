@@ -12,6 +12,10 @@ pub const PREFIX_LEN: usize = 4;
 /// Bytes before a block's data: length, id, piece, begin.
 pub const BLOCK_HEADER_LEN: usize = 13;
 
+/// The longest run of neighbouring blocks that one message carries between two peers that agreed on that
+/// (`docs/protocols/runs.md`); all others send single blocks.
+pub const RUN_LEN_MAX: u32 = 16 * BLOCK_LEN;
+
 /// The longest payload of an extension message: room for 16 KiB of metadata or a full handshake.
 pub const EXTENDED_LEN_MAX: u32 = 64 * 1024;
 
@@ -38,7 +42,7 @@ impl Head {
         let len = u32::from_be_bytes(*prefix);
         let Some(payload_len) = len.checked_sub(1) else { return Ok(Some(Self::KeepAlive)) };
         let Some(id) = rest.first() else {
-            let limit = bitfield_len.max(EXTENDED_LEN_MAX + 1).max(UNKNOWN_LEN_MAX);
+            let limit = bitfield_len.max(EXTENDED_LEN_MAX + 1).max(8 + RUN_LEN_MAX);
             return check(payload_len, 0, limit).map(|()| None);
         };
         let id = Id::from(*id);
@@ -70,7 +74,7 @@ const fn payload_bounds(id: Id, bitfield_len: u32) -> (u32, u32) {
         Id::Have | Id::Suggest | Id::AllowedFast => (4, 4),
         Id::Bitfield => (0, bitfield_len),
         Id::Request | Id::Cancel | Id::Reject => (12, 12),
-        Id::Block => (8, 8 + BLOCK_LEN),
+        Id::Block => (8, 8 + RUN_LEN_MAX),
         Id::Port => (2, 2),
         Id::Extended => (1, 1 + EXTENDED_LEN_MAX),
         Id::HashRequest | Id::HashReject => (48, 48),
@@ -97,7 +101,7 @@ pub fn decode_block_header(header: &[u8; BLOCK_HEADER_LEN]) -> Option<Block> {
     let word = |at: usize| {
         u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
     };
-    let len = word(0).checked_sub(9).filter(|len| *len <= BLOCK_LEN)?;
+    let len = word(0).checked_sub(9).filter(|len| *len <= RUN_LEN_MAX)?;
     let is_block = header[4] == u8::from(Id::Block);
     is_block.then(|| Block { piece: PieceIndex(word(5)), begin: word(9), len })
 }
@@ -115,10 +119,11 @@ mod tests {
     #[test]
     fn lengths_are_judged_by_kind_before_the_payload() {
         assert_eq!(head(1, 0), Ok(Some(Head::Message(Id::Choke, 0))));
-        for (len, id) in [(2, 0), (4, 4), (6, 4), (102, 5), (14, 6), (8, 7), (10 + BLOCK_LEN, 7)] {
+        for (len, id) in [(2, 0), (4, 4), (6, 4), (102, 5), (14, 6), (8, 7), (10 + RUN_LEN_MAX, 7)]
+        {
             assert!(head(len, id).is_err(), "{len} {id}");
         }
-        assert_eq!(head(9 + BLOCK_LEN, 7), Ok(Some(Head::Message(Id::Block, 8 + BLOCK_LEN))));
+        assert_eq!(head(9 + RUN_LEN_MAX, 7), Ok(Some(Head::Message(Id::Block, 8 + RUN_LEN_MAX))));
         assert_eq!(head(10, 99), Ok(Some(Head::Message(Id::Unknown(99), 9))));
         assert!(head(u32::MAX, 20).is_err());
     }
@@ -133,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_limit_without_an_id_lets_every_kind_pass() {
-        let longest = [EXTENDED_LEN_MAX + 2, 49 + 32 * MAX_HASHES, 9 + BLOCK_LEN, 101];
+        let longest = [EXTENDED_LEN_MAX + 2, 49 + 32 * MAX_HASHES, 9 + RUN_LEN_MAX, 101];
         for len in longest {
             assert_eq!(Head::decode(&len.to_be_bytes(), 100), Ok(None));
         }

@@ -147,9 +147,9 @@ pub enum Message<'a> {
     Have(PieceIndex),
     /// All that the sender has; see [`crate::Bitfield::decode`].
     Bitfield(&'a [u8]),
-    /// Asks for a block.
+    /// Asks for a block, or for a run of them where that was agreed on.
     Request(Block),
-    /// A block and its data, of the length that the block says.
+    /// A block (or run) and its data, of the length that the block says.
     Block(Block, &'a [u8]),
     /// Takes a request back.
     Cancel(Block),

@@ -14,7 +14,7 @@ pub mod message;
 pub use exchange::{EXCHANGED_MAX, PeerExchange, PeerFlags};
 pub use extension::{ExtensionHandshake, MetadataMessage};
 pub use fast::allowed_fast;
-pub use frame::{BLOCK_HEADER_LEN, Head, block_header, decode_block_header};
+pub use frame::{BLOCK_HEADER_LEN, Head, RUN_LEN_MAX, block_header, decode_block_header};
 pub use handshake::{Capabilities, Handshake};
 pub use holepunch::{HolePunch, PunchError};
 pub use message::{HashRange, Id, Message};

@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use proto::peer::extension::local;
-use proto::peer::{ExtensionHandshake, HolePunch, Message, PeerExchange, allowed_fast};
+use proto::peer::{
+    ExtensionHandshake, HolePunch, Message, PeerExchange, RUN_LEN_MAX, allowed_fast,
+};
 use proto::{Bitfield, PieceIndex};
 
 use super::Session;
@@ -145,7 +147,7 @@ impl Session {
             && torrent.have.remove(piece)
         {
             self.told.push_news(piece);
-            self.refuse_queued(|block| block.piece != piece);
+            self.refuse_queued(|queued| queued != piece);
         }
     }
 
@@ -287,6 +289,7 @@ impl Session {
             metadata_len,
             listen_port: self.config.listen_port.filter(|_| dialled),
             reqq: Some(REQQ),
+            run_len: Some(RUN_LEN_MAX),
             upload_only: Some(self.told.upload_only.want),
             client: Some(self.config.client.clone()),
             your_ip: Some(connected.addr.ip()),

@@ -16,6 +16,8 @@ const HEAD_LEN: usize = 5;
 pub(super) struct Inbox {
     pub(super) bytes: Vec<u8>,
     pub(super) partial: Option<PartialBlock>,
+    /// What follows it in the same message.
+    pub(super) rest: Option<Block>,
 }
 
 /// A block that is arriving.
@@ -53,7 +55,7 @@ pub(super) enum Next {
     KeepAlive,
     /// A message that takes up that many bytes, all there.
     Message(Id, usize),
-    /// The header of a block; its data follows.
+    /// The header of a block or a run of them; the data follows.
     Block(Block),
 }
 

@@ -135,9 +135,7 @@ impl Session {
             }
             PeerCommand::Choke(choke) => self.told.choke.want = choke,
             PeerCommand::Interest(interest) => self.told.interest.want = interest,
-            PeerCommand::Request(blocks) => {
-                blocks.into_iter().for_each(|block| self.request(block))
-            }
+            PeerCommand::Request(blocks) => self.request(blocks),
             PeerCommand::Cancel(block) => self.cancel(block),
             PeerCommand::Have(piece) => self.set_have(piece),
             PeerCommand::Lost(piece) => self.set_lost(piece),
@@ -158,7 +156,7 @@ impl Session {
         if sent > 0 {
             events.push(PeerEvent::Sent(sent));
         }
-        let waiting = self.uploads.waiting() + self.outbox.blocks() > 0;
+        let waiting = self.uploads.waiting() > 0 || self.outbox.runs() > 0;
         if waiting != self.told_waiting {
             self.told_waiting = waiting;
             events.push(PeerEvent::Waiting(waiting));
@@ -226,15 +224,29 @@ impl Session {
         }
     }
 
-    fn request(&mut self, block: Block) {
-        let choked = self.remote.choking && !self.remote.allowed_fast.contains(block.piece);
+    /// Asks for blocks, neighbours in one message as far as the peer takes that.
+    fn request(&mut self, blocks: Vec<Block>) {
+        let mut blocks = blocks.into_iter().peekable();
+        while let Some(mut run) = blocks.next() {
+            while let Some(longer) = blocks.peek().and_then(|next| run.joined(*next))
+                && longer.len <= self.remote.run_len
+            {
+                run = longer;
+                blocks.next();
+            }
+            self.request_run(run);
+        }
+    }
+
+    fn request_run(&mut self, run: Block) {
+        let choked = self.remote.choking && !self.remote.allowed_fast.contains(run.piece);
         let full =
             self.requests.len() >= OUTSTANDING_MAX || self.outbox.control_len() > CONTROL_LEN;
         if choked || full {
-            self.events.push(PeerEvent::Dropped(block));
+            self.events.extend(run.blocks().map(PeerEvent::Dropped));
         } else {
-            self.requests.push(block);
-            self.outbox.push(&Message::Request(block));
+            self.requests.push(run);
+            self.outbox.push(&Message::Request(run));
         }
     }
 

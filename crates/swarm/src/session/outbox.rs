@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use proto::Block;
 use proto::peer::{BLOCK_HEADER_LEN, Message, block_header};
+use proto::{Block, PieceIndex};
 
 use crate::limits::session::{CONTROL_SOFT_LEN, UPLOAD_RUNS};
 
@@ -21,14 +21,14 @@ pub(super) struct Outbox {
     payload_sent: u64,
 }
 
-/// Neighbouring blocks of one piece, being written.
+/// Neighbouring parts of one piece, a message each, being written.
 #[derive(Debug)]
 struct SendingRun {
-    blocks: Vec<(Block, [u8; BLOCK_HEADER_LEN])>,
+    messages: Vec<(Block, [u8; BLOCK_HEADER_LEN])>,
     data: Vec<u8>,
     /// Where `data` starts in the piece.
     begin: u32,
-    /// The block being written.
+    /// The message being written.
     next: usize,
     /// Bytes of its message that are written.
     done: usize,
@@ -36,18 +36,18 @@ struct SendingRun {
 
 impl SendingRun {
     fn message_len(&self, index: usize) -> usize {
-        BLOCK_HEADER_LEN + self.blocks[index].0.len as usize
+        BLOCK_HEADER_LEN + self.messages[index].0.len as usize
     }
 
-    /// What is left of a block's message when `done` bytes of it are written.
+    /// What is left of a message when `done` bytes of it are written.
     fn slices(&self, index: usize, done: usize) -> [&[u8]; 2] {
-        let (block, header) = &self.blocks[index];
+        let (block, header) = &self.messages[index];
         let start = (block.begin - self.begin) as usize;
         let data = &self.data[start..start + block.len as usize];
         [&header[done.min(BLOCK_HEADER_LEN)..], &data[done.saturating_sub(BLOCK_HEADER_LEN)..]]
     }
 
-    /// Takes note of up to `len` written bytes of the block under way; returns those, and how many of
+    /// Takes note of up to `len` written bytes of the message under way; returns those, and how many of
     /// them are payload.
     fn advance(&mut self, len: usize) -> (usize, usize) {
         let taken = len.min(self.message_len(self.next) - self.done);
@@ -61,8 +61,13 @@ impl SendingRun {
         (taken, payload)
     }
 
+    /// Messages that are written or have begun to be.
+    fn begun(&self) -> usize {
+        self.next + usize::from(self.done > 0)
+    }
+
     fn is_done(&self) -> bool {
-        self.next == self.blocks.len()
+        self.next == self.messages.len()
     }
 }
 
@@ -85,46 +90,54 @@ impl Outbox {
         self.runs.len()
     }
 
-    /// Blocks that are being written or wait for it.
-    pub(super) fn blocks(&self) -> usize {
-        self.runs.iter().map(|run| run.blocks.len() - run.next).sum()
+    /// Adds neighbouring requests whose bytes are `data`.
+    pub(super) fn push_run(&mut self, requests: &[Block], data: Vec<u8>) {
+        let begin = requests.first().map_or(0, |first| first.begin);
+        let messages = requests.iter().map(|request| (*request, block_header(*request))).collect();
+        self.runs.push_back(SendingRun { messages, data, begin, next: 0, done: 0 });
     }
 
-    /// Adds neighbouring blocks whose bytes are `data`.
-    pub(super) fn push_run(&mut self, blocks: &[Block], data: Vec<u8>) {
-        let begin = blocks.first().map_or(0, |first| first.begin);
-        let blocks = blocks.iter().map(|block| (*block, block_header(*block))).collect();
-        self.runs.push_back(SendingRun { blocks, data, begin, next: 0, done: 0 });
-    }
-
-    /// Takes a block out that is not begun; false when it is not there (any more).
+    /// Takes a block out of a message that is not begun; false when it is not there (any more).
     pub(super) fn cancel(&mut self, block: Block) -> bool {
-        let waits = self.runs.iter().any(|run| run.blocks[run.next..].iter().any(|b| b.0 == block));
-        waits && !self.remove_blocks(|waiting| waiting != block).is_empty()
+        for run in &mut self.runs {
+            let begun = run.begun();
+            let waiting = run.messages[begun..].iter().map(|(request, _)| request.around(block));
+            let found = waiting.enumerate().find_map(|(at, around)| Some((at + begun, around?)));
+            if let Some((at, around)) = found {
+                let parts = around.into_iter().filter(|part| part.len > 0);
+                run.messages.splice(at..=at, parts.map(|part| (part, block_header(part))));
+                self.drop_empty();
+                return true;
+            }
+        }
+        false
     }
 
-    /// Takes out the blocks that are not begun and not to be kept.
-    pub(super) fn remove_blocks(&mut self, mut keep: impl FnMut(Block) -> bool) -> Vec<Block> {
+    /// Takes out the requests that are not begun and whose piece is not to be kept.
+    pub(super) fn remove(&mut self, mut keep: impl FnMut(PieceIndex) -> bool) -> Vec<Block> {
         let mut removed = Vec::new();
         for run in &mut self.runs {
-            let begun = run.next + usize::from(run.done > 0);
+            let begun = run.begun();
             let mut index = 0;
-            run.blocks.retain(|(block, _)| {
+            run.messages.retain(|(request, _)| {
                 index += 1;
-                let stays = index <= begun || keep(*block);
+                let stays = index <= begun || keep(request.piece);
                 if !stays {
-                    removed.push(*block);
+                    removed.push(*request);
                 }
                 stays
             });
         }
-        while self.runs.iter().any(SendingRun::is_done) {
-            let done = self.runs.iter().position(SendingRun::is_done);
-            if let Some(run) = done.and_then(|at| self.runs.remove(at)) {
+        self.drop_empty();
+        removed
+    }
+
+    fn drop_empty(&mut self) {
+        while let Some(at) = self.runs.iter().position(SendingRun::is_done) {
+            if let Some(run) = self.runs.remove(at) {
                 self.put_spent(run.data);
             }
         }
-        removed
     }
 
     /// A buffer of a run that is written.
@@ -152,7 +165,7 @@ impl Outbox {
         let begun = usize::from(under_way.is_some());
         let whole = self.runs.iter().enumerate().flat_map(move |(number, run)| {
             let from = run.next + if number == 0 { begun } else { 0 };
-            (from..run.blocks.len()).flat_map(move |index| run.slices(index, 0))
+            (from..run.messages.len()).flat_map(move |index| run.slices(index, 0))
         });
         let all = rest.into_iter().flatten().chain([control]).chain(whole);
         slices.extend(all.filter(|slice| !slice.is_empty()).map(IoSlice::new));

@@ -27,6 +27,8 @@ impl Session {
             if let Some(partial) = &mut self.inbox.partial {
                 bytes = partial.fill(bytes);
                 self.finish_block();
+            } else if let Some(rest) = self.inbox.rest.take() {
+                self.start_block(rest)?;
             } else if self.inbox.bytes.is_empty() {
                 let taken = self.feed_message(bytes)?;
                 if taken == 0 {
@@ -51,8 +53,8 @@ impl Session {
                 self.on_message(Message::decode(id, &bytes[5..len])?)?;
                 Ok(len)
             }
-            Next::Block(block) => {
-                self.start_block(block)?;
+            Next::Block(run) => {
+                self.start_block(run)?;
                 Ok(BLOCK_HEADER_LEN)
             }
         }
@@ -82,8 +84,9 @@ impl Session {
         known.map_or(BITFIELD_LEN_UNKNOWN, |pieces| pieces.div_ceil(8))
     }
 
-    /// The header of a block came.
-    fn start_block(&mut self, block: Block) -> Result<(), PeerFault> {
+    /// The next thing that comes is the first block of this run, or of this rest of one.
+    fn start_block(&mut self, run: Block) -> Result<(), PeerFault> {
+        let block = run.blocks().next().unwrap_or(run);
         let buffer = if self.requests.take(block) {
             Some(self.landing.take_buffer())
         } else if self.config.connected.fast {
@@ -93,6 +96,7 @@ impl Session {
             None
         };
         self.inbox.partial = Some(PartialBlock { block, buffer, filled: 0 });
+        self.inbox.rest = behind(run, block);
         self.finish_block();
         Ok(())
     }
@@ -105,4 +109,9 @@ impl Session {
             self.events.push(PeerEvent::Block(block, buffer));
         }
     }
+}
+
+/// What is left of a run behind its first block.
+pub(super) fn behind(run: Block, first: Block) -> Option<Block> {
+    run.around(first).map(|[_, behind]| behind).filter(|behind| behind.len > 0)
 }

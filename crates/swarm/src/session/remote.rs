@@ -1,7 +1,7 @@
 //! What the peer told us about itself.
 
-use proto::peer::ExtensionHandshake;
-use proto::{Bitfield, PieceIndex};
+use proto::peer::{ExtensionHandshake, RUN_LEN_MAX};
+use proto::{BLOCK_LEN, Bitfield, PieceIndex};
 
 use super::requests::AllowedFast;
 use crate::PeerInfo;
@@ -21,6 +21,8 @@ pub(super) struct Remote {
     pub(super) allowed_fast: AllowedFast,
     /// The numbers under which it takes extension messages.
     pub(super) ids: ExtensionIds,
+    /// The longest run that it may be asked for in one message, in bytes.
+    pub(super) run_len: u32,
     pub(super) info: PeerInfo,
 }
 
@@ -60,6 +62,7 @@ impl Remote {
             early: Early::default(),
             allowed_fast: AllowedFast::default(),
             ids: ExtensionIds::default(),
+            run_len: BLOCK_LEN,
             info: PeerInfo::default(),
         }
     }
@@ -76,12 +79,15 @@ impl Remote {
         update(&mut self.ids.upload_only, handshake.upload_only_id);
         update(&mut self.ids.exchange, handshake.ut_pex);
         update(&mut self.ids.hole_punch, handshake.ut_holepunch);
+        self.run_len =
+            handshake.run_len.map_or(self.run_len, |len| len.clamp(BLOCK_LEN, RUN_LEN_MAX));
         let info = &mut self.info;
         info.client = handshake.client.or_else(|| info.client.take());
         info.reqq = handshake.reqq.or(info.reqq);
         info.metadata_len = handshake.metadata_len.or(info.metadata_len);
         info.upload_only = handshake.upload_only.unwrap_or(info.upload_only);
         info.listen_port = handshake.listen_port.or(info.listen_port);
+        info.run_blocks = self.run_len / BLOCK_LEN;
         info.exchanges = self.ids.exchange.is_some();
         info.punches = self.ids.hole_punch.is_some();
     }

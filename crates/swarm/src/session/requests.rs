@@ -14,6 +14,8 @@ pub(super) struct Requests {
 #[derive(Debug, Clone, Copy)]
 struct Request {
     block: Block,
+    /// It was asked for in one message with the one before it.
+    joined: bool,
     /// A cancel was sent; the peer still owes an answer (BEP 6).
     cancelled: bool,
 }
@@ -23,13 +25,27 @@ impl Requests {
         self.queue.len()
     }
 
-    pub(super) fn push(&mut self, block: Block) {
-        self.queue.push_back(Request { block, cancelled: false });
+    /// Adds the blocks that one message asks for.
+    pub(super) fn push(&mut self, run: Block) {
+        let requests = run.blocks().map(|block| {
+            let joined = block.begin != run.begin;
+            Request { block, joined, cancelled: false }
+        });
+        self.queue.extend(requests);
     }
 
     /// The blocks that come next if the peer keeps the order.
     pub(super) fn expected(&self) -> impl Iterator<Item = Block> {
         self.queue.iter().map(|request| request.block)
+    }
+
+    /// The run that the block at that place starts, as far as one message asked for it.
+    ///
+    /// # Panics
+    /// If there are not that many.
+    pub(super) fn run_at(&self, at: usize) -> Block {
+        let rest = self.queue.range(at + 1..).take_while(|next| next.joined);
+        rest.fold(self.queue[at].block, |run, next| run.joined(next.block).unwrap_or(run))
     }
 
     pub(super) fn front(&self) -> Option<Block> {
@@ -47,19 +63,24 @@ impl Requests {
             return true;
         }
         let at = self.queue.iter().position(|request| request.block == block);
-        at.and_then(|at| self.queue.remove(at)).is_some()
+        at.inspect(|at| self.part(at + 1)).and_then(|at| self.queue.remove(at)).is_some()
+    }
+
+    /// What comes from there on is a message of its own.
+    fn part(&mut self, at: usize) {
+        if let Some(request) = self.queue.get_mut(at) {
+            request.joined = false;
+        }
     }
 
     /// Marks the request for `block` as cancelled; false when there is none left to cancel.
     pub(super) fn cancel(&mut self, block: Block) -> bool {
-        let mut live = self.queue.iter_mut().filter(|request| !request.cancelled);
-        match live.find(|request| request.block == block) {
-            Some(request) => {
-                request.cancelled = true;
-                true
-            }
-            None => false,
-        }
+        let is_it = |request: &Request| !request.cancelled && request.block == block;
+        let Some(at) = self.queue.iter().position(is_it) else { return false };
+        self.queue[at].cancelled = true;
+        self.part(at);
+        self.part(at + 1);
+        true
     }
 
     /// Takes every request out, in order.

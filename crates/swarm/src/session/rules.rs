@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use proto::metainfo::Info;
 use proto::peer::extension::{decode_dont_have, decode_upload_only, local};
-use proto::peer::{ExtensionHandshake, HolePunch, Message, MetadataMessage, PeerExchange};
+use proto::peer::{
+    ExtensionHandshake, HolePunch, Message, MetadataMessage, PeerExchange, RUN_LEN_MAX,
+};
 use proto::{Bitfield, Block, Geometry, PieceIndex};
 
 use super::remote::EarlySet;
@@ -96,11 +98,16 @@ impl Session {
         Ok(())
     }
 
-    fn on_reject(&mut self, block: Block) -> Result<(), PeerFault> {
-        if !self.requests.take(block) {
+    fn on_reject(&mut self, run: Block) -> Result<(), PeerFault> {
+        if run.len == 0 || run.len > RUN_LEN_MAX {
             return Err(PeerFault::UnsolicitedReject);
         }
-        self.events.push(PeerEvent::Rejected(block));
+        for block in run.blocks() {
+            if !self.requests.take(block) {
+                return Err(PeerFault::UnsolicitedReject);
+            }
+            self.events.push(PeerEvent::Rejected(block));
+        }
         Ok(())
     }
 

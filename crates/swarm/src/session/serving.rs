@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use proto::peer::Message;
-use proto::{BLOCK_LEN, Block};
+use proto::peer::{Message, RUN_LEN_MAX};
+use proto::{BLOCK_LEN, Block, PieceIndex};
 
 use super::{PeerFault, Session, UploadRun};
 use crate::limits::session::{FAST_GRANTED, REJECTS, UPLOAD_RUN_LEN, UPLOAD_RUNS};
@@ -29,17 +29,17 @@ impl Session {
     pub fn upload_ready(&mut self, run: UploadRun, data: Vec<u8>) {
         assert_eq!(data.len(), run.span().len as usize, "the data of a run is its span");
         if self.uploads.finish(&run) {
-            self.outbox.push_run(&run.blocks, data);
+            self.outbox.push_run(&run.requests, data);
         } else {
             self.outbox.put_spent(data);
-            run.blocks.into_iter().for_each(|block| self.refuse(block));
+            run.requests.into_iter().for_each(|request| self.refuse(request));
         }
     }
 
     /// The bytes of a run could not be read.
     pub fn upload_failed(&mut self, run: UploadRun) {
         self.uploads.finish(&run);
-        run.blocks.into_iter().for_each(|block| self.refuse(block));
+        run.requests.into_iter().for_each(|request| self.refuse(request));
     }
 
     /// The buffer of a run that was sent, for the next one. It keeps its length and its old bytes, so
@@ -48,29 +48,31 @@ impl Session {
         self.outbox.take_spent()
     }
 
-    pub(super) fn on_request(&mut self, block: Block) -> Result<(), PeerFault> {
-        let Some(torrent) = &self.torrent else { return self.refuse_checked(block) };
-        if block.len > BLOCK_LEN || !torrent.geometry.contains(block) {
+    pub(super) fn on_request(&mut self, run: Block) -> Result<(), PeerFault> {
+        let Some(torrent) = &self.torrent else { return self.refuse_checked(run) };
+        if run.len > self.remote.run_len || !torrent.geometry.contains(run) {
             return Err(PeerFault::BadRequest);
         }
-        if !torrent.have.has(block.piece) {
-            return self.refuse_checked(block);
+        if !torrent.have.has(run.piece) {
+            return self.refuse_checked(run);
         }
         if self.told.choke.told {
             let pieces = self.remote.has.as_ref().map_or(0, proto::Bitfield::count);
-            if !self.uploads.is_granted(block.piece) || pieces as usize > FAST_GRANTED {
-                return self.refuse_checked(block);
+            if !self.uploads.is_granted(run.piece) || pieces as usize > FAST_GRANTED {
+                return self.refuse_checked(run);
             }
-            self.uploads.use_grant();
+            self.uploads.use_grant(run.block_count());
         }
-        if self.uploads.push(block) { Ok(()) } else { self.refuse_checked(block) }
+        if self.uploads.push(run) { Ok(()) } else { self.refuse_checked(run) }
     }
 
-    pub(super) fn on_cancel(&mut self, block: Block) {
+    pub(super) fn on_cancel(&mut self, run: Block) {
         // What is being read, or has begun to be written, comes all the same; BEP 6 wants one answer,
         // not which.
-        if self.uploads.cancel(block) || self.outbox.cancel(block) {
-            self.refuse(block);
+        for block in run.blocks().take((RUN_LEN_MAX / BLOCK_LEN) as usize) {
+            if self.uploads.cancel(block) || self.outbox.cancel(block) {
+                self.refuse(block);
+            }
         }
     }
 
@@ -78,13 +80,13 @@ impl Session {
     pub(super) fn on_choke_told(&mut self) {
         self.uploads.start_epoch();
         let uploads = &mut self.uploads;
-        let mut removed = self.outbox.remove_blocks(|block| uploads.is_granted(block.piece));
+        let mut removed = self.outbox.remove(|piece| uploads.is_granted(piece));
         removed.extend(uploads.remove_ungranted());
         removed.into_iter().for_each(|block| self.refuse(block));
     }
 
-    /// Refuses what waits in the queue, but for what is to be kept.
-    pub(super) fn refuse_queued(&mut self, keep: impl FnMut(Block) -> bool) {
+    /// Refuses what waits in the queue, but for the pieces that are to be kept.
+    pub(super) fn refuse_queued(&mut self, keep: impl FnMut(PieceIndex) -> bool) {
         let removed = self.uploads.remove(keep);
         removed.into_iter().for_each(|block| self.refuse(block));
     }

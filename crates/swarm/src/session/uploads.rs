@@ -6,12 +6,12 @@ use proto::{Block, PieceIndex};
 
 use crate::limits::session::REQQ;
 
-/// Neighbouring blocks of one piece that the peer asked for one after another: to be read in one go
-/// and handed back by `Session::upload_ready` or `Session::upload_failed`.
+/// Neighbouring requests of one piece that the peer made one after another: to be read in one go and handed
+/// back by `Session::upload_ready` or `Session::upload_failed`. Each is answered by a message of its own.
 #[derive(Debug)]
 #[must_use = "the peer waits for it"]
 pub struct UploadRun {
-    pub(super) blocks: Vec<Block>,
+    pub(super) requests: Vec<Block>,
     /// The choke period in which it was taken; a later choke makes it void.
     pub(super) epoch: u32,
 }
@@ -20,14 +20,20 @@ impl UploadRun {
     /// The bytes to read, as one run.
     #[must_use]
     pub fn span(&self) -> Block {
-        let first = self.blocks[0];
-        Block { len: self.blocks.iter().map(|block| block.len).sum(), ..first }
+        let first = self.requests[0];
+        Block { len: self.requests.iter().map(|request| request.len).sum(), ..first }
+    }
+
+    fn block_count(&self) -> usize {
+        self.requests.iter().map(|request| request.block_count() as usize).sum()
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     queue: VecDeque<Block>,
+    /// Blocks in the queue.
+    queued: usize,
     /// Blocks of runs that are being read.
     reading: usize,
     /// Runs that are being read.
@@ -40,9 +46,9 @@ pub(super) struct Uploads {
 }
 
 impl Uploads {
-    /// Requests that wait for data.
+    /// Blocks that wait for data.
     pub(super) fn waiting(&self) -> usize {
-        self.queue.len() + self.reading
+        self.queued + self.reading
     }
 
     /// Runs being read.
@@ -51,27 +57,38 @@ impl Uploads {
     }
 
     /// Queues a request; false when the peer has asked for too much.
-    pub(super) fn push(&mut self, block: Block) -> bool {
-        let room = self.waiting() < REQQ as usize;
+    pub(super) fn push(&mut self, run: Block) -> bool {
+        let blocks = run.block_count() as usize;
+        let room = self.waiting() + blocks <= REQQ as usize;
         if room {
-            self.queue.push_back(block);
+            self.queue.push_back(run);
+            self.queued += blocks;
         }
         room
     }
 
-    /// Takes a request out of the queue; false when it is not there (any more).
+    /// Takes a block out of the queue; false when it is not there (any more).
     pub(super) fn cancel(&mut self, block: Block) -> bool {
-        let at = self.queue.iter().position(|queued| *queued == block);
-        at.and_then(|at| self.queue.remove(at)).is_some()
+        let mut parts = self.queue.iter().map(|queued| queued.around(block)).enumerate();
+        let found = parts.find_map(|(at, around)| Some((at, around?)));
+        let Some((at, around)) = found else { return false };
+        self.queued -= self.queue[at].block_count() as usize;
+        self.queue.remove(at);
+        for part in around.into_iter().rev().filter(|part| part.len > 0) {
+            self.queued += part.block_count() as usize;
+            self.queue.insert(at, part);
+        }
+        true
     }
 
-    /// Takes out every queued request that is not to be kept.
-    pub(super) fn remove(&mut self, mut keep: impl FnMut(Block) -> bool) -> Vec<Block> {
+    /// Takes out every queued request for a piece that is not to be kept.
+    pub(super) fn remove(&mut self, mut keep: impl FnMut(PieceIndex) -> bool) -> Vec<Block> {
         let mut removed = Vec::new();
-        self.queue.retain(|block| {
-            let stays = keep(*block);
+        self.queue.retain(|run| {
+            let stays = keep(run.piece);
             if !stays {
-                removed.push(*block);
+                self.queued -= run.block_count() as usize;
+                removed.push(*run);
             }
             stays
         });
@@ -82,7 +99,7 @@ impl Uploads {
     pub(super) fn remove_ungranted(&mut self) -> Vec<Block> {
         let granted = std::mem::take(&mut self.granted);
         let given = self.grant > 0;
-        let removed = self.remove(|block| given && granted.contains(&block.piece));
+        let removed = self.remove(|piece| given && granted.contains(&piece));
         self.granted = granted;
         removed
     }
@@ -94,25 +111,24 @@ impl Uploads {
 
     /// The next neighbouring requests, up to `len_max` bytes but at least one.
     pub(super) fn next_run(&mut self, len_max: u32) -> Option<UploadRun> {
-        let first = self.queue.pop_front()?;
-        let mut blocks = vec![first];
-        let mut end = first.begin + first.len;
-        while let Some(next) = self.queue.front()
-            && next.piece == first.piece
-            && next.begin == end
-            && end - first.begin + next.len <= len_max
+        let mut span = self.queue.pop_front()?;
+        let mut requests = vec![span];
+        while let Some(longer) = self.queue.front().and_then(|next| span.joined(*next))
+            && longer.len <= len_max
         {
-            end += next.len;
-            blocks.extend(self.queue.pop_front());
+            span = longer;
+            requests.extend(self.queue.pop_front());
         }
-        self.reading += blocks.len();
+        let run = UploadRun { requests, epoch: self.epoch };
+        self.queued -= run.block_count();
+        self.reading += run.block_count();
         self.runs += 1;
-        Some(UploadRun { blocks, epoch: self.epoch })
+        Some(run)
     }
 
     /// A run came back; false when a choke made it void.
     pub(super) fn finish(&mut self, run: &UploadRun) -> bool {
-        self.reading -= run.blocks.len();
+        self.reading -= run.block_count();
         self.runs -= 1;
         run.epoch == self.epoch
     }
@@ -128,9 +144,9 @@ impl Uploads {
         self.grant > 0 && self.granted.contains(&piece)
     }
 
-    /// One more block is given away.
-    pub(super) fn use_grant(&mut self) {
-        self.grant = self.grant.saturating_sub(1);
+    /// More blocks are given away.
+    pub(super) fn use_grant(&mut self, blocks: u32) {
+        self.grant = self.grant.saturating_sub(blocks);
     }
 }
 

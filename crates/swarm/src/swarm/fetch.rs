@@ -26,7 +26,10 @@ impl Swarm {
         let (Some(torrent), Some(peer)) = (&mut self.torrent, self.peers.get_mut(&key)) else {
             return;
         };
-        let room = peer.window.size().min(leisure).saturating_sub(peer.outstanding);
+        let window = peer.window.size().min(leisure);
+        let room = window.saturating_sub(peer.outstanding);
+        // Who takes runs is asked for whole ones.
+        let room = if room < peer.run_blocks().min(window / 4) { 0 } else { room };
         peer.starved = room > 0 || readers;
         if !may_ask || room == 0 {
             return;

@@ -92,6 +92,11 @@ impl Peer {
         self.has.as_ref().is_some_and(Bitfield::is_full)
     }
 
+    /// Blocks that one message may ask for.
+    pub(crate) const fn run_blocks(&self) -> usize {
+        self.info.run_blocks as usize
+    }
+
     /// Blocks of `piece` may be asked for now.
     pub(crate) fn gives(&self, piece: PieceIndex) -> bool {
         self.has.as_ref().is_some_and(|has| has.has(piece))

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proto::peer::RUN_LEN_MAX;
 
 use super::*;
 use crate::test_now;
@@ -53,7 +54,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(kind: Kind, scatter: bool) -> Self {
+    fn new((kind, runs): (Kind, bool), scatter: bool) -> Self {
         let now = test_now();
         let mut seeder = Session::new(now, config(kind));
         seeder.handle_command(now, torrent(Bitfield::full(PIECES)));
@@ -62,7 +63,13 @@ impl Pair {
         leecher.handle_command(now, torrent(Bitfield::empty(PIECES)));
         let (to_seeder, to_leecher) = (Vec::new(), Vec::new());
         let (asked, ended, log) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Self { now, seeder, leecher, to_seeder, to_leecher, scatter, asked, ended, log }
+        let mut pair =
+            Self { now, seeder, leecher, to_seeder, to_leecher, scatter, asked, ended, log };
+        pair.apply(&Op::Move(10_000, 10_000));
+        if !runs {
+            pair.leecher.remote.run_len = BLOCK_LEN;
+        }
+        pair
     }
 
     fn apply(&mut self, op: &Op) {
@@ -150,10 +157,10 @@ proptest! {
     fn every_request_ends_once_however_bytes_are_read(
         ops in prop::collection::vec(op(), 1..60),
         kind in prop_oneof![Just(Kind::Plain), Just(Kind::Fast)],
+        runs: bool,
     ) {
         let [plain, scatter] = [false, true].map(|scatter| {
-            let mut pair = Pair::new(kind, scatter);
-            pair.apply(&Op::Move(10_000, 10_000));
+            let mut pair = Pair::new((kind, runs), scatter);
             ops.iter().for_each(|op| pair.apply(op));
             pair.settle();
             pair
@@ -166,10 +173,11 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_alike_or_refused_alike(
-        messages in prop::collection::vec((0..24_u8, 0..40_u32), 1..40),
+        messages in prop::collection::vec((0..28_u8, 0..40_u32), 1..40),
         noise in prop::collection::vec(any::<u8>(), 0..40),
         cuts in prop::collection::vec(1..40_000_usize, 1..20),
         kind in prop_oneof![Just(Kind::Plain), Just(Kind::Fast), Just(Kind::FastV2)],
+        runs: bool,
     ) {
         let now = test_now();
         let mut stream = Vec::new();
@@ -181,6 +189,7 @@ proptest! {
         let [whole, scattered] = [false, true].map(|scatter| {
             let mut session = opened(now, kind, Bitfield::full(PIECES));
             session.remote.choking = false;
+            session.remote.run_len = if runs { RUN_LEN_MAX } else { BLOCK_LEN };
             session.handle_command(now, PeerCommand::Request((0..32).map(block).collect()));
             let mut rest = &stream[..];
             let mut cuts = cuts.iter().cycle();
@@ -213,6 +222,8 @@ proptest! {
 /// A message that makes sense now and then.
 fn encode_some(id: u8, number: u32, out: &mut Vec<u8>) {
     let (block, piece) = (block(number), PieceIndex(number % 9));
+    let run = Block { len: BLOCK_LEN * (4 - number % 4).min(1 + number % 3), ..block };
+    let block = if id < 20 { block } else { run };
     let data = content(block);
     let message = match id {
         0 => Message::Choke,

@@ -3,6 +3,7 @@
 mod conservation;
 mod exchange;
 mod rules;
+mod runs;
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;

@@ -14,6 +14,7 @@ use crate::{Connected, Direction, PeerEvent, PeerInfo};
 const PUNCHES: PeerInfo = PeerInfo {
     client: None,
     reqq: None,
+    run_blocks: 0,
     metadata_len: None,
     upload_only: false,
     listen_port: None,
