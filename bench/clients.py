@@ -31,6 +31,16 @@ class Job:
     piece_length: int = PIECE_LENGTH
     extra: dict = field(default_factory=dict)
 
+    @property
+    def road(self):
+        """By what it travels: plain TCP, uTP, or a stream of noise."""
+        return self.extra.get("road", "tcp")
+
+    @property
+    def by_magnet(self):
+        """The leecher gets a magnet link and nothing else."""
+        return self.extra.get("by_magnet", False)
+
     def target(self, number):
         """The folder of one leecher."""
         path = self.out / f"leecher{number}"
@@ -53,6 +63,8 @@ class Libtorrent:
 
     name = "libtorrent"
     formats = ("v1", "v2", "hybrid")
+    roads = ("tcp", "utp", "mse")
+    reads_magnets = True
     settled = "written"
 
     @staticmethod
@@ -67,7 +79,9 @@ class Libtorrent:
         """Makes the torrent file once."""
 
     def _run(self, job, role, number, *args):
-        child = Child(f"{self.name}-{role}{number}", [sys.executable, HERE / "lt_peer.py", role, *args], job.logs)
+        road = () if job.road == "tcp" else (f"--{job.road}",)
+        argv = [sys.executable, HERE / "lt_peer.py", role, *args, *road]
+        child = Child(f"{self.name}-{role}{number}", argv, job.logs)
         return child
 
     def seed(self, job):
@@ -78,10 +92,17 @@ class Libtorrent:
 
     def leech(self, job, number):
         """Starts a leecher; the start of the interpreter does not count."""
-        child = self._run(job, "leech", number, address(number), job.torrent, job.target(number), SEEDER)
+        what = self._magnet(job.torrent) if job.by_magnet else job.torrent
+        child = self._run(job, "leech", number, address(number), what, job.target(number), SEEDER)
         child.begin_at, _ = child.wait_line(lambda line: line == "start", PATIENCE_SECS, "start")
         child.begin_cpu = child.cpu()
         return child
+
+    @staticmethod
+    def _magnet(torrent):
+        import libtorrent
+
+        return libtorrent.make_magnet_uri(libtorrent.torrent_info(str(torrent)))
 
     def verified(self, child):
         """The moment at which all was verified."""
@@ -103,6 +124,8 @@ class Aria2:
 
     name = "aria2"
     formats = ("v1",)
+    roads = ("tcp", "mse")
+    reads_magnets = False
     settled = "ended"
     common = (
         "--no-conf=true", "--listen-port=6881", "--enable-dht=false", "--enable-dht6=false", "--disable-ipv6=true",
@@ -125,7 +148,8 @@ class Aria2:
 
     def _run(self, job, role, ip, folder, *args):
         argv = ["aria2c", f"--interface={ip}", f"--dir={folder}", f"--bt-tracker={self.tracker.url}"]
-        return Child(f"{self.name}-{role}", [*argv, *self.common, *args, job.torrent], job.logs)
+        road = ("--bt-force-encryption=true",) if job.road == "mse" else ()
+        return Child(f"{self.name}-{role}", [*argv, *self.common, *road, *args, job.torrent], job.logs)
 
     def seed(self, job):
         """Starts a seeder and waits until it has checked the content and announced itself."""
@@ -158,6 +182,8 @@ class Rqbit:
 
     name = "rqbit"
     formats = ("v1",)
+    roads = ("tcp",)
+    reads_magnets = False
     settled = "ended"
     common = ("--disable-dht", "--disable-lsd", "--disable-upnp-port-forward", "--listen-port", "6881", "-v", "info")
 
@@ -206,6 +232,8 @@ class Teem:
 
     name = "teem"
     formats = ("v1", "v2", "hybrid")
+    roads = ("tcp", "utp", "mse")
+    reads_magnets = True
     settled = "durable"
     tracker_host = "127.66.0.9:6969"
 
@@ -226,7 +254,8 @@ class Teem:
         return Child(f"{self.name}-{name}", [self.binary, *args], job.logs, self.env(job.logs))
 
     def _ready(self, child):
-        child.wait_line(lambda line: kind(line) == "ready", PATIENCE_SECS, "ready line")
+        _, line = child.wait_line(lambda line: kind(line) == "ready", PATIENCE_SECS, "ready line")
+        child.magnet = json.loads(line).get("magnet")
         return child
 
     def prepare(self, job):
@@ -239,18 +268,21 @@ class Teem:
     def seed(self, job):
         """Starts a seeder and waits until its announce is acknowledged."""
         state = job.extra["state"] / f"seed-{job.tag}-{job.format}"
-        return self._ready(self.run(
+        seeder = self._ready(self.run(
             "seed", job, "share", job.content, "--name", f"{job.tag}-{job.format}", "--format", job.format,
             *(("--piece-length", job.piece_length) if job.piece_length else ()), "--listen", f"{SEEDER}:6881",
-            "--tracker", self.tracker_host, "--data", state, "--json",
+            "--tracker", self.tracker_host, "--data", state, "--json", *ROAD_FLAGS[job.road],
         ))  # fmt: skip
+        self.magnet = seeder.magnet
+        return seeder
 
     def leech(self, job, number):
         """Starts a leecher that ends when all is durable."""
         state = job.target(number) / ".state"
         return self.run(
-            f"leech{number}", job, "get", f"{job.tag}-{job.format}", "--output", job.target(number), "--exit",
-            "--listen", f"{address(number)}:6881", "--tracker", self.tracker_host, "--data", state, "--json",
+            f"leech{number}", job, "get", self.magnet if job.by_magnet else f"{job.tag}-{job.format}",
+            "--output", job.target(number), "--exit", "--listen", f"{address(number)}:6881",
+            "--tracker", self.tracker_host, "--data", state, "--json", *ROAD_FLAGS[job.road],
         )  # fmt: skip
 
     def verified(self, child):
@@ -278,6 +310,8 @@ class Pipeline:
 
     name = "pipeline"
     formats = ("v1", "v2")
+    roads = ("tcp",)
+    reads_magnets = False
 
     def __init__(self):
         target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -301,6 +335,10 @@ class Pipeline:
             "leecher_resident": child.resident_peak,
             "leecher_anonymous": child.anonymous_peak,
         }
+
+
+# One end of the connection must be told to use uTP alone; RC4 for all of the stream is what forced means.
+ROAD_FLAGS = {"tcp": (), "utp": ("--utp", "only"), "mse": ("--encryption", "forced")}
 
 
 def kind(line):

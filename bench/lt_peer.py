@@ -1,7 +1,7 @@
 """libtorrent as the benchmark's seeder or leecher: a process of its own, over TCP only or uTP only, tuned.
 
-    lt_peer.py seed  ADDRESS TORRENT FOLDER [--utp]
-    lt_peer.py leech ADDRESS TORRENT FOLDER SEEDER [--utp]
+    lt_peer.py seed  ADDRESS TORRENT FOLDER [--utp|--mse]
+    lt_peer.py leech ADDRESS TORRENT|MAGNET FOLDER SEEDER [--utp|--mse]
 
 It prints `ready` when it is checked and listens, `start` when it begins to fetch, `first` with the
 first bytes, `verified` when all pieces are, `written` when all is in the files too.
@@ -45,6 +45,8 @@ SETTINGS = {
 
 
 UTP = {"enable_outgoing_utp": True, "enable_incoming_utp": True, "enable_outgoing_tcp": False, "enable_incoming_tcp": False}
+# Encryption forced, and all of the stream is.
+MSE = {"out_enc_policy": 0, "in_enc_policy": 0, "allowed_enc_level": 2, "prefer_rc4": True}
 
 
 def session(address):
@@ -55,7 +57,7 @@ def session(address):
 
 def add(ses, torrent, folder):
     """Adds a torrent, running."""
-    params = lt.load_torrent_file(torrent)
+    params = lt.parse_magnet_uri(torrent) if torrent.startswith("magnet:") else lt.load_torrent_file(torrent)
     params.save_path = folder
     params.trackers = []
     params.flags &= ~lt.torrent_flags.auto_managed
@@ -106,7 +108,6 @@ def leech(address, torrent, folder, seeder):
 
 
 if __name__ == "__main__":
-    if sys.argv[-1] == "--utp":
-        sys.argv.pop()
-        SETTINGS |= UTP
+    if sys.argv[-1] in ("--utp", "--mse"):
+        SETTINGS |= {"--utp": UTP, "--mse": MSE}[sys.argv.pop()]
     {"seed": seed, "leech": leech}[sys.argv[1]](*sys.argv[2:])

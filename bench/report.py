@@ -76,16 +76,18 @@ def verdicts(runs):
         if others:
             fastest = min(others, key=lambda name: middle(others[name], "wall"))
             yield ratio(f"{where}: wall, of the fastest other ({fastest})", ours, others[fastest], "wall", 1.0)
+            if suite == "magnet":
+                yield ratio(f"{where}: first bytes, of the fastest other ({fastest})", ours, others[fastest], "first", 1.0)
         if suite == "create" and others:
             least = min(others, key=lambda name: middle(others[name], "cpu"))
             yield ratio(f"{where}: CPU, of the fastest other ({fastest})", ours, others[fastest], "cpu", 1.0)
             if least != fastest:
                 yield ratio(f"{where}: CPU, of the least ({least}; no goal)", ours, others[least], "cpu", None)
-        elif "libtorrent" in others and suite in ("transfers", "fanout"):
+        elif "libtorrent" in others and suite in ("transfers", "fanout", "crowd", "mse", "utp"):
             yield ratio(f"{where}: CPU, of libtorrent", ours, others["libtorrent"], "cpu", CPU_RATIO_MAX)
             yield ratio(f"{where}: CPU, of libtorrent (aim 0.5)", ours, others["libtorrent"], "cpu", None)
         yield from against_pipeline(grouped, suite, medium, format, ours, where)
-        if suite in ("transfers", "fanout"):
+        if suite in ("transfers", "fanout", "crowd"):
             yield from memory_verdicts(where, ours)
 
 

@@ -31,7 +31,7 @@ from clients import CLIENTS, ROOT
 from links import LinkBench
 from trackers import TrackerBench
 
-SUITES = ("transfers", "fanout", "small", "tree", "create", "trackers", "link")
+SUITES = ("transfers", "mse", "utp", "fanout", "crowd", "small", "middling", "magnet", "tree", "create", "trackers", "link")
 # These bring their own contestants.
 APART = {"trackers", "link"}
 

@@ -17,6 +17,8 @@ from clients import PIECE_LENGTH, Job
 MIB = 1 << 20
 SMALL_SIZE = MIB
 SMALL_ROUNDS = 5
+MIDDLING_SIZE = 64 * MIB
+ROAD_SIZE_MIB_MAX = 512
 TREE_FILES = 5_000
 
 Tools = namedtuple("Tools", "write_content make_torrent")
@@ -135,26 +137,66 @@ class Bench:
         jobs = {medium: self._file(medium, self.options.size_mib * MIB, "big")}
         self._rounds("fanout", jobs, max(1, self.options.rounds // 2), leechers=4)
 
+    def crowd(self):
+        """One seeder to eight leechers, in memory."""
+        medium = self.options.media[0]
+        jobs = {medium: self._file(medium, self._road_size(), "road")}
+        self._rounds("crowd", jobs, max(1, self.options.rounds // 2), leechers=8)
+
     def small(self):
         """A file of 1 MiB, from command to done."""
+        self._command_to_done("small", SMALL_SIZE)
+
+    def middling(self):
+        """A file of 64 MiB, from command to done."""
+        self._command_to_done("middling", MIDDLING_SIZE)
+
+    def _command_to_done(self, suite, size):
         medium = self.options.media[0]
-        jobs = {medium: self._file(medium, SMALL_SIZE, "small")}
-        without = self.clients
-        self.clients = [client for client in without if client.name != "pipeline"]
-        self._rounds("small", jobs, max(SMALL_ROUNDS, self.options.rounds))
-        self.clients = without
+        jobs = {medium: self._file(medium, size, suite)}
+        self._among(lambda client: client.name != "pipeline", suite, jobs, max(SMALL_ROUNDS, self.options.rounds))
+
+    def utp(self):
+        """One seeder to one leecher over uTP alone."""
+        self._over("utp")
+
+    def mse(self):
+        """One seeder to one leecher, all of the stream encrypted (MSE with RC4)."""
+        self._over("mse")
+
+    def _over(self, road):
+        medium = self.options.media[0]
+        jobs = {medium: self._file(medium, self._road_size(), "road")}
+        for job in jobs[medium].values():
+            job.extra["road"] = road
+        self._among(lambda client: road in client.roads, road, jobs, max(1, self.options.rounds // 2))
+
+    def _road_size(self):
+        return min(self.options.size_mib, ROAD_SIZE_MIB_MAX) * MIB
+
+    def magnet(self):
+        """A file of 64 MiB of which nothing but a magnet link is known; the first bytes are what counts."""
+        medium = self.options.media[0]
+        jobs = {medium: self._file(medium, MIDDLING_SIZE, "middling")}
+        for job in jobs[medium].values():
+            job.extra["by_magnet"] = True
+        self._among(lambda client: client.reads_magnets, "magnet", jobs, max(SMALL_ROUNDS, self.options.rounds))
+
+    def _among(self, chosen, suite, media_jobs, rounds):
+        """Rounds of those clients alone that can do it."""
+        everybody = self.clients
+        self.clients = [client for client in everybody if chosen(client)]
+        self._rounds(suite, media_jobs, rounds)
+        self.clients = everybody
 
     def tree(self):
         """A tree of 5,000 files."""
-        without = self.clients
-        self.clients = [client for client in without if client.name != "pipeline"]
         media_jobs = {}
         for medium in self.options.media:
             content = self.work[medium] / "content" / "tree"
             size = make_tree(content, 500 if self.options.quick else TREE_FILES)
             media_jobs[medium] = self._jobs(medium, content, size, 16 * 1024, "tree")
-        self._rounds("tree", media_jobs, max(1, self.options.rounds // 2))
-        self.clients = without
+        self._among(lambda client: client.name != "pipeline", "tree", media_jobs, max(1, self.options.rounds // 2))
 
     def create(self):
         """Making torrent files of the same content."""
