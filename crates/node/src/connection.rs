@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::task::JoinHandle;
 
 use crate::clock;
-use crate::disk::{BlockPool, ReadError, Storage};
+use crate::disk::{BlockPool, Read, ReadError, Storage};
 use crate::limiter::{Limits, Way};
 use crate::stream::Stream;
 
@@ -51,9 +51,6 @@ impl From<io::Error> for End {
         Self::Closed
     }
 }
-
-/// A buffer, and whether the bytes of a run are in it.
-type Read = (Vec<u8>, Result<(), ReadError>);
 
 /// A read that has to wait for the disk.
 struct Reading {
@@ -245,12 +242,7 @@ impl Connection {
             match storage.read_cached(run.span(), &mut buffer) {
                 Ok(true) => self.session.upload_ready(run, buffer),
                 Ok(false) => {
-                    let storage = storage.clone();
-                    let block = run.span();
-                    let read = tokio::task::spawn_blocking(move || {
-                        let result = storage.read(block, &mut buffer);
-                        (buffer, result)
-                    });
+                    let read = storage.read_later(run.span(), buffer);
                     self.reading = Some(Reading { run, read });
                 }
                 Err(error) => self.refuse(run, &error),

@@ -39,6 +39,7 @@ mod listen;
 mod neighbours;
 mod node;
 mod opening;
+mod openings;
 mod publisher;
 mod reading;
 pub mod record;

@@ -28,6 +28,7 @@ use crate::limiter::Limiter;
 use crate::listen;
 use crate::neighbours::{self, Neighbours};
 use crate::opening::{Opening, WebSeeds};
+use crate::openings::Openings;
 use crate::reading::Reading;
 use crate::record::Records;
 use crate::roads::Roads;
@@ -69,8 +70,7 @@ pub(crate) struct Inner {
     pub(crate) disk: Disk,
     pub(crate) records: Arc<Records>,
     pub(crate) trackers: TrackerClient,
-    /// One permit a torrent whose files are being opened: each reads, and thousands may start together.
-    pub(crate) openings: Arc<Semaphore>,
+    pub(crate) openings: Openings,
     /// One permit a connection, of all torrents together.
     pub(crate) connections: Arc<Semaphore>,
     /// Those of clients that are no peers.
@@ -111,9 +111,7 @@ impl Node {
         let idle_buffers = (config.piece_budget / u64::from(proto::BLOCK_LEN)) as usize;
         let pool = Arc::new(BlockPool::new(idle_buffers));
         let disk_config = DiskConfig { workers: config.workers, ..DiskConfig::default() };
-        let disk = Disk::start(disk_config, records.clone(), pool).map_err(|source| {
-            NodeError::Disk { what: "starting the disk threads".into(), source }
-        })?;
+        let disk = Disk::new(disk_config, records.clone(), pool);
         let listen::Bound { tcp, udp } = listen::bind(&config)?;
         let listening: Vec<SocketAddr> =
             tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect();
@@ -130,7 +128,7 @@ impl Node {
             disk,
             records,
             trackers: TrackerClient::new(config.trust.clone(), config.gate()),
-            openings: Arc::new(Semaphore::new(OPENINGS_MAX)),
+            openings: Openings::default(),
             connections: Arc::new(Semaphore::new(config.max_peers)),
             doors: chunks::Doors::default(),
             names: chunks::Names::default(),
@@ -387,9 +385,6 @@ impl Inner {
         }
     }
 }
-
-/// Enough for their record-keeping to share its syncs, and few enough for a disk that must be read.
-const OPENINGS_MAX: usize = 32;
 
 /// Other machines can dial one of these.
 fn can_be_reached(listening: &[SocketAddr]) -> bool {

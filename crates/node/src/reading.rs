@@ -114,11 +114,7 @@ impl Reader {
         if self.storage.read_cached(run, buffer)? {
             return Ok(());
         }
-        let (storage, mut taken) = (self.storage.clone(), std::mem::take(buffer));
-        let read = tokio::task::spawn_blocking(move || {
-            let result = storage.read(run, &mut taken);
-            (taken, result)
-        });
+        let read = self.storage.read_later(run, std::mem::take(buffer));
         // A read that panicked has taken the buffer with it.
         let (given_back, result) = read.await.map_err(|_| ReadError::Absent)?;
         *buffer = given_back;

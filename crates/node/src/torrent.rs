@@ -34,7 +34,7 @@ use crate::chunks::{Asked, Desk};
 use crate::clock;
 use crate::connection::{Connection, FromPeer, Shared};
 use crate::directory::Facts;
-use crate::disk::{Storage, StorageEvent};
+use crate::disk::{Allowance, Storage, StorageEvent};
 use crate::handshake::{self, HandshakeError, Offer};
 use crate::limiter::{Limiter, Limits};
 use crate::neighbours::Presence;
@@ -105,6 +105,8 @@ pub(crate) struct TorrentTask {
     /// Others near here may find the torrent.
     presence: Option<Presence>,
     limiter: Limiter,
+    /// Memory for pieces, once the files are open.
+    allowance: Option<Allowance>,
     announcing: usize,
     /// The piece layers of a magnet link are being written down.
     saving: Option<JoinHandle<()>>,
@@ -159,6 +161,7 @@ impl TorrentTask {
             wishes: Wishes::default(),
             readers: Readers::default(),
             presence: None,
+            allowance: None,
             announcing: 0,
             saving: None,
             stopping: None,
@@ -412,6 +415,10 @@ impl TorrentTask {
                 break;
             }
             actions.drain(..).for_each(|action| self.apply(action));
+            if let Some(allowance) = &mut self.allowance {
+                let room = allowance.adjust(self.swarm.bytes_under_way());
+                self.swarm.handle_budget(clock::now(), room);
+            }
         }
         self.actions = actions;
         if let (Some(storage), false) = (self.shared.storage.get(), self.jobs.is_empty()) {
@@ -594,7 +601,7 @@ impl TorrentTask {
         let opening = self.opening.clone();
         let (to_self, checked) = (self.to_self.clone(), self.checked.clone());
         tokio::task::spawn_local(async move {
-            let turn = node.openings.clone().acquire_owned().await;
+            let turn = node.openings.turn(&opening.content).await;
             let opening = tokio::task::spawn_blocking(move || {
                 let opened = opening.open(&node, &metainfo, wanted, &checked);
                 drop(turn);
@@ -614,6 +621,7 @@ impl TorrentTask {
                 let metainfo = self.with_layers_of(&opened.storage, metainfo);
                 let info = Arc::new(metainfo.info.clone());
                 self.finished = opened.finished;
+                self.allowance = Some(opened.storage.allowance(self.node.config.piece_budget));
                 // Set once: files are opened once.
                 let _ = self.shared.storage.set(opened.storage);
                 let layers_known = metainfo.info.files().iter().all(|file| {

@@ -18,7 +18,7 @@ use super::descriptors::sync_data;
 use super::error::is_full;
 use super::parts::RECORDED_AS;
 use super::root::Found;
-use super::shared::Shared;
+use super::shared::SyncQueue;
 use super::storage::{Progress, Slot, SlotState, Storage};
 use crate::api::Fault;
 use crate::record::{FileRecord, RecordError, Standing};
@@ -26,9 +26,9 @@ use crate::record::{FileRecord, RecordError, Standing};
 /// Above so many files or folders, one sync of the whole file system is cheaper than one each.
 const SYNCS_MAX: usize = 64;
 
-/// The sync thread: serves storages as they become due, until the queue is stopped and empty.
-pub(super) fn run(shared: &Shared) {
-    while let Some(storage) = shared.sync.take() {
+/// The sync thread of a disk: serves storages as they become due, until the queue is stopped and empty.
+pub(super) fn run(queue: &SyncQueue) {
+    while let Some(storage) = queue.take() {
         storage.checkpoint();
     }
 }
@@ -70,7 +70,7 @@ impl Storage {
         if std::mem::replace(&mut *self.closed.write(), true) {
             return;
         }
-        self.shared.sync.forget(self);
+        self.lane.sync.forget(self);
         self.checkpoint();
         let _only_one = self.checkpointing.lock();
         if self.debt.has_failed() {
@@ -93,7 +93,7 @@ impl Storage {
             Ok(()) => {}
             Err(error) => tracing::warn!(torrent = %self.key, %error, "clean stop not recorded"),
         }
-        self.shared.descriptors.close_all(self.id);
+        self.lane.descriptors.close_all(self.id);
     }
 
     fn is_incomplete(&self, file: FileIndex) -> bool {
@@ -129,7 +129,7 @@ impl Storage {
             return Err(io::Error::other("an earlier sync failed"));
         }
         // From here on a write makes the descriptor dirty again.
-        let open = |file| self.shared.descriptors.begin_sync(self.id, file);
+        let open = |file| self.lane.descriptors.begin_sync(self.id, file);
         let mut rest: Vec<_> = dirty.iter().copied().collect();
         let all = self.debt.take_all() || rest.len() > SYNCS_MAX;
         if all && self.root.sync_covers().is_some() {

@@ -1,4 +1,4 @@
-//! Open files of all torrents, at most a fixed number.
+//! Open files of the torrents of one disk, at most so many.
 //!
 //! A descriptor that was written to is not simply closed: the report of a write error could be lost
 //! with it. Either it is synced first, or its owner is told to sync the whole file system through a
@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use proto::FileIndex;
@@ -21,7 +21,7 @@ pub(super) struct StorageId(pub(super) u64);
 #[derive(Debug)]
 pub(super) struct Descriptors {
     open: Mutex<Open>,
-    budget: usize,
+    budget: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Default)]
@@ -103,7 +103,7 @@ impl SyncDebt {
 
 impl Descriptors {
     /// Keeps at most `budget` files open, but for those in use.
-    pub(super) fn new(budget: usize) -> Self {
+    pub(super) fn new(budget: Arc<AtomicUsize>) -> Self {
         Self { open: Mutex::default(), budget }
     }
 
@@ -154,7 +154,7 @@ impl Descriptors {
         let entry = Entry { file: file.clone(), writable, dirty: false, used, debt };
         let mut victims: Vec<_> =
             open.entries.insert((storage, index), entry).into_iter().collect();
-        victims.extend(open.evict(self.budget));
+        victims.extend(open.evict(self.budget.load(Ordering::Relaxed)));
         drop(open);
         for victim in victims {
             if victim.dirty {
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_budget_holds_and_files_in_use_stay_open() {
-        let descriptors = Descriptors::new(16);
+        let descriptors = Descriptors::new(Arc::new(AtomicUsize::new(16)));
         let dev = rustix::fs::fstat(tempfile::tempfile().unwrap()).unwrap().st_dev;
         let debt = Arc::new(SyncDebt::new(Some(dev)));
         let storage = StorageId(1);

@@ -371,6 +371,15 @@ impl<'a> Opener<'a> {
             progress.durable.iter().flat_map(|piece| geometry.spans(geometry.whole(piece)));
         let durable = durable.map(|span| u64::from(span.len)).sum();
         let shared = &self.disk.shared;
+        let content = match self.args.content {
+            Content::Fetch { .. } => Path::new(self.args.info.name()),
+            Content::Share { .. } => Path::new(""),
+        };
+        let lane = shared.lanes.join(shared, self.root.device_of(content));
+        let lane = lane.map_err(|source| {
+            let what = format!("start threads for {}", self.root.path().display());
+            OpenError::Io { what, source }
+        })?;
         let slots = self.names.into_iter().zip(self.args.info.files()).zip(files).zip(wanted);
         let slots = slots.map(|(((names, file), found), wanted)| Slot {
             names,
@@ -399,6 +408,7 @@ impl<'a> Opener<'a> {
             reused: AtomicU64::new(0),
             geometry,
             shared: shared.clone(),
+            lane,
             events: self.args.events,
         });
         storage.record_opened(self.known.as_ref())?;

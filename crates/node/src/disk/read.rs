@@ -66,10 +66,12 @@ impl Storage {
             ReadError::Io { what, source }
         };
         // A copy of the few bytes that are elsewhere may wait for the disk: rarely asked for.
-        if self.parts.may_have(piece) && patience == Patience::Cached && self.is_absent(span.file) {
+        if patience == Patience::Cached && self.parts.may_have(piece) {
             return Ok(false);
         }
-        if let Some(complete) = self.read_aside(piece, span, out).map_err(io)? {
+        if patience == Patience::Blocking
+            && let Some(complete) = self.read_aside(piece, span, out).map_err(io)?
+        {
             return if complete { Ok(true) } else { Err(ReadError::Absent) };
         }
         let Some(file) = self.file_to_read(span.file, patience)? else { return Ok(false) };
@@ -87,7 +89,7 @@ impl Storage {
         };
         let complete = complete.map_err(io)?;
         // After the read: a change that came later concerns other reads.
-        let state = *self.slot(span.file).state.lock();
+        let Some(state) = self.state_of(span.file, patience) else { return Ok(false) };
         let unchanged = match state {
             SlotState::Whole(identity) => {
                 FileIdentity::of(&file.metadata().map_err(io)?) == identity
@@ -96,6 +98,9 @@ impl Storage {
             SlotState::Absent | SlotState::Changed => false,
         };
         // A file that got its own name meanwhile has other times than a moment ago, and a path.
+        if patience == Patience::Cached && self.is_to_be_looked_at(span.file) {
+            return Ok(false);
+        }
         if !complete || !unchanged || !self.path_holds(span.file) {
             self.on_changed(span.file);
             return Err(ReadError::Changed { file: span.file });
@@ -103,8 +108,20 @@ impl Storage {
         Ok(true)
     }
 
-    fn is_absent(&self, file: FileIndex) -> bool {
-        *self.slot(file).state.lock() == SlotState::Absent
+    /// What is on disk of the file. Who makes or names it waits for the disk meanwhile: `None` when there is
+    /// no time for that.
+    fn state_of(&self, file: FileIndex, patience: Patience) -> Option<SlotState> {
+        let state = &self.slot(file).state;
+        match patience {
+            Patience::Blocking => Some(*state.lock()),
+            Patience::Cached => state.try_lock().map(|state| *state),
+        }
+    }
+
+    /// A look at its path is due, and would have to wait for a disk.
+    fn is_to_be_looked_at(&self, file: FileIndex) -> bool {
+        let looked = self.slot(file).looked_ms.load(Ordering::Relaxed);
+        !self.root.is_in_memory() && self.shared.now_ms() >= looked + LOOK_INTERVAL_MS
     }
 
     /// The open file; `None` when it would have to be opened and there is no time for that.
@@ -113,7 +130,7 @@ impl Storage {
         file: FileIndex,
         patience: Patience,
     ) -> Result<Option<Arc<File>>, ReadError> {
-        if let Some(open) = self.shared.descriptors.lookup(self.id, file, false) {
+        if let Some(open) = self.lane.descriptors.lookup(self.id, file, false) {
             return Ok(Some(open));
         }
         match patience {
@@ -142,7 +159,7 @@ impl Storage {
         match same {
             Ok(Some((open, writable))) => {
                 let key = (self.id, file);
-                Ok(Some(self.shared.descriptors.insert(key, open, writable, &self.debt)))
+                Ok(Some(self.lane.descriptors.insert(key, open, writable, &self.debt)))
             }
             Err(source) if is_ours(&source) => {
                 Err(ReadError::Io { what: format!("open {}", slot.names.own.display()), source })

@@ -146,6 +146,15 @@ impl Root {
         }))
     }
 
+    /// The device that `path` is on, or will be: it may be where another file system is mounted.
+    pub(super) fn device_of(&self, path: &Path) -> u64 {
+        let stat = self.parent(path).and_then(|(parent, name)| {
+            let parent = parent_fd(&parent, &self.folder.dir);
+            Ok(rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?)
+        });
+        stat.map_or(self.folder.identity.0, |stat| stat.st_dev)
+    }
+
     /// Makes the folders of `path` that are missing; true when any was.
     pub(super) fn make_dirs(&self, path: &Path) -> io::Result<bool> {
         let mut made = false;

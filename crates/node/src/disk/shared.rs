@@ -1,5 +1,4 @@
-//! What the threads of a disk share: the queue of jobs, the queue of checkpoints, buffers and open
-//! files.
+//! What the threads of all disks share, and the two queues that each disk has: of jobs, and of checkpoints.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use proto::FileIndex;
 use swarm::DiskJob;
 
 use super::descriptors::{Descriptors, StorageId};
+use super::lanes::Lanes;
 use super::root::Folders;
 use super::storage::Storage;
 use super::{BlockPool, DiskConfig};
@@ -20,10 +20,8 @@ pub(super) struct Shared {
     pub(super) config: DiskConfig,
     pub(super) records: Arc<Records>,
     pub(super) pool: Arc<BlockPool>,
-    pub(super) descriptors: Descriptors,
     pub(super) folders: Folders,
-    pub(super) jobs: JobQueue,
-    pub(super) sync: SyncQueue,
+    pub(super) lanes: Lanes,
     next_storage: AtomicU64,
     started: Instant,
 }
@@ -32,13 +30,11 @@ impl Shared {
     pub(super) fn new(config: DiskConfig, records: Arc<Records>, pool: Arc<BlockPool>) -> Self {
         let budget = config.open_files.unwrap_or_else(Descriptors::budget_of_process);
         Self {
-            sync: SyncQueue::new(config.sync_interval),
+            lanes: Lanes::new(budget, config.memory),
             config,
             records,
             pool,
-            descriptors: Descriptors::new(budget),
             folders: Folders::default(),
-            jobs: JobQueue::default(),
             next_storage: AtomicU64::new(0),
             started: Instant::now(),
         }
@@ -51,10 +47,6 @@ impl Shared {
     /// Milliseconds since the threads started.
     pub(super) fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
-    }
-
-    pub(super) fn recheck(&self, storage: &Arc<Storage>, file: FileIndex) {
-        self.jobs.push(Job::Recheck(storage.clone(), file));
     }
 }
 
@@ -140,7 +132,7 @@ struct Due {
 }
 
 impl SyncQueue {
-    fn new(interval: Duration) -> Self {
+    pub(super) fn new(interval: Duration) -> Self {
         Self { queue: Mutex::default(), wake: Condvar::new(), interval }
     }
 

@@ -17,11 +17,12 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::descriptors::{StorageId, SyncDebt};
 use super::journal::Journal;
+use super::lanes::Lane;
 use super::names::Names;
 use super::parts::Parts;
 use super::root::Root;
-use super::shared::Shared;
-use super::{FileIdentity, StorageEvent};
+use super::shared::{Job, Shared};
+use super::{Allowance, FileIdentity, StorageEvent};
 use crate::api::Fault;
 
 /// One torrent's files. Shared by the connections that read, the workers that write and the thread
@@ -49,6 +50,8 @@ pub struct Storage {
     /// Content bytes that came from copies elsewhere on this machine.
     pub(super) reused: AtomicU64,
     pub(super) shared: Arc<Shared>,
+    /// What it shares with others that lie on the same disk.
+    pub(super) lane: Arc<Lane>,
     pub(super) events: UnboundedSender<StorageEvent>,
 }
 
@@ -152,6 +155,11 @@ impl Storage {
         self.layers.read().clone()
     }
 
+    /// How much memory the torrent may use for pieces, of what all have together.
+    pub(crate) fn allowance(&self, most: u64) -> Allowance {
+        Allowance::new(self.lane.budget.clone(), most)
+    }
+
     /// The pieces that are verified and written.
     #[must_use]
     pub fn have(&self) -> Bitfield {
@@ -186,7 +194,7 @@ impl Storage {
         *self.layers.write() = layers;
         for file in unjudged {
             *self.slot(file).state.lock() = SlotState::Changed;
-            self.shared.recheck(self, file);
+            self.lane.jobs.push(Job::Recheck(self.clone(), file));
         }
     }
 
@@ -279,13 +287,13 @@ impl Storage {
             // Costs these pieces after a crash, nothing else.
             tracing::warn!(torrent = %self.key, %error, "journal not written");
         }
-        self.shared.sync.request(self, first, urgent);
+        self.lane.sync.request(self, first, urgent);
     }
 
     /// Asks for a checkpoint, soon or at once.
     pub(super) fn request_checkpoint(self: &Arc<Self>, urgent: bool) {
         let first = !std::mem::replace(&mut self.progress.lock().queued, true);
-        self.shared.sync.request(self, first, urgent);
+        self.lane.sync.request(self, first, urgent);
     }
 
     /// A file is not the one that was checked: its pieces are gone until it is checked again.
@@ -297,7 +305,7 @@ impl Storage {
             }
             *state = SlotState::Changed;
         }
-        self.shared.descriptors.close(self.id, file);
+        self.lane.descriptors.close(self.id, file);
         let lost = {
             let mut progress = self.progress.lock();
             let pieces = self.geometry.pieces_of(file).map(PieceIndex);
@@ -316,7 +324,7 @@ impl Storage {
             self.emit(StorageEvent::Disk(DiskEvent::Lost(lost)));
         }
         self.request_checkpoint(true);
-        self.shared.recheck(self, file);
+        self.lane.jobs.push(Job::Recheck(self.clone(), file));
     }
 
     /// Takes pieces back that were there.
@@ -349,6 +357,7 @@ impl std::fmt::Debug for Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        self.shared.descriptors.close_all(self.id);
+        self.lane.descriptors.close_all(self.id);
+        self.lane.leave();
     }
 }

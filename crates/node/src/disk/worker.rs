@@ -7,7 +7,7 @@ use proto::MerkleHash;
 use swarm::{BlockBuf, DiskEvent, DiskJob};
 
 use super::StorageEvent;
-use super::shared::{Job, Shared};
+use super::shared::{Job, JobQueue, Shared};
 use super::storage::Storage;
 use crate::hashing::verify::{Piece, Verdict, verify_all};
 
@@ -21,10 +21,10 @@ struct Store {
 }
 
 /// Works until the queue is stopped and empty.
-pub(super) fn run(shared: &Shared) {
+pub(super) fn run(shared: &Shared, queue: &JobQueue) {
     let mut jobs = Vec::with_capacity(JOBS_AT_ONCE);
     loop {
-        shared.jobs.take(JOBS_AT_ONCE, &mut jobs);
+        queue.take(JOBS_AT_ONCE, &mut jobs);
         if jobs.is_empty() {
             return;
         }

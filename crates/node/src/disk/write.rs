@@ -80,7 +80,7 @@ impl Storage {
                     write_all_at(&file, slices, span.file_offset)?;
                 }
                 drop(turn);
-                self.shared.descriptors.mark_dirty(self.id, span.file);
+                self.lane.descriptors.mark_dirty(self.id, span.file);
                 Ok(())
             }
             Target::Compare(file) => match is_there(&file, &slices, span.file_offset)? {
@@ -112,11 +112,11 @@ impl Storage {
         let slot = self.slot(index);
         let mut state = slot.state.lock();
         let write = matches!(*state, SlotState::Absent | SlotState::Part(_));
-        if let Some(open) = self.shared.descriptors.lookup(self.id, index, write) {
+        if let Some(open) = self.lane.descriptors.lookup(self.id, index, write) {
             return Ok(if write { Target::Write(open) } else { Target::Compare(open) });
         }
         let key = (self.id, index);
-        let keep = |file, write| self.shared.descriptors.insert(key, file, write, &self.debt);
+        let keep = |file, write| self.lane.descriptors.insert(key, file, write, &self.debt);
         match *state {
             SlotState::Absent => {
                 let file = self.create(index)?;

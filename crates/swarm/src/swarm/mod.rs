@@ -344,6 +344,25 @@ impl Swarm {
         self.after();
     }
 
+    /// Open pieces may take so many bytes from now on; those that take more stay.
+    pub fn handle_budget(&mut self, now: Instant, bytes: u64) {
+        self.now = now;
+        let before = std::mem::replace(&mut self.config.piece_budget, bytes);
+        if bytes > before {
+            self.refill = true;
+            self.after();
+        }
+    }
+
+    /// Bytes of the pieces that are open, or being checked and written.
+    #[must_use]
+    pub fn bytes_under_way(&self) -> u64 {
+        self.torrent.as_ref().map_or(0, |torrent| {
+            let pieces = torrent.open.len() + torrent.verifying.len();
+            pieces as u64 * u64::from(torrent.geometry.nominal_piece_len())
+        })
+    }
+
     /// The instant of [`Swarm::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;

@@ -143,7 +143,7 @@ fn five_thousand_files_keep_within_the_descriptors() {
     let mut open = rig.open(&torrent, &place.fetch());
     rig.store(&mut open, &torrent, 0..torrent.pieces());
     open.wait_finished();
-    assert!(rig.disk.shared.descriptors.len() <= 64);
+    assert!(open.storage.lane.descriptors.len() <= 64);
     torrent.assert_tree(place.target.path());
     drop((open, rig));
 

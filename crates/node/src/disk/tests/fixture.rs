@@ -200,7 +200,7 @@ impl Place {
 
     pub(super) fn start(&self, config: DiskConfig) -> Rig {
         let records = Arc::new(Records::open(self.state.path()).unwrap());
-        Rig { disk: Disk::start(config, records, Arc::new(BlockPool::new(64))).unwrap() }
+        Rig { disk: Disk::new(config, records, Arc::new(BlockPool::new(64))) }
     }
 }
 
@@ -270,8 +270,8 @@ impl Rig {
 
     /// Ends like `kill -9`: nothing is synced or recorded any more.
     pub(super) fn crash(self) {
-        self.disk.stop_workers();
-        self.disk.shared.sync.abandon();
+        self.disk.shared.lanes.stop_workers();
+        self.disk.shared.lanes.abandon();
         drop(self.disk);
     }
 }
