@@ -136,6 +136,8 @@ pub struct Add {
     pub adopt: Vec<PathBuf>,
     /// In which order its pieces are fetched.
     pub order: PieceOrder,
+    /// If all of it is there, each piece is sent once as far as peers pass it on (BEP 16).
+    pub super_seed: bool,
     /// Which files are wanted. What a magnet link selects holds where this says all.
     pub choice: Choice,
     /// How fast its peers are talked to, within the node's limits; changeable later.
@@ -157,6 +159,7 @@ impl Add {
             adopt: Vec::new(),
             order: PieceOrder::default(),
             limiter: Limiter::default(),
+            super_seed: false,
             choice: Choice::All,
             name: None,
         }

@@ -232,7 +232,7 @@ impl Node {
         let config = self.inner.swarm_config(
             hashes,
             trackers.clone(),
-            (fetch, add.order),
+            (fetch, add.super_seed, add.order),
             metainfo.is_some(),
         );
         let (publish, snapshot) = watch::channel(Arc::new(Snapshot::empty(hashes)));
@@ -365,7 +365,7 @@ impl Inner {
         &self,
         info_hashes: InfoHashes,
         trackers: Vec<Vec<String>>,
-        (fetch, order): (bool, PieceOrder),
+        (fetch, super_seed, order): (bool, bool, PieceOrder),
         metadata_known: bool,
     ) -> swarm::Config {
         swarm::Config {
@@ -378,6 +378,7 @@ impl Inner {
             piece_budget: self.config.piece_budget,
             fetch,
             metadata_known,
+            super_seed,
             order,
             exchange: self.config.exchange,
             punch: !self.roads.hosts.is_empty(),

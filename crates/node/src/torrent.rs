@@ -311,7 +311,7 @@ impl TorrentTask {
             listen_port: self.node.announced_port(),
             client: crate::CLIENT.to_owned(),
             metadata_len: self.storage_info().map(|info| info.raw().len() as u32),
-            upload_only: self.finished,
+            upload_only: self.finished && !self.swarm.is_super_seeding(),
             dht_port: self.node.listen_port().filter(|_| self.uses_dht()),
             exchange: self.swarm.exchanges(),
             punch: self.swarm.punches(),

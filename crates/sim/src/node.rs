@@ -63,6 +63,7 @@ impl Node {
             upload_slots: spec.upload_slots,
             piece_budget: spec.piece_budget,
             fetch: true,
+            super_seed: spec.super_seed,
             metadata_known: spec.start == Start::Torrent,
             order: swarm::PieceOrder::default(),
             exchange: true,

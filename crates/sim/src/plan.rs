@@ -29,6 +29,8 @@ pub struct Plan {
 pub struct NodeSpec {
     /// It has everything from the start.
     pub seeder: bool,
+    /// It has everything, and tells of it bit by bit (BEP 16).
+    pub super_seed: bool,
     /// What it knows at the start.
     pub start: Start,
     /// Whether it plays by the rules.
@@ -100,6 +102,7 @@ impl Default for NodeSpec {
     fn default() -> Self {
         Self {
             seeder: false,
+            super_seed: false,
             start: Start::Torrent,
             behaviour: Behaviour::Honest,
             up: 1 << 20,

@@ -41,6 +41,12 @@ const fn scenario(name: &'static str, about: &'static str, make: fn(u64) -> Plan
 pub const SCENARIOS: &[Scenario] = &[
     scenario("pair", "one seeder and one leecher", pair),
     scenario("crowd", "one seeder and 50 leechers", crowd),
+    scenario("super-seed", "one copy out costs little more than one", super_seed),
+    scenario("super-seed-v1", "the same in v1, without the fast extension", super_seed_plain),
+    scenario("super-seed-pair", "a super-seeder and one leecher that has nobody else", |_| Plan {
+        deadline: Duration::from_secs(20),
+        ..plan(small(), super_seeded(1))
+    }),
     scenario("leaving", "the seeder leaves when one copy is out", leaving),
     scenario("poisoner-v1", "one poisoner among ten, v1", |_| poisoned(Format::V1, 100)),
     scenario("poisoner-v2", "one poisoner among ten, v2", |_| poisoned(Format::V2, 100)),
@@ -112,6 +118,27 @@ fn crowd(_: u64) -> Plan {
         ensure(waste < 0.1, || format!("{:.1} % wasted", waste * 100.0))
     };
     Plan { expect, ..plan(one_file(Format::Hybrid, 128 * 1024, 64), with_leechers(1, 50)) }
+}
+
+fn super_seeded(leechers: usize) -> Vec<NodeSpec> {
+    let mut nodes = with_leechers(1, leechers);
+    nodes[0].super_seed = true;
+    nodes
+}
+
+fn super_seed(_: u64) -> Plan {
+    let expect = |report: &Report| {
+        let copies = report.copies_by_seeder().unwrap_or(f64::MAX);
+        ensure(copies < 1.1, || format!("the seeder sent {copies:.3} copies to get one out"))
+    };
+    Plan { expect, ..plan(one_file(Format::Hybrid, 64 * 1024, 64), super_seeded(12)) }
+}
+
+fn super_seed_plain(seed: u64) -> Plan {
+    let mut plan = super_seed(seed);
+    plan.content = one_file(Format::V1, 64 * 1024, 64);
+    plan.nodes.iter_mut().for_each(|node| node.fast = false);
+    plan
 }
 
 fn leaving(_: u64) -> Plan {

@@ -320,7 +320,7 @@ impl World {
             listen_port: Some(PORT),
             client: "sim".to_owned(),
             metadata_len: node.knows_info.then_some(info_len),
-            upload_only: node.disk.have().is_full(),
+            upload_only: node.disk.have().is_full() && !node.swarm.is_super_seeding(),
             dht_port: None,
             exchange: node.swarm.exchanges(),
             punch: node.swarm.punches(),

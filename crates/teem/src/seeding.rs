@@ -33,6 +33,8 @@ pub(crate) struct Offer {
     pub(crate) about: About,
     /// Where it is published and announced.
     pub(crate) trackers: Trackers,
+    /// Nobody else has it yet: each piece is sent once as far as peers pass it on (BEP 16).
+    pub(crate) super_seed: bool,
 }
 
 /// What others need to know.
@@ -136,7 +138,8 @@ pub(crate) async fn start(
     let source = Source::Metainfo(Box::new(made.metainfo.clone()));
     let content = Content::Share { path: path.clone(), fresh: Some(made.fresh.clone()) };
     let (trackers, name) = (trackers.tiers(), Some(name.clone()));
-    let add = Add { trackers, name, ..Add::new(source, content) };
+    let super_seed = offer.super_seed;
+    let add = Add { trackers, name, super_seed, ..Add::new(source, content) };
     let torrent = context.interrupt.or(async { Ok(node.add(add).await?) }).await?;
     context.interrupt.or(acknowledged(&torrent, context)).await?;
     Ok((torrent, told))

@@ -343,6 +343,7 @@ impl Swarm {
     }
 
     fn on_lost(&mut self, pieces: PieceSet) {
+        self.end_super_seed();
         for piece in pieces {
             let Some(torrent) = &mut self.torrent else { return };
             if !torrent.have.remove(piece) {

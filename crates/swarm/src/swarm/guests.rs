@@ -168,6 +168,7 @@ mod tests {
             upload_slots: Some(slots),
             piece_budget: 1 << 20,
             fetch: true,
+            super_seed: false,
             metadata_known: true,
             order: crate::PieceOrder::default(),
             exchange: false,

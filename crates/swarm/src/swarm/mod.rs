@@ -2,7 +2,7 @@
 //!
 //! This file takes each input to the part that owns it. The parts: [`rarity`] and [`open`] choose
 //! blocks, [`window`] how many at once, [`choker`] and [`guests`] who is served, [`blame`] who lied, [`addresses`]
-//! whom to dial, [`announce`] which tracker is told, [`seek`] when strangers are asked, [`exchange`] which peers hear of each other, [`punch`] how they meet through NATs, [`metadata`] and [`hashes`] what a magnet link
+//! whom to dial, [`announce`] which tracker is told, [`seek`] when strangers are asked, [`super_seed`] who is told of which piece, [`exchange`] which peers hear of each other, [`punch`] how they meet through NATs, [`metadata`] and [`hashes`] what a magnet link
 //! lacks, [`web_seeds`] when servers are asked, [`wishes`] which files are fetched, [`readers`] what somebody waits for.
 
 mod addresses;
@@ -24,6 +24,7 @@ mod rate;
 mod readers;
 mod seek;
 mod serve;
+mod super_seed;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -52,7 +53,7 @@ use self::{
     addresses::Addresses, announce::Announcer, blame::Suspicions, choker::Choker, copies::Copies,
     exchange::Exchange, guests::Guests, hashes::HashFetch, hashes::Roots, metadata::MetadataFetch,
     open::OpenPieces, peer::Peer, punch::Punching, rarity::Rarity, rate::Rate, readers::Readers,
-    seek::Need, seek::Seeker, web_seeds::WebSeeds, wishes::Wishes,
+    seek::Need, seek::Seeker, super_seed::SuperSeed, web_seeds::WebSeeds, wishes::Wishes,
 };
 use crate::{
     Action, AnnounceEvent, AnnounceTo, DiskEvent, Found, Notice, PeerCommand, PeerEvent, PeerKey,
@@ -87,6 +88,8 @@ pub struct Config {
     pub piece_budget: u64,
     /// Missing pieces are fetched. If not, we only serve what is there.
     pub fetch: bool,
+    /// If all of it is there from the start, each piece is sent once as far as peers pass it on (BEP 16).
+    pub super_seed: bool,
     /// In which order.
     pub order: PieceOrder,
     /// The info dictionary is known, though the torrent may not be open yet: no peer is asked for it.
@@ -156,6 +159,7 @@ pub struct Swarm {
     exchange: Option<Exchange>,
     punching: Option<Punching>,
     web_seeds: WebSeeds,
+    super_seed: Option<SuperSeed>,
     choker: Choker,
     guests: Guests,
     suspicions: Suspicions,
@@ -205,6 +209,7 @@ impl Swarm {
             exchange: None,
             punching: None,
             web_seeds: WebSeeds::default(),
+            super_seed: None,
             choker: Choker::new(now, config.upload_slots),
             guests: Guests::default(),
             suspicions: Suspicions::default(),
@@ -245,6 +250,8 @@ impl Swarm {
         let early = std::mem::take(&mut self.early_wishes);
         let wishes = Wishes::new(&geometry, &have, info.files().len(), &early);
         let complete = wishes.lacking == 0;
+        let alone = self.config.super_seed && have.is_full();
+        self.super_seed = alone.then(|| SuperSeed::new(count));
         let mut rarity = Rarity::new(count);
         let ranked = if wishes.are_plain() { 0 } else { count };
         for piece in (0..ranked).map(PieceIndex) {
@@ -429,6 +436,7 @@ impl Swarm {
         self.fetch_hashes();
         self.exchange_peers();
         self.set_duty_of_web_seeds();
+        self.super_seed_tick();
         // The end game waits for time to pass.
         self.refill = true;
     }

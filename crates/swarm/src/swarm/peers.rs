@@ -65,6 +65,7 @@ impl Swarm {
         self.now = now;
         let Some(peer) = self.peers.remove(&key) else { return };
         self.web_seeds.count -= usize::from(peer.web_seed);
+        self.super_seed_left(key, peer.has.as_ref());
         if let Some(torrent) = &mut self.torrent {
             torrent.open.give_back_all(key);
             if let Some(has) = peer.has.as_ref().filter(|has| !has.is_full()) {
@@ -171,16 +172,19 @@ impl Swarm {
     /// Tells a session what the torrent is and what we have.
     pub(super) fn introduce(&mut self, key: PeerKey) {
         let Some(torrent) = &self.torrent else { return };
+        let hidden = self.super_seed.is_some();
         let command = PeerCommand::Torrent {
             geometry: torrent.geometry.clone(),
             info: torrent.info.clone(),
-            have: torrent.have.clone(),
+            have: if hidden { Bitfield::empty(torrent.have.len()) } else { torrent.have.clone() },
             exchange: self.exchange.is_some(),
             punch: self.punching.is_some(),
         };
         let complete = torrent.complete;
         self.command(key, command);
-        if complete {
+        if hidden {
+            self.super_seed_to(key);
+        } else if complete {
             self.command(key, PeerCommand::UploadOnly(true));
         }
     }
@@ -296,7 +300,8 @@ impl Swarm {
         let (Some(torrent), Some(peer)) = (&mut self.torrent, self.peers.get_mut(&key)) else {
             return;
         };
-        if let Some(before) = peer.has.take().filter(|before| !before.is_full()) {
+        let before = peer.has.take();
+        if let Some(before) = before.as_ref().filter(|before| !before.is_full()) {
             before.iter().for_each(|piece| torrent.rarity.fewer(piece));
         }
         peer.wanted = torrent.wanted_of(&has);
@@ -307,6 +312,7 @@ impl Swarm {
             self.copies.note(peer.connected.peer_id);
         }
         peer.has = Some(has);
+        self.super_seed_has(key, before.as_ref());
         self.update_interest(key);
         self.part_if_useless(key);
         self.fetch_hashes();
@@ -329,6 +335,7 @@ impl Swarm {
         if torrent.lacks(piece) {
             peer.wanted += 1;
         }
+        self.super_seed_have(key, piece);
         self.update_interest(key);
         self.part_if_useless(key);
     }

@@ -16,6 +16,7 @@ use crate::{
 
 mod reading;
 mod selection;
+mod super_seed;
 mod web_seeds;
 
 const PIECES: u32 = 4;
@@ -57,6 +58,7 @@ impl Play {
             upload_slots: Some(1),
             piece_budget: 1 << 20,
             fetch: true,
+            super_seed: false,
             metadata_known,
             order: crate::PieceOrder::default(),
             exchange: false,

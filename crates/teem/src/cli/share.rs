@@ -55,6 +55,10 @@ pub(super) struct Args {
         long, env = "TEEM_WATCH", value_parser = FalseyValueParser::new(), conflicts_with = "until"
     )]
     watch: bool,
+    /// Send each piece once, as far as peers pass it on (BEP 16): for who is the first to have it, on a
+    /// slow line. It ends by itself when others have all of it, too
+    #[arg(long, env = "TEEM_SUPER_SEED", value_parser = FalseyValueParser::new())]
+    super_seed: bool,
 }
 
 /// When a share ends, and whether it changes before.
@@ -138,7 +142,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let node = args.peer.open_to_peers(node, &args.tracker);
     let what = (name, path, recipe, args.web_seed);
     let span = if args.watch { Span::Watch } else { Span::Until(args.until) };
-    let ended = share(node.node(), what, (about, span), trackers, context).await;
+    let ended = share(node.node(), what, (about, span, args.super_seed), trackers, context).await;
     node.shutdown().await;
     ended
 }
@@ -146,7 +150,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 async fn share(
     node: &Node,
     (name, path, recipe, web_seeds): (String, PathBuf, Recipe, Vec<String>),
-    (about, span): (About, Span),
+    (about, span, super_seed): (About, Span, bool),
     trackers: Trackers,
     context: &Context,
 ) -> anyhow::Result<()> {
@@ -157,7 +161,7 @@ async fn share(
     };
     let mut made = hashing::recall_or_create(node, &path, recipe.clone(), context).await?;
     made.metainfo.web_seeds = web_seeds;
-    let offer = Offer { name, path, made, about, trackers };
+    let offer = Offer { name, path, made, about, trackers, super_seed };
     let version = seeding::publish(&offer, context).await?;
     let catalogue = offer.trackers.catalogues.first().cloned();
     let ready = |ready: &Ready| {

@@ -102,7 +102,7 @@ async fn seed(
     context: &Context,
 ) -> anyhow::Result<()> {
     let made = hashing::recall_or_create(node, &path, recipe, context).await?;
-    let offer = Offer { name, path, made, about, trackers };
+    let offer = Offer { name, path, made, about, trackers, super_seed: false };
     let version = seeding::publish(&offer, context).await?;
     let (endpoint, found_alone) = (hosted.endpoint(), hosted.is_advertised());
     seeding::seed(node, (offer, version), None, context, |ready| {

@@ -98,7 +98,7 @@ impl Page<'_> {
             });
         };
         let (name, about) = (name.to_owned(), About::default());
-        let offer = Offer { name, path, made, about, trackers };
+        let offer = Offer { name, path, made, about, trackers, super_seed: false };
         seeding::publish(&offer, context).await?;
         let Offer { path, made, trackers, .. } = offer;
         let source = Source::Metainfo(Box::new(made.metainfo));
