@@ -44,10 +44,12 @@ CELLS = (("1 % loss", LOSSY, "cubic", 6), ("no loss", FAR, "cubic", 96))
 # The kernel's own congestion control, if it is another one. Some take no loss for a sign of congestion, and reach much.
 KERNELS = ("1 % loss", LOSSY, None, 48)
 HOME = {"delay_ms": 15, "rate_mbit": 20, "queue_ms": 500}
-# A queue of its own making must not be taken for the path in the end: uTP's memory of the path is two minutes.
+# A queue of their own making must not be taken for the path in the end: uTP's memory of the path is two minutes.
 SLOW_HOME = {"delay_ms": 15, "rate_mbit": 4, "queue_ms": 1_000}
 PING_SECS, WARM_SECS, MEASURE_SECS, LONG_SECS = 0.1, 10, 20, 300
 ENDLESS_MIB = 256
+# Who know nothing of each other, behind one downlink.
+SEEDERS = [f"10.77.0.{host}" for host in range(11, 15)]
 
 
 def kernels_congestion_control():
@@ -117,7 +119,8 @@ class LinkBench:
             link.close()
             shutil.rmtree(folder, ignore_errors=True)
         self.rows.append(row)
-        print(f"{time.strftime('%H:%M:%S')} link {json.dumps(row)}", file=sys.stderr)
+        said = {key: value for key, value in row.items() if not isinstance(value, list)}
+        print(f"{time.strftime('%H:%M:%S')} link {json.dumps(said)}", file=sys.stderr)
 
     def _content(self, mib):
         path = self.work / "content" / f"{mib}" / "content.bin"
@@ -182,10 +185,12 @@ class LinkBench:
         }  # fmt: skip
 
     def _long(self, place):
-        """A ping beside a transfer that has kept a queue for minutes."""
+        """A ping beside a transfer from several seeders that have kept a queue for minutes."""
         pings = Pings(place.link)
         idle = pings.over(MEASURE_SECS / 2)
-        place.share(self._content(ENDLESS_MIB), "only")
+        for address in SEEDERS:
+            place.link.left.command("addr", "add", f"{address}/24", "dev", "eth0")
+        place.share(self._content(ENDLESS_MIB), "only", SEEDERS)
         get = place.get("only")
         get.wait_line(lambda line: verified(line) > 0, PATIENCE_SECS, "progress")
         time.sleep(LONG_SECS - MEASURE_SECS)
@@ -216,15 +221,17 @@ class Place:
             child.kill()
         self.children.clear()
 
-    def share(self, content, utp):
-        """A tracker and a seeder on the left."""
+    def share(self, content, utp, addresses=(Link.LEFT,)):
+        """A tracker and a seeder, or some, on the left."""
         ready = (lambda line: kind(line) == "ready", PATIENCE_SECS, "ready line")
         state = self.folder / "tracker"
         self.child("tracker", self.link.left, TEEM, "tracker", "--listen", TRACKER, "--data", state, "--json").wait_line(*ready)
-        self.child(
-            "share", self.link.left, TEEM, "share", content, "--name", "content", "--piece-length", PIECE_LENGTH, "--utp", utp,
-            "--listen", f"{Link.LEFT}:{PEER_PORT}", "--tracker", TRACKER, "--data", self.folder / "share", "--json",
-        ).wait_line(*ready)  # fmt: skip
+        for address in addresses:
+            self.child(
+                f"share-{address}", self.link.left, TEEM, "share", content, "--name", "content", "--piece-length", PIECE_LENGTH,
+                "--utp", utp, "--listen", f"{address}:{PEER_PORT}", "--tracker", TRACKER,
+                "--data", self.folder / f"state-{address}", "--json",
+            ).wait_line(*ready)  # fmt: skip
 
     def get(self, utp):
         """Fetches it on the right."""
