@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proto::InfoHashes;
 use proto::choice::Choice;
@@ -144,6 +144,22 @@ pub struct Add {
     pub limiter: Limiter,
     /// Its name in the catalogue, under which clients that are no peers ask for its files.
     pub name: Option<String>,
+    /// Strangers do not hear of it through the DHT, as of a private torrent.
+    pub secluded: bool,
+    /// Whether it runs.
+    pub begin: Begin,
+}
+
+/// How a torrent that is added begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Begin {
+    /// It runs, whatever people did with it in an earlier run.
+    #[default]
+    Anew,
+    /// As it was left: held, moved, renamed.
+    AsLeft,
+    /// The same, and if it may run, it waits for [`Torrent::run`](crate::Torrent::run).
+    Waiting,
 }
 
 impl Add {
@@ -162,6 +178,8 @@ impl Add {
             super_seed: false,
             choice: Choice::All,
             name: None,
+            secluded: false,
+            begin: Begin::Anew,
         }
     }
 }
@@ -214,6 +232,12 @@ pub enum State {
         /// What is wrong, in words.
         reason: String,
     },
+    /// Waits for its turn; nothing of it runs.
+    Queued,
+    /// Rests, since somebody said so or it was seeded enough; nothing of it runs.
+    Held,
+    /// Its content is being moved; `checked` says how much of it was copied.
+    Moving,
     /// Cannot go on.
     Failed {
         /// What is wrong, in words.
@@ -261,12 +285,14 @@ pub struct Snapshot {
     pub verified: u64,
     /// Content bytes that would survive a power cut.
     pub durable: u64,
-    /// While checking: bytes read so far, of `content_len`.
+    /// While checking or moving: bytes read so far, of `content_len`.
     pub checked: u64,
     /// Payload bytes received since the start.
     pub downloaded: u64,
     /// Payload bytes sent since the start.
     pub uploaded: u64,
+    /// What was received and sent in all runs, and how long it was seeded.
+    pub totals: Totals,
     /// Payload bytes received that were thrown away.
     pub wasted: u64,
     /// Content bytes that were taken from copies elsewhere on this machine since the start.
@@ -287,6 +313,33 @@ pub struct Snapshot {
     pub trackers: Vec<TrackerView>,
     /// Every wanted file has its own name and all is synced: what [`State::Seeding`] promises durably.
     pub finished: bool,
+}
+
+/// What a torrent received and sent in all runs, and how long it was seeded. A kill costs a few seconds
+/// of the bytes and a minute of the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Payload bytes received.
+    pub downloaded: u64,
+    /// Payload bytes sent.
+    pub uploaded: u64,
+    pub(crate) seeded_before: Duration,
+    pub(crate) seeding_since: Option<Instant>,
+}
+
+impl Totals {
+    /// How long all that is wanted was there and served, until `now`.
+    #[must_use]
+    pub fn seeded(&self, now: Instant) -> Duration {
+        let since = self.seeding_since.map(|since| now.saturating_duration_since(since));
+        self.seeded_before + since.unwrap_or_default()
+    }
+
+    /// When it will have been seeded for that long, if it goes on; `None` while it is not seeded.
+    #[must_use]
+    pub fn seeded_at(&self, time: Duration) -> Option<Instant> {
+        Some(self.seeding_since? + time.saturating_sub(self.seeded_before))
+    }
 }
 
 /// One connection of a [`Snapshot`].

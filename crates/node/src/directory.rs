@@ -21,6 +21,8 @@ struct Tables {
 
 struct Entry {
     facts: Facts,
+    /// It runs, so peers may find it.
+    awake: bool,
     inputs: mpsc::UnboundedSender<Input>,
 }
 
@@ -34,17 +36,18 @@ pub(crate) struct Facts {
 
 impl Directory {
     pub(crate) fn facts(&self, info_hash: InfoHash) -> Option<Facts> {
-        self.0.lock().torrents.get(&info_hash).map(|entry| entry.facts)
+        self.0.lock().awake(info_hash).map(|entry| entry.facts)
     }
 
     /// The way to a torrent's task.
     pub(crate) fn inputs(&self, info_hash: InfoHash) -> Option<mpsc::UnboundedSender<Input>> {
-        self.0.lock().torrents.get(&info_hash).map(|entry| entry.inputs.clone())
+        self.0.lock().awake(info_hash).map(|entry| entry.inputs.clone())
     }
 
     /// The torrent of a [`mse::torrent_key`].
     pub(crate) fn by_key(&self, key: [u8; 20]) -> Option<InfoHash> {
-        self.0.lock().keys.get(&key).copied()
+        let tables = self.0.lock();
+        tables.keys.get(&key).copied().filter(|hash| tables.awake(*hash).is_some())
     }
 
     /// False when one of its hashes is there already.
@@ -62,6 +65,16 @@ impl Directory {
         self.0.lock().insert(facts, inputs);
     }
 
+    /// The torrent rests: nobody finds it, and nobody can add it a second time.
+    pub(crate) fn rest(&self, hashes: InfoHashes) {
+        let mut tables = self.0.lock();
+        for hash in hashes.wire() {
+            if let Some(entry) = tables.torrents.get_mut(&hash) {
+                entry.awake = false;
+            }
+        }
+    }
+
     pub(crate) fn remove(&self, hashes: InfoHashes) {
         let mut tables = self.0.lock();
         for hash in hashes.wire() {
@@ -72,9 +85,14 @@ impl Directory {
 }
 
 impl Tables {
+    fn awake(&self, info_hash: InfoHash) -> Option<&Entry> {
+        self.torrents.get(&info_hash).filter(|entry| entry.awake)
+    }
+
     fn insert(&mut self, facts: Facts, inputs: &mpsc::UnboundedSender<Input>) {
         for hash in facts.hashes.wire() {
-            self.torrents.insert(hash, Entry { facts, inputs: inputs.clone() });
+            let entry = Entry { facts, awake: true, inputs: inputs.clone() };
+            self.torrents.insert(hash, entry);
             self.keys.insert(mse::torrent_key(hash), hash);
         }
     }

@@ -34,12 +34,16 @@ mod finder;
 mod handshake;
 pub mod hashing;
 pub mod http;
+mod keeper;
+mod ledger;
+mod left;
 mod limiter;
 mod listen;
 mod neighbours;
 mod node;
 mod opening;
 mod openings;
+mod orders;
 mod publisher;
 mod reading;
 pub mod record;
@@ -53,12 +57,15 @@ mod versions;
 mod web_seed;
 
 pub use api::{
-    Add, Content, DhtConfig, Encryption, Fault, Fresh, NodeConfig, NodeError, PeerView, Snapshot,
-    Source, State, TrackerView, UtpMode,
+    Add, Begin, Content, DhtConfig, Encryption, Fault, Fresh, NodeConfig, NodeError, PeerView,
+    Snapshot, Source, State, Totals, TrackerView, UtpMode,
 };
 pub use block_list::{BlockList, BlockListError};
+pub use disk::relocate::{MoveError, RemoveError};
+pub use left::LeftOf;
 pub use limiter::{Limiter, Rates};
 pub use node::{ExternalPort, Node, Torrent};
+pub use orders::{Data, Force, OrderError, Rest};
 pub use proto::choice::Choice;
 pub use reading::{Reader, Reading};
 pub use swarm::{PieceOrder, Priority};

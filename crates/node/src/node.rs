@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::LocalPoolHandle;
 
-use crate::api::{Add, Content, NodeConfig, NodeError, Snapshot, Source, State};
+use crate::api::{Add, Begin, Content, NodeConfig, NodeError, Snapshot, Source, State, Totals};
 use crate::chunks;
 use crate::datagram::{self, Outgoing, Routes};
 use crate::directory::{Directory, Facts};
@@ -24,15 +24,19 @@ use crate::finder::{self, Finder};
 use crate::handshake::Offer;
 use crate::hashing;
 use crate::hashing::create::{Created, Recipe};
+use crate::keeper::{Keeper, Resting, Wiring};
+use crate::ledger::Ledger;
+use crate::left::Left;
 use crate::limiter::Limiter;
 use crate::listen;
 use crate::neighbours::{self, Neighbours};
 use crate::opening::{Opening, WebSeeds};
 use crate::openings::Openings;
+use crate::publisher::Publisher;
 use crate::reading::Reading;
 use crate::record::Records;
 use crate::roads::Roads;
-use crate::torrent::{self, Input, TorrentTask, Wiring};
+use crate::torrent::{self, Input};
 use crate::tracker_client::TrackerClient;
 
 /// A running node. Dropping it leaves its torrents running until the runtime ends: call
@@ -69,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) announce_key: u32,
     pub(crate) disk: Disk,
     pub(crate) records: Arc<Records>,
+    pub(crate) left: Left,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) trackers: TrackerClient,
     pub(crate) openings: Openings,
     /// One permit a connection, of all torrents together.
@@ -105,9 +111,7 @@ impl Node {
     /// Opens the state folder, starts the threads and listens.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
         let config = config.held_to_its_proxy();
-        let data_dir = config.data_dir.clone();
-        let records = tokio::task::spawn_blocking(move || Records::open(&data_dir));
-        let records = Arc::new(records.await.map_err(|_| NodeError::Closed)??);
+        let (records, left, ledger) = open_records(config.data_dir.clone()).await?;
         let idle_buffers = (config.piece_budget / u64::from(proto::BLOCK_LEN)) as usize;
         let pool = Arc::new(BlockPool::new(idle_buffers));
         let disk_config = DiskConfig { workers: config.workers, ..DiskConfig::default() };
@@ -127,6 +131,8 @@ impl Node {
             announce_key: rand::random(),
             disk,
             records,
+            left,
+            ledger,
             trackers: TrackerClient::new(config.trust.clone(), config.gate()),
             openings: Openings::default(),
             connections: Arc::new(Semaphore::new(config.max_peers)),
@@ -145,6 +151,7 @@ impl Node {
             closing: CancellationToken::new(),
             config,
         });
+        inner.keep_ledger();
         for listener in tcp {
             let inner = inner.clone();
             inner.threads.clone().spawn_pinned(move || listen::accept(inner, listener));
@@ -169,6 +176,10 @@ impl Node {
             *inner.finding.lock() = Some(task);
         }
         Ok(Self { inner })
+    }
+
+    pub(crate) const fn inner(&self) -> &Arc<Inner> {
+        &self.inner
     }
 
     pub(crate) fn records(&self) -> Arc<Records> {
@@ -225,9 +236,6 @@ impl Node {
         if !self.inner.directory.insert_new(Facts { hashes, private }, &inputs) {
             return Err(NodeError::Duplicate(hashes.primary().to_string()));
         }
-        if let Some(name) = add.name {
-            self.inner.names.insert(&name, inputs.clone());
-        }
         let fetch = matches!(add.content, Content::Fetch { .. });
         let config = self.inner.swarm_config(
             hashes,
@@ -237,21 +245,35 @@ impl Node {
         );
         let (publish, snapshot) = watch::channel(Arc::new(Snapshot::empty(hashes)));
         let (tell_metainfo, known) = watch::channel(None);
+        let config = swarm::Config { dht: config.dht && !add.secluded, ..config };
+        let key = hashes.primary();
         let wiring = Wiring {
             limiter: add.limiter,
             inputs: from_outside,
-            to_self: inputs.clone(),
-            publish,
+            outside: inputs.clone(),
+            publisher: Publisher::new(publish),
             tell_metainfo,
+            account: self.inner.ledger.account(key),
+            key,
         };
-        let opening = Opening::new(add.content, trackers, name)
+        let mut opening = Opening::new(add.content, trackers, name)
             .with_web_seeds(WebSeeds { named: add.web_seeds, of_link })
             .with_copies_in(add.adopt)
             .choosing(choice);
-        let node = self.inner.clone();
-        self.inner
-            .threads
-            .spawn_pinned(move || TorrentTask::new(node, config, opening, metainfo, wiring).run());
+        let (as_left, mut resting) = (add.begin != Begin::Anew, None);
+        if as_left {
+            let wishes = self.inner.left.wishes(key);
+            opening = opening.left_so(&wishes);
+            let waits = add.begin == Begin::Waiting;
+            resting = wishes.rest.map(Resting::Held).or_else(|| waits.then_some(Resting::Queued));
+        }
+        if resting.is_some() {
+            self.inner.directory.rest(hashes);
+        }
+        let (node, name) = (self.inner.clone(), add.name);
+        self.inner.threads.spawn_pinned(move || {
+            Keeper { node, key, config, opening, metainfo, name, resting, as_left, wiring }.run()
+        });
         if !add.peers.is_empty() {
             let _ = inputs.send(Input::Command(swarm::Command::AddPeers(add.peers)));
         }
@@ -284,6 +306,7 @@ impl Node {
         }
         let inner = self.inner;
         let release = move || {
+            inner.ledger.write();
             inner.disk.stop();
             inner.records.release();
         };
@@ -326,6 +349,10 @@ impl Torrent {
         reading.await.ok()
     }
 
+    pub(crate) fn send(&self, input: Input) -> Result<(), ()> {
+        self.inputs.send(input).map_err(drop)
+    }
+
     /// Stops it in good order.
     pub async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
@@ -355,6 +382,11 @@ impl Inner {
         let Facts { hashes, private } = self.directory.facts(info_hash)?;
         let dht = self.finder.is_some() && !private;
         Some(Offer { hashes, peer_id: self.peer_id, dht })
+    }
+
+    fn keep_ledger(&self) {
+        let (ledger, closing) = (self.ledger.clone(), self.closing.clone());
+        self.threads.spawn_pinned(move || ledger.keep(closing));
     }
 
     pub(crate) const fn closing(&self) -> &CancellationToken {
@@ -387,6 +419,16 @@ impl Inner {
     }
 }
 
+/// Opens the state folder, and reads what earlier runs left in it.
+async fn open_records(folder: PathBuf) -> Result<(Arc<Records>, Left, Arc<Ledger>), NodeError> {
+    let open = move || -> Result<_, NodeError> {
+        let records = Arc::new(Records::open(&folder)?);
+        let (left, ledger) = Left::load(&records)?;
+        Ok((records, left, ledger))
+    };
+    tokio::task::spawn_blocking(open).await.map_err(|_| NodeError::Closed)?
+}
+
 /// Other machines can dial one of these.
 fn can_be_reached(listening: &[SocketAddr]) -> bool {
     listening.iter().any(|addr| !addr.ip().is_loopback())
@@ -407,6 +449,7 @@ impl Snapshot {
             checked: 0,
             downloaded: 0,
             uploaded: 0,
+            totals: Totals::default(),
             wasted: 0,
             reused: 0,
             down_rate: 0,

@@ -10,9 +10,9 @@ use proto::metainfo::{Info, Metainfo};
 use tokio::sync::mpsc;
 
 use crate::api::Content;
-use crate::disk::{OpenArgs, OpenError, Storage, StorageEvent};
+use crate::disk::{OpenArgs, OpenError, Renames, Storage, StorageEvent};
 use crate::node::Inner;
-use crate::record::{SavedContent, SavedSource, TorrentRecord};
+use crate::record::{SavedContent, SavedSource, TorrentRecord, Wishes};
 
 /// How and where to open.
 #[derive(Debug, Clone)]
@@ -25,6 +25,10 @@ pub(crate) struct Opening {
     pub(crate) choice: Choice,
     /// A magnet link's suggestion.
     pub(crate) name: Option<String>,
+    /// Names that a person gave to the content.
+    pub(crate) renames: Renames,
+    /// All that is there is to be read again.
+    pub(crate) distrust: bool,
     events: Option<mpsc::UnboundedSender<StorageEvent>>,
     cancelled: Arc<AtomicBool>,
 }
@@ -50,7 +54,19 @@ impl Opening {
     pub(crate) fn new(content: Content, trackers: Vec<Vec<String>>, name: Option<String>) -> Self {
         let (web_seeds, choice) = (WebSeeds::default(), Choice::All);
         let (adopt, cancelled) = (Arc::default(), Arc::default());
-        Self { content, trackers, web_seeds, adopt, choice, name, events: None, cancelled }
+        let (renames, distrust, events) = (Renames::default(), false, None);
+        Self {
+            content,
+            trackers,
+            web_seeds,
+            adopt,
+            choice,
+            name,
+            renames,
+            distrust,
+            events,
+            cancelled,
+        }
     }
 
     pub(crate) fn choosing(self, choice: Choice) -> Self {
@@ -82,9 +98,23 @@ impl Opening {
     /// Where the content is or will be.
     pub(crate) fn path(&self, info: &Info) -> PathBuf {
         match &self.content {
-            Content::Fetch { folder } => folder.join(info.name()),
+            Content::Fetch { folder } => folder.join(self.renames.top(info)),
             Content::Share { path, .. } => path.clone(),
         }
+    }
+
+    /// Where a person moved the content, and what they called it.
+    pub(crate) fn left_so(mut self, wishes: &Wishes) -> Self {
+        if let (Content::Fetch { folder }, Some(moved)) = (&mut self.content, &wishes.folder) {
+            folder.clone_from(moved);
+            self.renames.clone_from(&wishes.renames);
+        }
+        self
+    }
+
+    /// The same once more, for another start.
+    pub(crate) fn again(self) -> Self {
+        Self { events: None, cancelled: Arc::default(), ..self }
     }
 
     /// Stops a check that is under way.
@@ -109,6 +139,8 @@ impl Opening {
             content: &self.content,
             adopt: &self.adopt,
             wanted,
+            renames: &self.renames,
+            distrust: self.distrust,
             events,
         };
         let progress = |bytes: u64| checked.store(bytes, Ordering::Relaxed);

@@ -38,6 +38,12 @@ impl Publisher {
         self.stale.then(|| self.published_at.map_or(now, |at| at + EVERY))
     }
 
+    /// The same as before, but for what `change` makes of it; for a torrent that does not run.
+    pub(crate) fn revise(&mut self, now: Instant, change: impl FnOnce(Snapshot) -> Snapshot) {
+        let revised = change(Snapshot::clone(&self.sender.borrow()));
+        self.publish(now, revised);
+    }
+
     pub(crate) fn publish(&mut self, now: Instant, snapshot: Snapshot) {
         self.sender.send_replace(Arc::new(snapshot));
         self.published_at = Some(now);

@@ -6,6 +6,7 @@
 mod layers;
 mod readers;
 mod sources;
+mod standing;
 mod wishes;
 
 use std::cell::OnceCell;
@@ -14,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use proto::egress::Nearness;
@@ -24,23 +25,24 @@ use swarm::{
     Action, AnnounceTo, Command, Connected, Direction, DiskEvent, DiskJob, Found, Goodbye, Notice,
     PeerCommand, PeerKey, Priority, Session, SessionConfig, Swarm, TrackerAnswer,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::readers::Readers;
 use self::wishes::Wishes;
-use crate::api::{Fault, PeerView, Snapshot, State, TrackerView};
+use crate::api::{Fault, State};
 use crate::chunks::{Asked, Desk};
 use crate::clock;
 use crate::connection::{Connection, FromPeer, Shared};
 use crate::directory::Facts;
-use crate::disk::{Allowance, Storage, StorageEvent};
+use crate::disk::{Allowance, StorageEvent};
 use crate::handshake::{self, HandshakeError, Offer};
-use crate::limiter::{Limiter, Limits};
+use crate::keeper::{Ended, Wiring};
+use crate::limiter::Limits;
 use crate::neighbours::Presence;
 use crate::node::Inner;
 use crate::opening::{self, Opening};
-use crate::publisher::Publisher;
+use crate::orders::Ordered;
 use crate::reading::Reading;
 use crate::stream::{Detached, Stream};
 use crate::tracker_client;
@@ -70,6 +72,8 @@ pub(crate) enum Input {
     Prioritize(Vec<(FileIndex, Priority)>),
     /// Somebody wants to read files; answered once they are open.
     Read(oneshot::Sender<Reading>),
+    /// A person wants something done with the torrent as a whole.
+    Order(Box<Ordered>),
     /// End in good order, then say so.
     Stop(oneshot::Sender<()>),
 }
@@ -86,7 +90,9 @@ pub(crate) struct TorrentTask {
     /// The URLs of those that are no peers.
     web_seeds: HashMap<PeerKey, String>,
     desk: Desk,
-    inputs: mpsc::UnboundedReceiver<Input>,
+    wiring: Wiring,
+    /// What this run started ends here: nothing of it reaches the next one.
+    own: mpsc::UnboundedReceiver<Input>,
     to_self: mpsc::UnboundedSender<Input>,
     peers: mpsc::Receiver<FromPeer>,
     to_peers: mpsc::Sender<FromPeer>,
@@ -94,32 +100,27 @@ pub(crate) struct TorrentTask {
     actions: Vec<Action>,
     jobs: Vec<DiskJob>,
     metainfo: Option<Arc<Metainfo>>,
-    publisher: Publisher,
-    tell_metainfo: watch::Sender<Option<Arc<Metainfo>>>,
     state: State,
     path: Option<PathBuf>,
     checked: Arc<AtomicU64>,
     finished: bool,
     wishes: Wishes,
     readers: Readers,
+    /// Strangers do not hear of it.
+    secluded: bool,
     /// Others near here may find the torrent.
     presence: Option<Presence>,
-    limiter: Limiter,
     /// Memory for pieces, once the files are open.
     allowance: Option<Allowance>,
     announcing: usize,
     /// The piece layers of a magnet link are being written down.
     saving: Option<JoinHandle<()>>,
     stopping: Option<(Vec<oneshot::Sender<()>>, Instant)>,
-}
-
-/// The ends of a torrent's channels that its task holds.
-pub(crate) struct Wiring {
-    pub(crate) inputs: mpsc::UnboundedReceiver<Input>,
-    pub(crate) to_self: mpsc::UnboundedSender<Input>,
-    pub(crate) publish: watch::Sender<Arc<Snapshot>>,
-    pub(crate) tell_metainfo: watch::Sender<Option<Arc<Metainfo>>>,
-    pub(crate) limiter: Limiter,
+    /// What is to be done once this run has ended.
+    orders: Vec<Ordered>,
+    /// Peers that there were then.
+    left_behind: Vec<SocketAddr>,
+    opening_files: Option<JoinHandle<()>>,
 }
 
 impl TorrentTask {
@@ -130,9 +131,10 @@ impl TorrentTask {
         metainfo: Option<Arc<Metainfo>>,
         wiring: Wiring,
     ) -> Self {
-        let hashes = config.info_hashes;
+        let (hashes, secluded) = (config.info_hashes, !config.dht);
         let (to_peers, peers) = mpsc::channel(BATCHES_WAITING);
         let (disk_events, disk) = mpsc::unbounded_channel();
+        let (to_self, own) = mpsc::unbounded_channel();
         let shared = Rc::new(Shared { storage: OnceCell::new(), pool: node.disk.pool().clone() });
         Self {
             swarm: Swarm::new(clock::now(), config),
@@ -143,34 +145,36 @@ impl TorrentTask {
             addrs: HashMap::new(),
             web_seeds: HashMap::new(),
             desk: Desk::default(),
-            inputs: wiring.inputs,
-            to_self: wiring.to_self,
+            wiring,
+            own,
+            to_self,
             peers,
             to_peers,
             disk,
             actions: Vec::new(),
             jobs: Vec::new(),
             metainfo,
-            publisher: Publisher::new(wiring.publish),
-            tell_metainfo: wiring.tell_metainfo,
-            limiter: wiring.limiter,
             state: State::Metadata,
             path: None,
             checked: Arc::default(),
             finished: false,
             wishes: Wishes::default(),
             readers: Readers::default(),
+            secluded,
             presence: None,
             allowance: None,
             announcing: 0,
             saving: None,
             stopping: None,
+            orders: Vec::new(),
+            left_behind: Vec::new(),
+            opening_files: None,
             node,
         }
     }
 
-    /// Runs until it is told to stop.
-    pub(crate) async fn run(mut self) {
+    /// Runs until it is told to stop, or to do what cannot be done while it runs.
+    pub(crate) async fn run(mut self) -> Ended {
         match self.metainfo.clone() {
             Some(metainfo) => self.open_files(metainfo),
             None => self.be_present(OpenHash::of_unknown(self.hashes)),
@@ -181,12 +185,12 @@ impl TorrentTask {
                 break;
             }
             let now = clock::now();
-            if self.publisher.due(now).is_some_and(|due| due <= now) {
+            if self.wiring.publisher.due(now).is_some_and(|due| due <= now) {
                 self.publish();
             }
             self.step().await;
         }
-        self.close().await;
+        self.close().await
     }
 
     /// Waits for one thing to happen, then takes whatever else is there.
@@ -199,7 +203,8 @@ impl TorrentTask {
             }
         };
         tokio::select! {
-            Some(input) = self.inputs.recv() => self.on_input(input),
+            Some(input) = self.wiring.inputs.recv() => self.on_input(input),
+            Some(input) = self.own.recv() => self.on_input(input),
             Some(event) = self.disk.recv() => self.on_storage(event),
             Some(from) = self.peers.recv() => self.on_peer(from),
             () = timeout => {
@@ -210,7 +215,7 @@ impl TorrentTask {
                 self.swarm.handle_timeout(now);
             }
         }
-        self.publisher.note();
+        self.wiring.publisher.note();
         for _ in 0..BATCHES_WAITING {
             self.act();
             if let Ok(event) = self.disk.try_recv() {
@@ -225,7 +230,10 @@ impl TorrentTask {
 
     fn next_timeout(&self) -> Option<Instant> {
         let stop = self.stopping.as_ref().map(|(_, deadline)| *deadline);
-        [self.swarm_timeout(), stop, self.publisher.due(clock::now())].into_iter().flatten().min()
+        [self.swarm_timeout(), stop, self.wiring.publisher.due(clock::now())]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// While the files are being opened nobody knows what to tell others.
@@ -259,7 +267,7 @@ impl TorrentTask {
                     tracing::info!(tracker = told.url, %error, "announce failed");
                 }
                 self.swarm.handle_announced(now, &told, answer);
-                self.publisher.hurry();
+                self.wiring.publisher.hurry();
             }
             Input::Found(found) => self.swarm.handle_found(now, found),
             Input::Searched(info_hash, announced) => {
@@ -275,7 +283,8 @@ impl TorrentTask {
             Input::Command(command) => self.swarm.handle_command(now, command),
             Input::Prioritize(changes) => self.prioritize(changes),
             Input::Read(answer) => self.on_read(answer),
-            Input::Stop(done) => self.stop(done),
+            Input::Order(ordered) => self.on_order(*ordered),
+            Input::Stop(done) => self.stop(Some(done)),
         }
     }
 
@@ -345,7 +354,7 @@ impl TorrentTask {
     }
 
     fn limits_everywhere(&self) -> Limits {
-        Limits::new(vec![self.node.limiter.clone(), self.limiter.clone()])
+        Limits::new(vec![self.node.limiter.clone(), self.wiring.limiter.clone()])
     }
 
     /// The local network may hear of the torrent, as far as these say.
@@ -358,7 +367,7 @@ impl TorrentTask {
     /// Strangers may hear of the torrent, as far as is known, and there is a way to reach them.
     fn uses_dht(&self) -> bool {
         let private = self.metainfo.as_ref().is_some_and(|metainfo| metainfo.info.is_private());
-        self.node.finder.is_some() && !private
+        self.node.finder.is_some() && !private && !self.secluded
     }
 
     fn leave_dht(&self) {
@@ -387,7 +396,7 @@ impl TorrentTask {
             StorageEvent::Durable(_) | StorageEvent::FileDone(_) => {}
             StorageEvent::Finished => {
                 self.finished = true;
-                self.publisher.hurry();
+                self.wiring.publisher.hurry();
             }
             StorageEvent::Rechecked { good, .. } => {
                 for piece in good {
@@ -568,9 +577,10 @@ impl TorrentTask {
     /// A magnet link's info dictionary came.
     fn on_metadata(&mut self, info: &Arc<Info>) {
         self.hashes = info.hashes();
-        self.node
-            .directory
-            .insert(Facts { hashes: info.hashes(), private: info.is_private() }, &self.to_self);
+        self.node.directory.insert(
+            Facts { hashes: info.hashes(), private: info.is_private() },
+            &self.wiring.outside,
+        );
         if info.is_private() {
             self.leave_dht();
         }
@@ -600,7 +610,7 @@ impl TorrentTask {
         let node = self.node.clone();
         let opening = self.opening.clone();
         let (to_self, checked) = (self.to_self.clone(), self.checked.clone());
-        tokio::task::spawn_local(async move {
+        let opening_files = tokio::task::spawn_local(async move {
             let turn = node.openings.turn(&opening.content).await;
             let opening = tokio::task::spawn_blocking(move || {
                 let opened = opening.open(&node, &metainfo, wanted, &checked);
@@ -612,6 +622,7 @@ impl TorrentTask {
                 tracing::error!("opening a torrent's files failed");
             }
         });
+        self.opening_files = Some(opening_files);
     }
 
     fn on_opened(&mut self, opened: Result<opening::Opened, crate::disk::OpenError>) {
@@ -630,7 +641,7 @@ impl TorrentTask {
                         || file.root.is_some_and(|root| metainfo.layers.layer(&root).is_some())
                 });
                 if layers_known {
-                    self.tell_metainfo.send_replace(Some(metainfo.clone()));
+                    self.wiring.tell_metainfo.send_replace(Some(metainfo.clone()));
                 }
                 let layers = metainfo.layers.clone();
                 self.be_present(OpenHash::of(&info));
@@ -656,16 +667,16 @@ impl TorrentTask {
         }
     }
 
-    fn stop(&mut self, done: oneshot::Sender<()>) {
+    fn stop(&mut self, done: Option<oneshot::Sender<()>>) {
         let now = clock::now();
         if let Some((waiting, _)) = &mut self.stopping {
-            waiting.push(done);
+            waiting.extend(done);
             return;
         }
         self.opening.cancel();
         self.swarm.handle_command(now, Command::Stop);
         self.presence = None;
-        self.stopping = Some((vec![done], now + GOODBYE));
+        self.stopping = Some((done.into_iter().collect(), now + GOODBYE));
     }
 
     /// Connections are closed and trackers told, or it takes too long.
@@ -676,10 +687,11 @@ impl TorrentTask {
         })
     }
 
-    async fn close(mut self) {
-        self.node.directory.remove(self.hashes);
+    async fn close(mut self) -> Ended {
+        self.node.directory.rest(self.hashes);
         self.leave_dht();
-        self.node.names.remove(&self.to_self);
+        self.node.names.remove(&self.wiring.outside);
+        self.close_what_opens().await;
         if let Some(saving) = self.saving.take()
             && saving.await.is_err()
         {
@@ -690,70 +702,28 @@ impl TorrentTask {
         {
             tracing::error!("the last checkpoint failed");
         }
-        if !matches!(self.state, State::Failed { .. }) {
+        let stops = self.stopping.take().map(|(waiting, _)| waiting).unwrap_or_default();
+        if !stops.is_empty() {
+            // It ends for good.
+            self.orders.clear();
+        }
+        if self.orders.is_empty() && !matches!(self.state, State::Failed { .. }) {
             self.state = State::Stopped;
         }
         self.publish();
-        for done in self.stopping.take().into_iter().flat_map(|(waiting, _)| waiting) {
+        self.wiring.account.pause();
+        for done in stops {
             // Whoever asked may have gone.
             let _ = done.send(());
         }
-    }
-
-    fn publish(&mut self) {
-        let stats = self.swarm.stats();
-        let info = self.metainfo.as_ref().map(|metainfo| &metainfo.info);
-        let snapshot = Snapshot {
-            state: self.state.clone(),
-            name: info.map(|info| info.name().to_owned()).or_else(|| self.opening.name.clone()),
-            info_hashes: self.hashes,
-            path: self.path.clone(),
-            content_len: info.map_or(0, Info::content_len),
-            wanted_len: if self.is_open() { stats.wanted_len } else { self.wishes.len },
-            wanted_verified: stats.wanted_verified,
-            verified: stats.verified,
-            durable: self.shared.storage.get().map_or(0, |storage| Storage::durable(storage)),
-            checked: self.checked.load(Ordering::Relaxed),
-            downloaded: stats.downloaded,
-            uploaded: stats.uploaded,
-            wasted: stats.wasted,
-            reused: self.shared.storage.get().map_or(0, |storage| Storage::reused(storage)),
-            down_rate: stats.down_rate,
-            up_rate: stats.up_rate,
-            eta: stats.eta,
-            peers: self.swarm.peers().map(PeerView::from).collect(),
-            copies: stats.copies,
-            swarm_counts: stats.counts,
-            trackers: self.swarm.trackers().map(TrackerView::from).collect(),
-            finished: self.finished,
-        };
-        self.publisher.publish(clock::now(), snapshot);
-        if self.state == State::Checking {
-            // Its progress comes without a word.
-            self.publisher.note();
+        Ended {
+            wiring: self.wiring,
+            opening: self.opening,
+            metainfo: self.metainfo,
+            orders: self.orders,
+            peers: self.left_behind,
+            priorities: self.wishes.all.into_iter().collect(),
         }
-    }
-}
-
-impl From<swarm::PeerStats> for PeerView {
-    fn from(peer: swarm::PeerStats) -> Self {
-        Self {
-            addr: peer.addr,
-            client: peer.client,
-            pieces: peer.pieces,
-            wanted: peer.wanted,
-            seeder: peer.seeder,
-            downloaded: peer.downloaded,
-            uploaded: peer.uploaded,
-            down_rate: peer.down_rate,
-            up_rate: peer.up_rate,
-        }
-    }
-}
-
-impl From<swarm::TrackerStats> for TrackerView {
-    fn from(tracker: swarm::TrackerStats) -> Self {
-        Self { url: tracker.url, working: tracker.working, error: tracker.error }
     }
 }
 

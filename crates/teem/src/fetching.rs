@@ -108,7 +108,12 @@ impl<'a> View<'a> {
     fn update(&mut self, snapshot: &Snapshot) -> Result<Next, Failure> {
         self.tell_pause(snapshot)?;
         match &snapshot.state {
-            State::Metadata | State::Checking | State::Downloading => {
+            State::Metadata
+            | State::Checking
+            | State::Downloading
+            | State::Queued
+            | State::Held
+            | State::Moving => {
                 self.show_progress(snapshot);
                 self.require_source(snapshot)?;
             }
@@ -209,8 +214,10 @@ impl<'a> View<'a> {
     }
 
     fn is_over(&self, snapshot: &Snapshot) -> bool {
-        let Some(finished) = self.finished else { return false };
-        self.until.exit || self.until.seeded.are_met(finished.elapsed(), snapshot)
+        if self.finished.is_none() {
+            return false;
+        }
+        self.until.exit || self.until.seeded.are_met(&snapshot.totals, snapshot.wanted_len)
     }
 
     fn interrupted(&mut self, snapshot: &Snapshot) {

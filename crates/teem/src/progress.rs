@@ -78,6 +78,9 @@ impl Progress {
             | node::State::Seeding
             | node::State::Paused { .. }
             | node::State::Failed { .. }
+            | node::State::Queued
+            | node::State::Held
+            | node::State::Moving
             | node::State::Stopped => {
                 let pace = self.pace_of(snapshot);
                 self.show(
@@ -171,6 +174,9 @@ impl Serving {
             | node::State::Downloading
             | node::State::Paused { .. }
             | node::State::Failed { .. }
+            | node::State::Queued
+            | node::State::Held
+            | node::State::Moving
             | node::State::Stopped => "waiting",
         };
         let peers = peers(snapshot);

@@ -1,8 +1,8 @@
-//! When a torrent that is there has been seeded enough.
+//! When a torrent that is there has been seeded enough, in all runs together.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use node::Snapshot;
+use node::Totals;
 
 use crate::units::{parse_duration, parse_ratio};
 
@@ -23,15 +23,15 @@ impl SeedLimits {
         self.seed_for.is_some() || self.seed_ratio.is_some()
     }
 
-    /// Enough for a torrent that has been complete for so long.
-    pub(crate) fn are_met(self, complete_for: Duration, snapshot: &Snapshot) -> bool {
-        let enough = |ratio: f64| snapshot.uploaded as f64 >= ratio * snapshot.wanted_len as f64;
-        self.seed_for.is_some_and(|time| complete_for >= time)
+    /// Enough for a torrent of which so many bytes are wanted.
+    pub(crate) fn are_met(self, totals: &Totals, wanted_len: u64) -> bool {
+        let enough = |ratio: f64| totals.uploaded as f64 >= ratio * wanted_len as f64;
+        self.seed_for.is_some_and(|time| totals.seeded(Instant::now()) >= time)
             || self.seed_ratio.is_some_and(enough)
     }
 
-    /// The longest that a complete torrent is seeded.
-    pub(crate) const fn time(self) -> Option<Duration> {
-        self.seed_for
+    /// When a torrent that is being seeded will have been seeded for long enough.
+    pub(crate) fn end(self, totals: &Totals) -> Option<Instant> {
+        totals.seeded_at(self.seed_for?)
     }
 }

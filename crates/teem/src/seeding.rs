@@ -248,6 +248,9 @@ pub(crate) async fn serve(
             | State::Downloading
             | State::Seeding
             | State::Failed { .. }
+            | State::Queued
+            | State::Held
+            | State::Moving
             | State::Stopped => paused = None,
         }
         serving.set(&snapshot);
@@ -296,6 +299,9 @@ fn still_there(snapshot: &Snapshot) -> Result<(), Failure> {
         | State::Checking
         | State::Downloading
         | State::Seeding
+        | State::Queued
+        | State::Held
+        | State::Moving
         | State::Paused { .. } => Ok(()),
     }
 }

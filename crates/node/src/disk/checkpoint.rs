@@ -357,16 +357,19 @@ impl Storage {
         let state = slot.state.lock();
         let (path, known, whole) = match *state {
             SlotState::Part(known) => (&slot.names.part, known, false),
-            SlotState::Whole(known) => return Some(FileRecord { identity: known, whole: true }),
+            SlotState::Whole(identity) => {
+                let made = slot.made.load(Ordering::Acquire);
+                return Some(FileRecord { identity, whole: true, made });
+            }
             SlotState::Absent | SlotState::Changed => return None,
         };
         match self.root.find(path) {
             Ok(Some(Found::File { identity, .. })) if identity.same_file(&known) => {
-                Some(FileRecord { identity, whole })
+                Some(FileRecord { identity, whole, made: true })
             }
             // The record goes on to say that there was a file, or the next start would look for its bytes
             // among those that are kept apart from files.
-            Ok(_) | Err(_) => Some(FileRecord { identity: known, whole }),
+            Ok(_) | Err(_) => Some(FileRecord { identity: known, whole, made: true }),
         }
     }
 }

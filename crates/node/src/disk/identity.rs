@@ -37,6 +37,12 @@ impl FileIdentity {
         self.dev == other.dev && self.ino == other.ino
     }
 
+    /// The same file, with what it had: a rename changes only the last of its times.
+    #[must_use]
+    pub(crate) const fn same_content(&self, other: &Self) -> bool {
+        self.ino == other.ino && self.size == other.size && self.mtime_ns == other.mtime_ns
+    }
+
     /// A record of an earlier run means this file. The device's number is left out: it may differ
     /// from boot to boot. Times count only when nobody wrote after they were recorded.
     #[must_use]

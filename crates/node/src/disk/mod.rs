@@ -24,6 +24,8 @@ mod parts;
 mod pool;
 mod read;
 mod recheck;
+pub(crate) mod relocate;
+mod renames;
 mod reuse;
 mod root;
 mod settle;
@@ -50,6 +52,7 @@ pub use error::{OpenError, ReadError, StorageEvent};
 pub use identity::FileIdentity;
 pub use open::{OpenArgs, Opened};
 pub use pool::BlockPool;
+pub use renames::{RenameError, Renames};
 pub use storage::Storage;
 pub(crate) use waiting::Read;
 

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use proto::InfoHash;
 use proto::metainfo::{File, Info};
+use proto::{FileIndex, InfoHash};
+
+use super::Renames;
 
 /// Bytes that a file name may have (NAME_MAX of every common file system).
 const NAME_LEN_MAX: usize = 255;
@@ -23,10 +25,10 @@ pub(super) struct Names {
 }
 
 /// The names of all files of a torrent that is fetched into the root.
-pub(super) fn for_fetch(info: &Info) -> Vec<Names> {
+pub(super) fn for_fetch(info: &Info, renames: &Renames) -> Vec<Names> {
     let tag = tag(info.hashes().primary());
-    let own: Vec<PathBuf> =
-        info.files().iter().map(|file| info.target_path(file).collect()).collect();
+    let indexes = (0..info.files().len() as u32).map(FileIndex);
+    let own: Vec<PathBuf> = indexes.map(|index| renames.path_of(info, index)).collect();
     let taken: HashSet<&Path> = own.iter().map(PathBuf::as_path).collect();
     let part = |(index, path): (usize, &PathBuf)| {
         (0..)
@@ -47,7 +49,7 @@ pub(super) fn for_share(info: &Info, file_name: Option<&Path>) -> Vec<Names> {
     info.files().iter().map(|file| Names { own: own(file), part: PathBuf::new() }).collect()
 }
 
-fn tag(key: InfoHash) -> String {
+pub(super) fn tag(key: InfoHash) -> String {
     key.to_string()[..8].to_owned()
 }
 
@@ -60,11 +62,16 @@ fn part_name(path: &Path, index: usize, attempt: usize, tag: &str) -> PathBuf {
         true => plain,
         false => format!("~{index}-{attempt}.{tag}.part"),
     };
+    path.with_file_name(shortened(name, &suffix))
+}
+
+/// The name with an end of its own, as much of it as fits.
+pub(super) fn shortened(name: &str, suffix: &str) -> String {
     let mut end = name.len().min(NAME_LEN_MAX - suffix.len());
     while !name.is_char_boundary(end) {
         end -= 1;
     }
-    path.with_file_name(format!("{}{suffix}", &name[..end]))
+    format!("{}{suffix}", &name[..end])
 }
 
 /// A symbolic link's text: the way from its folder to `target`, both below the torrent's folder.

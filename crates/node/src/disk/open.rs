@@ -5,6 +5,8 @@
 //! is every file that the record does not know. Files that we did not make are adopted as they are
 //! when they are right; otherwise the good pieces of them are copied beside them.
 
+mod mend;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -25,7 +27,7 @@ use super::reuse::Watch;
 use super::root::{Folders, Found, Root};
 use super::storage::{Progress, Slot, SlotState, Storage};
 use super::survey::{Claim, Survey, Surveyed};
-use super::{Disk, OpenError, StorageEvent};
+use super::{Disk, OpenError, Renames, StorageEvent};
 use crate::api::{Content, Fresh};
 use crate::record::{self, FileRecord, Standing};
 
@@ -44,6 +46,11 @@ pub struct OpenArgs<'a> {
     /// For each file, whether it is wanted; all are when there is no list. The others are not looked for
     /// but under names that only we give.
     pub wanted: Option<Vec<bool>>,
+    /// Names that hold instead of those in the torrent, where it is fetched.
+    pub renames: &'a Renames,
+    /// Nothing that is recorded is believed: all that is there is read. A file of ours that is wrong is
+    /// mended, one that somebody changed is put aside.
+    pub distrust: bool,
     /// Takes what the storage has to say.
     pub events: UnboundedSender<StorageEvent>,
 }
@@ -100,7 +107,7 @@ impl<'a> Opener<'a> {
                 let io =
                     |source| OpenError::Io { what: format!("open {}", folder.display()), source };
                 std::fs::create_dir_all(folder).map_err(io)?;
-                (folders.open(folder).map_err(io)?, names::for_fetch(&args.info))
+                (folders.open(folder).map_err(io)?, names::for_fetch(&args.info, args.renames))
             }
             Content::Share { path, .. } => share_root(folders, path, &args.info)?,
         };
@@ -109,7 +116,7 @@ impl<'a> Opener<'a> {
         let known = disk.shared.records.progress(key, geometry.piece_count())?;
         let journal = Journal::new(disk.shared.records.dir(), key);
         let parts = Parts::new(disk.shared.records.dir(), key, &args.info);
-        let parts_are_recorded = parts.is_recorded(known.as_ref());
+        let parts_are_recorded = !args.distrust && parts.is_recorded(known.as_ref());
         if parts.is_there() && !parts_are_recorded {
             parts.mark_dirty();
         }
@@ -125,11 +132,12 @@ impl<'a> Opener<'a> {
             info: &self.args.info,
             root: &self.root,
             names: &self.names,
-            known: self.known.as_ref(),
+            known: self.trusted(),
             fresh: match self.args.content {
                 Content::Share { fresh, .. } => fresh.as_ref().map(|Fresh(files)| files.as_slice()),
                 Content::Fetch { .. } => None,
             },
+            made: self.known.as_ref(),
             writable: self.is_fetch(),
             wanted: self.args.wanted.as_deref(),
         };
@@ -143,6 +151,12 @@ impl<'a> Opener<'a> {
         };
         let good = self.check(&files, &unread, &counted, cancel)?;
         let conflict = self.adopt(&mut files, &unread, &good);
+        let aside = match self.args.distrust && self.is_fetch() {
+            true => self.mend(&mut files, &good)?,
+            false => BTreeSet::new(),
+        };
+        // What was wrong is out of the way.
+        let conflict = conflict.filter(|_| !self.args.distrust);
         let (own, foreign): (Vec<_>, Vec<_>) =
             good.into_iter().partition(|piece| self.is_own(&files, *piece));
         for &piece in &own {
@@ -151,7 +165,8 @@ impl<'a> Opener<'a> {
         if self.is_fetch() && !have.is_full() && conflict.is_none() {
             self.check_room(&files)?;
         }
-        let dirs = self.make_dirs(&files)?;
+        let mut dirs = self.make_dirs(&files)?;
+        dirs.extend(aside);
         let (adopt, fetch) = (self.args.adopt, self.is_fetch());
         let opened = self.into_storage(&files, have, own, dirs)?;
         match conflict {
@@ -178,6 +193,11 @@ impl<'a> Opener<'a> {
         matches!(self.args.content, Content::Fetch { .. })
     }
 
+    /// What the record says, if it is to be believed.
+    fn trusted(&self) -> Option<&record::Progress> {
+        self.known.as_ref().filter(|_| !self.args.distrust)
+    }
+
     fn files_of(&self, piece: PieceIndex) -> impl Iterator<Item = FileIndex> {
         self.geometry.spans(self.geometry.whole(piece)).map(|span| span.file)
     }
@@ -200,7 +220,7 @@ impl<'a> Opener<'a> {
         if !self.is_aside(files, file, piece) {
             return files[file.0 as usize].claim;
         }
-        let gone = self.known.as_ref().is_some_and(|known| known.files.contains_key(&file));
+        let gone = self.trusted().is_some_and(|known| known.files.contains_key(&file));
         if self.parts_are_recorded && !gone { Claim::Recorded } else { Claim::None }
     }
 
@@ -208,7 +228,7 @@ impl<'a> Opener<'a> {
     fn believed(&self, files: &[Surveyed]) -> Bitfield {
         let mut have = Bitfield::empty(self.geometry.piece_count());
         for piece in (0..self.geometry.piece_count()).map(PieceIndex) {
-            let recorded = self.known.as_ref().is_some_and(|known| known.have.has(piece));
+            let recorded = self.trusted().is_some_and(|known| known.have.has(piece));
             let believed = self.files_of(piece).all(|file| match self.claim(files, file, piece) {
                 Claim::Fresh => true,
                 Claim::Recorded => recorded,
@@ -295,7 +315,8 @@ impl<'a> Opener<'a> {
                     // Ours, and of no use any more; if it stays, that harms nobody.
                     let _ = self.root.remove(&self.names[index.0 as usize].part);
                 }
-                files[index.0 as usize].adopt(adopted);
+                let made = self.recorded_file(index, identity).is_some_and(|file| file.made);
+                files[index.0 as usize].adopt(adopted, made);
             } else if conflict.is_none() {
                 conflict = Some((self.root.path().join(path), "it has other content"));
             }
@@ -386,6 +407,7 @@ impl<'a> Opener<'a> {
             len: file.len,
             state: Mutex::new(found.state),
             wanted: AtomicBool::new(wanted),
+            made: AtomicBool::new(found.made),
             writing: Mutex::default(),
             looked_ms: AtomicU64::new(shared.now_ms()),
         });
@@ -394,6 +416,7 @@ impl<'a> Opener<'a> {
             key: self.args.info.hashes().primary(),
             info: self.args.info.clone(),
             layers: RwLock::new(self.args.layers),
+            top: self.args.renames.top(&self.args.info).to_owned(),
             writable: matches!(self.args.content, Content::Fetch { .. }),
             slots: slots.collect(),
             progress: Mutex::new(progress),
@@ -450,7 +473,7 @@ impl<'a> Opener<'a> {
                 }
         };
         let settle: BTreeSet<_> = every().filter(is_to_be_named).collect();
-        let was_finished = self.known.as_ref().is_some_and(|known| known.finished);
+        let was_finished = self.trusted().is_some_and(|known| known.finished);
         let named = settle.is_empty() && !files.iter().any(|file| file.missing);
         let here = every()
             .filter(|file| self.is_wanted(*file))

@@ -82,7 +82,7 @@ impl Parts {
     pub(super) fn record(&self) -> Option<FileRecord> {
         let found =
             std::fs::symlink_metadata(&self.path).ok().filter(std::fs::Metadata::is_file)?;
-        Some(FileRecord { identity: FileIdentity::of(&found), whole: false })
+        Some(FileRecord { identity: FileIdentity::of(&found), whole: false, made: true })
     }
 
     /// It is as the last run left it.
@@ -139,6 +139,12 @@ impl Parts {
         self.dirty.store(false, Ordering::Release);
         // If it stays, nothing will be believed that it says.
         let _ = std::fs::remove_file(&self.path);
+    }
+
+    /// The torrent is gone, and so is what was kept of it.
+    pub(super) fn forget(data_dir: &Path, key: InfoHash) {
+        // Nobody looks for it any more; most torrents have none.
+        let _ = std::fs::remove_file(data_dir.join("parts").join(key.to_string()));
     }
 
     /// Closes it; it is opened again when it is needed.

@@ -234,15 +234,24 @@ impl Storage {
         let Ok(Some(Found::File { identity: after, .. })) = after else {
             return self.on_gone(file);
         };
+        let closed = self.closed.read();
+        if *closed {
+            return;
+        }
         let mut good = good.unwrap_or_default();
         if after != identity {
             // Still being changed: nothing that was read holds. The next look finds out more.
             good.clear();
         }
         *slot.state.lock() = SlotState::Whole(after);
+        if good.len() < pieces.len() {
+            // It has something of somebody else's now.
+            slot.made.store(false, Ordering::Release);
+        }
         let event = StorageEvent::Rechecked { file, good: good.clone() };
         self.on_written(&good, Some(event));
         self.request_checkpoint(false);
+        drop(closed);
     }
 
     /// The file is not there any more, or something else is.

@@ -250,6 +250,17 @@ impl Root {
         Ok(rustix::fs::unlinkat(parent_fd(&parent, &self.folder.dir), name, AtFlags::empty())?)
     }
 
+    /// Removes an empty folder.
+    pub(super) fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        Ok(rustix::fs::unlinkat(parent_fd(&parent, &self.folder.dir), name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// The file system that it is on.
+    pub(super) fn device(&self) -> u64 {
+        self.folder.identity.0
+    }
+
     /// Makes the names in a folder survive a power cut.
     pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
         if path.as_os_str().is_empty() {

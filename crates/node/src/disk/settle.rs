@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use proto::FileIndex;
 use rustix::fs::Mode;
@@ -59,6 +60,7 @@ impl Storage {
         match self.root.find(&slot.names.own).map_err(io)? {
             Some(Found::File { identity, .. }) if identity.same_file(&known) => {
                 *state = SlotState::Whole(identity);
+                slot.made.store(true, Ordering::Release);
                 Ok(true)
             }
             _ => Err(SettleError::Gone(own())),

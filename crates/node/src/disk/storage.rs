@@ -34,6 +34,8 @@ pub struct Storage {
     pub(super) geometry: Geometry,
     pub(super) layers: RwLock<PieceLayers>,
     pub(super) root: Root,
+    /// The name of what is fetched.
+    pub(super) top: String,
     /// Missing content may be written; a share is only read.
     pub(super) writable: bool,
     pub(super) slots: Box<[Slot]>,
@@ -63,6 +65,8 @@ pub(super) struct Slot {
     pub(super) state: Mutex<SlotState>,
     /// It is to be there when all is done; [`Storage::set_wanted`] changes that.
     pub(super) wanted: AtomicBool,
+    /// We made the file, so we may remove it as long as nobody changes it.
+    pub(super) made: AtomicBool,
     /// Held by who writes. The system lets one writer into a file at a time, too, but there the others
     /// spin as long as it takes.
     pub(super) writing: Mutex<()>,
@@ -176,7 +180,7 @@ impl Storage {
     #[must_use]
     pub fn path(&self) -> PathBuf {
         match (self.writable, self.info.is_single_file(), self.slots.first()) {
-            (true, ..) => self.root.path().join(self.info.name()),
+            (true, ..) => self.root.path().join(&self.top),
             (false, true, Some(slot)) => self.root.path().join(&slot.names.own),
             (false, ..) => self.root.path().to_owned(),
         }
@@ -298,6 +302,11 @@ impl Storage {
 
     /// A file is not the one that was checked: its pieces are gone until it is checked again.
     pub(super) fn on_changed(self: &Arc<Self>, file: FileIndex) {
+        // Who has the files next may do with them what it likes, and with the record.
+        let closed = self.closed.read();
+        if *closed {
+            return;
+        }
         {
             let mut state = self.slot(file).state.lock();
             if *state == SlotState::Changed {
@@ -325,6 +334,7 @@ impl Storage {
         }
         self.request_checkpoint(true);
         self.lane.jobs.push(Job::Recheck(self.clone(), file));
+        drop(closed);
     }
 
     /// Takes pieces back that were there.

@@ -37,6 +37,8 @@ pub(super) struct Surveyed {
     pub(super) allocated: u64,
     /// It has no content and is not there.
     pub(super) missing: bool,
+    /// We made it.
+    pub(super) made: bool,
 }
 
 impl Surveyed {
@@ -48,6 +50,7 @@ impl Surveyed {
             place: PathBuf::new(),
             allocated: 0,
             missing: false,
+            made: false,
         }
     }
 
@@ -60,12 +63,18 @@ impl Surveyed {
         }
     }
 
-    /// The foreign file is as good as ours, though nothing will be written to it.
-    pub(super) fn adopt(&mut self, state: SlotState) {
+    /// The foreign file is as good as ours, though nothing will be written to it. `made`: it was ours.
+    pub(super) fn adopt(&mut self, state: SlotState, made: bool) {
         if let Some((path, _)) = self.foreign.take() {
             self.place = path;
         }
-        self.state = state;
+        (self.state, self.made) = (state, made);
+    }
+
+    /// The file that was taken for foreign is one of ours that is not right, and incomplete from now on.
+    pub(super) fn mend(&mut self, identity: FileIdentity, part: PathBuf) {
+        (self.foreign, self.allocated) = (None, identity.size);
+        (self.state, self.claim, self.place) = (SlotState::Part(identity), Claim::None, part);
     }
 }
 
@@ -75,6 +84,8 @@ pub(super) struct Survey<'a> {
     pub(super) root: &'a Root,
     pub(super) names: &'a [Names],
     pub(super) known: Option<&'a Progress>,
+    /// The same, whether it is believed or not.
+    pub(super) made: Option<&'a Progress>,
     pub(super) fresh: Option<&'a [Option<FileIdentity>]>,
     pub(super) writable: bool,
     /// For each file, whether it is wanted; all are when there is no list.
@@ -85,9 +96,8 @@ impl Survey<'_> {
     /// Looks at every file. Fails when something stands in the way that cannot be content.
     pub(super) fn run(&self) -> Result<Vec<Surveyed>, OpenError> {
         // A folder that is not there holds nothing: thousands of looks are saved.
-        let nothing = self.writable
-            && !self.info.is_single_file()
-            && self.find(Path::new(self.info.name()))?.is_none();
+        let nothing =
+            self.writable && !self.info.is_single_file() && self.find(&self.top())?.is_none();
         let files = (0..).map(FileIndex).zip(self.info.files()).zip(self.names);
         files
             .map(|((index, file), names)| match (nothing, self.writable) {
@@ -106,6 +116,12 @@ impl Survey<'_> {
             .collect()
     }
 
+    /// The torrent's folder.
+    fn top(&self) -> PathBuf {
+        let first = self.names.first().and_then(|names| names.own.components().next());
+        first.map_or_else(|| self.info.name().into(), |name| name.as_os_str().into())
+    }
+
     fn is_wanted(&self, file: FileIndex) -> bool {
         let wanted = self.wanted.and_then(|wanted| wanted.get(file.0 as usize));
         self.wanted.is_none() || wanted.copied().unwrap_or(false)
@@ -122,12 +138,14 @@ impl Survey<'_> {
         if file.len == 0 || file.symlink.is_some() {
             return Ok(Surveyed::absent());
         }
-        if let Some(Found::File { identity, .. }) = self.find(&names.own)?
-            && self.is_recorded(index, file, &identity)
-        {
-            let state = SlotState::Whole(identity);
-            let (claim, place) = (Claim::Recorded, names.own.clone());
-            return Ok(Surveyed { state, claim, place, ..Surveyed::absent() });
+        if let Some(Found::File { identity, .. }) = self.find(&names.own)? {
+            if self.is_recorded(index, file, &identity) {
+                return Ok(self.whole(index, identity, names));
+            }
+            let made = self.made.and_then(|known| known.files.get(&index));
+            if self.known.is_none() && made.is_some_and(|made| made.identity.ino == identity.ino) {
+                return self.fetched(index, file, names);
+            }
         }
         match self.find(&names.part)? {
             Some(Found::File { ours: true, .. }) => self.part(index, file, names),
@@ -135,6 +153,14 @@ impl Survey<'_> {
                 Ok(Surveyed::absent())
             }
         }
+    }
+
+    /// A file as we left it.
+    fn whole(&self, index: FileIndex, identity: FileIdentity, names: &Names) -> Surveyed {
+        let recorded = self.known.and_then(|known| known.files.get(&index));
+        let made = recorded.is_some_and(|recorded| recorded.made);
+        let (state, place) = (SlotState::Whole(identity), names.own.clone());
+        Surveyed { state, claim: Claim::Recorded, place, made, ..Surveyed::absent() }
     }
 
     fn find(&self, path: &Path) -> Result<Option<Found>, OpenError> {
@@ -183,9 +209,7 @@ impl Survey<'_> {
         if let Some(identity) = own
             && self.is_recorded(index, file, &identity)
         {
-            let state = SlotState::Whole(identity);
-            let (claim, place) = (Claim::Recorded, names.own.clone());
-            return Ok(Surveyed { state, claim, place, ..Surveyed::absent() });
+            return Ok(self.whole(index, identity, names));
         }
         let mut surveyed = self.part(index, file, names)?;
         if let Some(identity) = own {
@@ -279,7 +303,7 @@ impl Survey<'_> {
         identity: &FileIdentity,
     ) -> bool {
         let Some(known) = self.known else { return false };
-        known.files.get(&index).is_some_and(|FileRecord { identity: recorded, whole }| {
+        known.files.get(&index).is_some_and(|FileRecord { identity: recorded, whole, .. }| {
             identity.size == file.len && identity.recorded_as(recorded, *whole || known.clean)
         })
     }

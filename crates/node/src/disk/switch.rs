@@ -15,6 +15,7 @@ use proto::metainfo::{Info, Metainfo};
 use proto::{FileIndex, InfoHash};
 use walkdir::WalkDir;
 
+use super::Renames;
 use super::names::{self, link_text};
 use super::root::{Found, Root};
 use crate::api::Fault;
@@ -131,7 +132,7 @@ impl Look {
         let pieces = info.geometry().piece_count();
         let known = records.progress(info.hashes().primary(), pieces)?;
         let mut look = Self::default();
-        let names = names::for_fetch(info);
+        let names = names::for_fetch(info, &Renames::default());
         let empty = info.content_len() == 0;
         for (index, names) in (0..).map(FileIndex).zip(names) {
             let path = names.own;
@@ -234,7 +235,10 @@ fn own_entries(folder: &Path, of: &Metainfo, look: &Look) -> Vec<(PathBuf, bool)
         let path = entry.path().strip_prefix(folder).ok()?.to_owned();
         Some((path, entry.file_type().is_dir()))
     });
-    let all: Vec<PathBuf> = names::for_fetch(&of.info).into_iter().map(|names| names.own).collect();
+    let all: Vec<PathBuf> = names::for_fetch(&of.info, &Renames::default())
+        .into_iter()
+        .map(|names| names.own)
+        .collect();
     let folders: BTreeSet<&Path> = all.iter().flat_map(|path| path.ancestors().skip(1)).collect();
     below
         .filter(|(path, is_dir)| match is_dir {
@@ -312,12 +316,13 @@ fn renew_single(records: &Records, root: &Root, info: &Info) -> Result<(), Switc
         return Ok(());
     };
     let file = FileIndex(0);
-    let Some(FileRecord { identity: before, whole: true }) = known.files.get(&file).copied() else {
+    let Some(FileRecord { identity: before, whole: true, made }) = known.files.get(&file).copied()
+    else {
         return Ok(());
     };
     let renamed = identity.recorded_as(&before, false) && identity.mtime_ns == before.mtime_ns;
     if renamed && identity.ctime_ns != before.ctime_ns {
-        let record = FileRecord { identity, whole: true };
+        let record = FileRecord { identity, whole: true, made };
         let standing = Standing { clean: known.clean, finished: known.finished };
         records.checkpoint(key, &known.have, &[(file, Some(record))], standing)?;
     }
@@ -372,7 +377,9 @@ fn discard_stage(records: &Records, stage: &Path, begun: &[Metainfo]) -> Result<
     let root = Root::open(stage).map_err(|error| SwitchError::io("open", stage, error))?;
     for metainfo in begun {
         let look = Look::at(&root, &metainfo.info, records)?;
-        let parts = names::for_fetch(&metainfo.info).into_iter().map(|names| names.part);
+        let parts = names::for_fetch(&metainfo.info, &Renames::default())
+            .into_iter()
+            .map(|names| names.part);
         let is_ours =
             |path: &PathBuf| matches!(root.find(path), Ok(Some(Found::File { ours: true, .. })));
         for path in look.ours.iter().cloned().chain(parts.filter(is_ours)) {

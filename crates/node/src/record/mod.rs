@@ -15,7 +15,10 @@
 mod copies;
 mod group;
 mod lock;
+mod moves;
 mod schema;
+mod totals;
+mod wishes;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -24,6 +27,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
+use proto::metainfo::Metainfo;
 use proto::{Bitfield, FileIndex, InfoHash};
 use rusqlite::{OptionalExtension, Savepoint, params};
 
@@ -31,6 +35,9 @@ use crate::disk::FileIdentity;
 pub(crate) use copies::LEN_MIN as COPY_LEN_MIN;
 use group::Group;
 use lock::FolderLock;
+pub use moves::{Arrival, MoveRecord, Stage};
+pub use totals::TotalsRecord;
+pub use wishes::{Rest, Wishes};
 
 /// The node's memory on disk. All methods block; none is slow but for the sync.
 #[derive(Debug)]
@@ -80,6 +87,8 @@ pub struct FileRecord {
     pub identity: FileIdentity,
     /// It is complete and nobody of us writes to it any more, so its times count.
     pub whole: bool,
+    /// We made it, so we may remove it as long as nobody changes it.
+    pub made: bool,
 }
 
 /// What is durable of a torrent.
@@ -187,15 +196,31 @@ impl Records {
                 Ok(TorrentRecord {
                     key: InfoHash(row.get(0)?),
                     source: SavedSource::from_columns(row.get(1)?, source),
-                    content: match row.get::<_, i64>(3)? {
-                        schema::FETCH => SavedContent::Fetch(path),
-                        _ => SavedContent::Share(path),
-                    },
+                    content: SavedContent::from_columns(row.get(3)?, path),
                     trackers: tiers_from(&row.get::<_, String>(5)?),
                     finished: row.get(6)?,
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The torrent file of a torrent that was saved, and where its content is.
+    pub fn saved(&self, key: InfoHash) -> Result<Option<(Metainfo, SavedContent)>, RecordError> {
+        self.db.read(|db| {
+            let row = db
+                .prepare_cached(
+                    "SELECT source_kind, source, content_kind, path FROM torrents WHERE key = ?1",
+                )?
+                .query_row([key.as_bytes()], |row| {
+                    let source = SavedSource::from_columns(row.get(0)?, row.get(1)?);
+                    let path: Vec<u8> = row.get(3)?;
+                    let path = PathBuf::from(OsStr::from_bytes(&path));
+                    Ok((source, SavedContent::from_columns(row.get(2)?, path)))
+                })
+                .optional()?;
+            let Some((SavedSource::Metainfo(bytes), content)) = row else { return Ok(None) };
+            Ok(Metainfo::decode(&bytes).ok().map(|metainfo| (metainfo, content)))
         })
     }
 
@@ -289,17 +314,11 @@ impl Records {
             let have = schema::unseal(&have).and_then(|bits| Bitfield::decode(bits, pieces).ok());
             let Some(have) = have else { return Ok(None) };
             let mut statement = db.prepare_cached(
-                "SELECT file, dev, ino, size, mtime_ns, ctime_ns, whole FROM files WHERE key = ?1",
+                "SELECT file, dev, ino, size, mtime_ns, ctime_ns, whole, made FROM files WHERE key = ?1",
             )?;
             let files = statement.query_map([key.as_bytes()], |row| {
-                let identity = FileIdentity {
-                    dev: row.get::<_, i64>(1)? as u64,
-                    ino: row.get::<_, i64>(2)? as u64,
-                    size: row.get::<_, i64>(3)? as u64,
-                    mtime_ns: row.get(4)?,
-                    ctime_ns: row.get(5)?,
-                };
-                Ok((FileIndex(row.get(0)?), FileRecord { identity, whole: row.get(6)? }))
+                let (identity, whole, made) = (identity_from(row)?, row.get(6)?, row.get(7)?);
+                Ok((FileIndex(row.get(0)?), FileRecord { identity, whole, made }))
             })?;
             Ok(Some(Progress { have, files: files.collect::<Result<_, _>>()?, clean, finished }))
         })
@@ -333,7 +352,7 @@ impl Records {
     /// Forgets a torrent. Its content stays.
     pub fn remove(&self, key: InfoHash) -> Result<(), RecordError> {
         Ok(self.db.write(move |db| {
-            for table in ["torrents", "progress", "files", "copies"] {
+            for table in TABLES {
                 db.execute(&format!("DELETE FROM {table} WHERE key = ?1"), [key.as_bytes()])?;
             }
             Ok(())
@@ -347,14 +366,14 @@ fn write_file(
     file: FileIndex,
     record: Option<FileRecord>,
 ) -> Result<(), rusqlite::Error> {
-    let Some(FileRecord { identity, whole }) = record else {
+    let Some(FileRecord { identity, whole, made }) = record else {
         db.prepare_cached("DELETE FROM files WHERE key = ?1 AND file = ?2")?
             .execute(params![key.as_bytes(), file.0])?;
         return Ok(());
     };
     db.prepare_cached(
-        "INSERT OR REPLACE INTO files (key, file, dev, ino, size, mtime_ns, ctime_ns, whole)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT OR REPLACE INTO files (key, file, dev, ino, size, mtime_ns, ctime_ns, whole, made)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute(params![
         key.as_bytes(),
@@ -365,8 +384,20 @@ fn write_file(
         identity.mtime_ns,
         identity.ctime_ns,
         whole,
+        made,
     ])?;
     Ok(())
+}
+
+/// The identity in the columns after the first.
+fn identity_from(row: &rusqlite::Row<'_>) -> Result<FileIdentity, rusqlite::Error> {
+    Ok(FileIdentity {
+        dev: row.get::<_, i64>(1)? as u64,
+        ino: row.get::<_, i64>(2)? as u64,
+        size: row.get::<_, i64>(3)? as u64,
+        mtime_ns: row.get(4)?,
+        ctime_ns: row.get(5)?,
+    })
 }
 
 impl SavedSource {
@@ -386,6 +417,13 @@ impl SavedSource {
 }
 
 impl SavedContent {
+    fn from_columns(kind: i64, path: PathBuf) -> Self {
+        match kind {
+            schema::FETCH => Self::Fetch(path),
+            _ => Self::Share(path),
+        }
+    }
+
     fn columns(&self) -> (i64, &[u8]) {
         match self {
             Self::Fetch(path) => (schema::FETCH, path.as_os_str().as_bytes()),
@@ -402,6 +440,12 @@ pub struct Standing {
     /// Every file has its name and all is synced.
     pub finished: bool,
 }
+
+/// All that know something of a torrent by its key.
+const TABLES: [&str; 10] = [
+    "torrents", "progress", "files", "copies", "wishes", "renames", "moves", "moved", "removals",
+    "totals",
+];
 
 /// One tier a line, URLs separated by spaces: neither can be part of a URL.
 fn tiers_to(tiers: &[Vec<String>]) -> String {

@@ -50,6 +50,55 @@ const MIGRATIONS: &[&str] = &[
     ) WITHOUT ROWID;
     CREATE INDEX copies_by_key ON copies (key);
 ",
+    "
+    ALTER TABLE files ADD COLUMN made INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE wishes (
+        key BLOB PRIMARY KEY NOT NULL,
+        rest INTEGER NOT NULL DEFAULT 0,
+        forced INTEGER NOT NULL DEFAULT 0,
+        place INTEGER,
+        folder BLOB
+    ) WITHOUT ROWID;
+    CREATE TABLE renames (
+        key BLOB NOT NULL,
+        pending INTEGER NOT NULL,
+        file INTEGER NOT NULL,
+        path TEXT NOT NULL,
+        PRIMARY KEY (key, pending, file)
+    ) WITHOUT ROWID;
+    CREATE TABLE moves (
+        key BLOB PRIMARY KEY NOT NULL,
+        origin BLOB NOT NULL,
+        folder BLOB NOT NULL,
+        stage INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE moved (
+        key BLOB NOT NULL,
+        file INTEGER NOT NULL,
+        dev INTEGER NOT NULL,
+        ino INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        ctime_ns INTEGER NOT NULL,
+        path BLOB NOT NULL,
+        PRIMARY KEY (key, file)
+    ) WITHOUT ROWID;
+    CREATE TABLE removals (
+        key BLOB PRIMARY KEY NOT NULL,
+        content INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE totals (
+        key BLOB PRIMARY KEY NOT NULL,
+        downloaded INTEGER NOT NULL,
+        uploaded INTEGER NOT NULL,
+        seeded_ms INTEGER NOT NULL,
+        seeding_since_ms INTEGER
+    ) WITHOUT ROWID;
+    CREATE TABLE alive (
+        id INTEGER PRIMARY KEY CHECK (id = 0),
+        ms INTEGER NOT NULL
+    );
+",
 ];
 
 /// Opens the database and brings its tables up to date.

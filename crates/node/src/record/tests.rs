@@ -41,7 +41,7 @@ fn progress_is_replaced_and_files_are_merged() {
     let dir = tempfile::tempdir().unwrap();
     let records = Records::open(dir.path()).unwrap();
     let key = InfoHash([3; 20]);
-    let record = |ino, whole| Some(FileRecord { identity: identity(ino), whole });
+    let record = |ino, whole| Some(FileRecord { identity: identity(ino), whole, made: whole });
     let mut have = Bitfield::empty(9);
     have.insert(proto::PieceIndex(8));
     let files = [(FileIndex(0), record(10, false)), (FileIndex(1), record(11, true))];
@@ -54,7 +54,7 @@ fn progress_is_replaced_and_files_are_merged() {
     let progress = records.progress(key, 9).unwrap().unwrap();
     assert_eq!(progress.have, have);
     assert!(progress.clean && !progress.finished);
-    let expected = FileRecord { identity: identity(12), whole: true };
+    let expected = FileRecord { identity: identity(12), whole: true, made: true };
     assert_eq!(progress.files, BTreeMap::from([(FileIndex(0), expected)]));
     assert_eq!(records.progress(key, 800).unwrap(), None, "another torrent's size");
     assert_eq!(records.progress(InfoHash([4; 20]), 9).unwrap(), None);

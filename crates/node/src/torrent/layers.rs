@@ -14,7 +14,7 @@ impl TorrentTask {
         let Some(metainfo) = &self.metainfo else { return };
         let known = Arc::new(Metainfo { layers, ..(**metainfo).clone() });
         self.metainfo = Some(known.clone());
-        self.tell_metainfo.send_replace(Some(known.clone()));
+        self.wiring.tell_metainfo.send_replace(Some(known.clone()));
         let (node, opening) = (self.node.clone(), self.opening.clone());
         let storage = self.shared.storage.get().cloned();
         // All of it may wait for a disk.

@@ -15,6 +15,8 @@ use crate::clock;
 pub(super) struct Wishes {
     /// Not told to the swarm yet; no more than there are files, once they are known.
     pub(super) said: BTreeMap<FileIndex, Priority>,
+    /// All that was said, for another run.
+    pub(super) all: BTreeMap<FileIndex, Priority>,
     /// Bytes of what is wanted, once the files are known.
     pub(super) len: u64,
 }
@@ -47,6 +49,7 @@ impl Wishes {
 impl TorrentTask {
     /// What is wanted changed; or the files are open, and what was said before counts.
     pub(super) fn prioritize(&mut self, changes: Vec<(FileIndex, Priority)>) {
+        self.wishes.all.extend(changes.iter().copied());
         self.wishes.said.extend(changes);
         let Some(storage) = self.shared.storage.get() else { return };
         let changes: Vec<_> = std::mem::take(&mut self.wishes.said).into_iter().collect();

@@ -25,6 +25,7 @@ use std::sync::Arc;
 pub use create::{ContentHashes, Details, FileHashes};
 pub use error::MetainfoError;
 pub use layout::{Format, Layout, NewFile, Shape, piece_len_for};
+pub use name::check_name;
 pub(crate) use name::without_controls;
 pub use open::OpenHash;
 pub use web_seed::is_web_seed;

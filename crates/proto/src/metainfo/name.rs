@@ -30,8 +30,11 @@ pub(super) fn check_path<S: AsRef<str>>(path: &[S]) -> Result<(), MetainfoError>
     Ok(())
 }
 
-/// Checks one name; the error is the rest of a sentence about its path.
-pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
+/// Checks one name of a file or folder.
+///
+/// # Errors
+/// What is wrong, as the rest of a sentence about its path.
+pub fn check_name(name: &str) -> Result<(), &'static str> {
     let bytes = name.as_bytes();
     if name.is_empty() {
         Err("has an empty name")

@@ -118,6 +118,11 @@ impl Swarm {
         })
     }
 
+    /// Where peers can be dialled, of those that are connected.
+    pub fn dialable(&self) -> impl Iterator<Item = SocketAddr> {
+        self.peers.values().filter_map(super::peer::Peer::listen_addr)
+    }
+
     /// Each tracker.
     pub fn trackers(&self) -> impl Iterator<Item = TrackerStats> {
         self.announcer.trackers().iter().map(|tracker| TrackerStats {

@@ -57,15 +57,14 @@ pub(super) async fn follow(torrent: Torrent, seeded: SeedLimits, to: Teller) {
         for event in stage.events(&snapshot, begun) {
             to.tell(event).await;
         }
-        let complete_for = stage.finished.map(|at| at.elapsed());
-        if complete_for.is_some_and(|time| seeded.are_met(time, &snapshot)) {
+        if snapshot.finished && seeded.are_met(&snapshot.totals, snapshot.wanted_len) {
             torrent.stop().await;
             return to.tell(Event::Seeded).await;
         }
         let end = async {
-            match (stage.finished, seeded.time()) {
-                (Some(since), Some(time)) => tokio::time::sleep_until((since + time).into()).await,
-                _ => std::future::pending().await,
+            match seeded.end(&snapshot.totals) {
+                Some(end) => tokio::time::sleep_until(end.into()).await,
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -79,7 +78,7 @@ pub(super) async fn follow(torrent: Torrent, seeded: SeedLimits, to: Teller) {
 #[derive(Debug, Default)]
 struct Stage {
     open: bool,
-    finished: Option<Instant>,
+    finished: bool,
     failed: bool,
     paused: Option<String>,
 }
@@ -104,14 +103,15 @@ impl Stage {
             | State::Downloading
             | State::Seeding
             | State::Paused { .. }
+            | State::Queued
+            | State::Held
+            | State::Moving
             | State::Failed { .. }
             | State::Stopped => {}
         }
-        if snapshot.finished && self.finished.is_none() {
-            self.finished = Some(Instant::now());
-            if snapshot.downloaded > 0 {
-                events.push(Event::Done(Box::new(Done::new(snapshot, begun))));
-            }
+        let was_finished = std::mem::replace(&mut self.finished, snapshot.finished);
+        if snapshot.finished && !was_finished && snapshot.downloaded > 0 {
+            events.push(Event::Done(Box::new(Done::new(snapshot, begun))));
         }
         events
     }

@@ -70,7 +70,7 @@ fn a_part_without_a_record_is_checked_and_used() {
     rig.store(&mut open, &torrent, [1, 3]);
     open.storage.close();
     drop((open, rig));
-    let elsewhere = Place { state: tempfile::tempdir().unwrap(), target: place.target };
+    let elsewhere = Place { state: tempfile::tempdir().unwrap(), ..place };
     let rig = elsewhere.lazy();
     let mut open = rig.open(&torrent, &elsewhere.fetch());
     assert_eq!(open.have, [1, 3]);

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::api::Content;
 use crate::disk::{
-    BlockPool, Disk, DiskConfig, OpenArgs, OpenError, Opened, Storage, StorageEvent,
+    BlockPool, Disk, DiskConfig, OpenArgs, OpenError, Opened, Renames, Storage, StorageEvent,
 };
 use crate::record::Records;
 
@@ -21,7 +21,7 @@ pub(super) const PIECE: u32 = 2 * BLOCK_LEN;
 
 /// One file of a torrent that is made by hand.
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(in crate::disk) struct Entry {
     pub(super) path: &'static str,
     pub(super) content: Vec<u8>,
     /// BEP 47 `attr`; `p` is a pad.
@@ -29,7 +29,7 @@ pub(super) struct Entry {
     pub(super) symlink: &'static str,
 }
 
-pub(super) fn file(path: &'static str, len: usize) -> Entry {
+pub(in crate::disk) fn file(path: &'static str, len: usize) -> Entry {
     let seed = path.bytes().fold(7_u64, |seed, byte| seed * 31 + u64::from(byte));
     let content = (0..len as u64).map(|at| ((at * 2654435761 + seed) >> 7) as u8 | 1).collect();
     Entry { path, content, attr: "", symlink: "" }
@@ -41,15 +41,15 @@ pub(super) fn pad(len: usize) -> Entry {
 
 /// A v1 torrent and its content.
 #[derive(Clone)]
-pub(super) struct Torrent {
-    pub(super) info: Arc<Info>,
+pub(in crate::disk) struct Torrent {
+    pub(in crate::disk) info: Arc<Info>,
     pub(super) space: Vec<u8>,
     pub(super) files: Vec<Entry>,
 }
 
 impl Torrent {
     /// A folder named `t`.
-    pub(super) fn folder(files: Vec<Entry>) -> Self {
+    pub(in crate::disk) fn folder(files: Vec<Entry>) -> Self {
         let mut list = Vec::new();
         for file in &files {
             list.extend(b"d");
@@ -111,7 +111,7 @@ impl Torrent {
     }
 
     /// Writes the content as somebody else would: a folder or file below `folder`.
-    pub(super) fn write_out(&self, folder: &Path) -> PathBuf {
+    pub(in crate::disk) fn write_out(&self, folder: &Path) -> PathBuf {
         let base = folder.join(self.info.name());
         for entry in self.files.iter().filter(|entry| entry.attr != "p") {
             let path = self.path_of(folder, entry);
@@ -150,7 +150,7 @@ impl Torrent {
 }
 
 /// Every file and link below a folder.
-pub(super) fn tree(folder: &Path) -> Vec<PathBuf> {
+pub(in crate::disk) fn tree(folder: &Path) -> Vec<PathBuf> {
     let entries = walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap);
     entries.filter(|entry| !entry.file_type().is_dir()).map(|entry| entry.into_path()).collect()
 }
@@ -164,24 +164,29 @@ fn path(text: &str) -> String {
 }
 
 /// State folder and target folder, which outlive the disk.
-pub(super) struct Place {
+pub(in crate::disk) struct Place {
     pub(super) state: TempDir,
-    pub(super) target: TempDir,
+    pub(in crate::disk) target: TempDir,
+    /// The content goes into this folder of the target.
+    pub(in crate::disk) below: Option<String>,
 }
 
 impl Place {
-    pub(super) fn new() -> Self {
-        Self { state: tempfile::tempdir().unwrap(), target: tempfile::tempdir().unwrap() }
+    pub(in crate::disk) fn new() -> Self {
+        let (state, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        Self { state, target, below: None }
     }
 
     /// In memory where there is such a folder: real disks take long to remove thousands of files.
     pub(super) fn in_memory() -> Self {
         let folder = || tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        Self { state: folder(), target: folder() }
+        Self { state: folder(), target: folder(), below: None }
     }
 
-    pub(super) fn fetch(&self) -> Content {
-        Content::Fetch { folder: self.target.path().to_owned() }
+    pub(in crate::disk) fn fetch(&self) -> Content {
+        let mut folder = self.target.path().to_owned();
+        folder.extend(&self.below);
+        Content::Fetch { folder }
     }
 
     pub(super) fn share(&self, path: &Path) -> Content {
@@ -190,7 +195,7 @@ impl Place {
     }
 
     /// A disk that syncs only when it is told to.
-    pub(super) fn lazy(&self) -> Rig {
+    pub(in crate::disk) fn lazy(&self) -> Rig {
         self.start(DiskConfig {
             sync_bytes: u64::MAX,
             sync_interval: Duration::from_secs(3600),
@@ -200,13 +205,18 @@ impl Place {
 
     pub(super) fn start(&self, config: DiskConfig) -> Rig {
         let records = Arc::new(Records::open(self.state.path()).unwrap());
-        Rig { disk: Disk::new(config, records, Arc::new(BlockPool::new(64))) }
+        let disk = Disk::new(config, records, Arc::new(BlockPool::new(64)));
+        Rig { disk, renames: Renames::default(), distrust: false }
     }
 }
 
 /// A running disk.
-pub(super) struct Rig {
-    pub(super) disk: Disk,
+pub(in crate::disk) struct Rig {
+    pub(in crate::disk) disk: Disk,
+    /// What is opened is called so.
+    pub(in crate::disk) renames: Renames,
+    /// All of it is read.
+    pub(in crate::disk) distrust: bool,
 }
 
 impl Rig {
@@ -239,7 +249,9 @@ impl Rig {
         wanted: Option<Vec<bool>>,
     ) -> Result<Open, OpenError> {
         let (events, inbox) = unbounded_channel();
-        let args = OpenArgs { info: info.clone(), layers, content, adopt, wanted, events };
+        let renames = &self.renames;
+        let (info, distrust) = (info.clone(), self.distrust);
+        let args = OpenArgs { info, layers, content, adopt, wanted, renames, distrust, events };
         let read = AtomicU64::new(0);
         let progress = |bytes| read.store(bytes, Ordering::Relaxed);
         let opened = self.disk.open(args, &progress, &AtomicBool::new(false))?;
@@ -248,12 +260,12 @@ impl Rig {
         Ok(Open { storage, have, finished, read: read.into_inner(), inbox })
     }
 
-    pub(super) fn open(&self, torrent: &Torrent, content: &Content) -> Open {
+    pub(in crate::disk) fn open(&self, torrent: &Torrent, content: &Content) -> Open {
         self.try_open(torrent, content).unwrap()
     }
 
     /// Stores pieces and waits until each is written.
-    pub(super) fn store(
+    pub(in crate::disk) fn store(
         &self,
         open: &mut Open,
         torrent: &Torrent,
@@ -277,12 +289,12 @@ impl Rig {
 }
 
 /// An open torrent.
-pub(super) struct Open {
-    pub(super) storage: Arc<Storage>,
-    pub(super) have: Vec<u32>,
+pub(in crate::disk) struct Open {
+    pub(in crate::disk) storage: Arc<Storage>,
+    pub(in crate::disk) have: Vec<u32>,
     pub(super) finished: bool,
     /// Bytes read to check.
-    pub(super) read: u64,
+    pub(in crate::disk) read: u64,
     pub(super) inbox: UnboundedReceiver<StorageEvent>,
 }
 
@@ -310,7 +322,7 @@ impl Open {
         }
     }
 
-    pub(super) fn wait_finished(&mut self) {
+    pub(in crate::disk) fn wait_finished(&mut self) {
         self.wait(|event| matches!(event, StorageEvent::Finished));
     }
 

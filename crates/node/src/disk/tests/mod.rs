@@ -2,7 +2,7 @@
 
 mod adopt;
 mod fetch;
-mod fixture;
+pub(super) mod fixture;
 mod resume;
 mod reuse;
 mod safety;

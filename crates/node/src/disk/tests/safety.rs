@@ -161,6 +161,8 @@ fn a_cancelled_check_ends_at_once() {
         content: &place.share(&path),
         adopt: &[],
         wanted: None,
+        renames: &crate::disk::Renames::default(),
+        distrust: false,
         events,
     };
     let cancelled = std::sync::atomic::AtomicBool::new(true);

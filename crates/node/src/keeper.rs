@@ -1,0 +1,541 @@
+//! One task a torrent, for as long as the node knows it: lets the torrent run or rest, and does what
+//! concerns it as a whole while it rests.
+//!
+//! A torrent that rests has no swarm, no connection and no open file; peers do not find it. What people
+//! order ends the run that is under way in good order, is carried out, and then the torrent runs again.
+//! So nobody moves files that somebody writes to.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use proto::InfoHash;
+use proto::metainfo::Metainfo;
+use swarm::{Command, Priority};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::api::{Content, Snapshot, State};
+use crate::clock;
+use crate::directory::Facts;
+use crate::disk::relocate::{self, Job, MoveError, Place};
+use crate::disk::{OpenError, Storage};
+use crate::ledger::Account;
+use crate::limiter::Limiter;
+use crate::node::Inner;
+use crate::opening::Opening;
+use crate::orders::{Change, Data, Force, Order, OrderError, Ordered, Rest};
+use crate::publisher::Publisher;
+use crate::torrent::{Input, TorrentTask};
+
+/// The ends of a torrent's channels, and what outlives a run.
+pub(crate) struct Wiring {
+    pub(crate) inputs: mpsc::UnboundedReceiver<Input>,
+    /// For who should find the torrent.
+    pub(crate) outside: mpsc::UnboundedSender<Input>,
+    pub(crate) publisher: Publisher,
+    pub(crate) tell_metainfo: watch::Sender<Option<Arc<Metainfo>>>,
+    pub(crate) limiter: Limiter,
+    pub(crate) account: Account,
+    /// By what the record knows the torrent.
+    pub(crate) key: InfoHash,
+}
+
+/// A run that has ended.
+pub(crate) struct Ended {
+    pub(crate) wiring: Wiring,
+    pub(crate) opening: Opening,
+    pub(crate) metainfo: Option<Arc<Metainfo>>,
+    /// Why; without any it ends for good.
+    pub(crate) orders: Vec<Ordered>,
+    /// Peers that it had, as far as they can be dialled.
+    pub(crate) peers: Vec<SocketAddr>,
+    /// What was said of single files.
+    pub(crate) priorities: Vec<(proto::FileIndex, Priority)>,
+}
+
+/// Why a torrent rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resting {
+    /// Somebody said so.
+    Held(Rest),
+    /// Its turn has not come.
+    Queued,
+}
+
+/// What a keeper begins with.
+pub(crate) struct Keeper {
+    pub(crate) node: Arc<Inner>,
+    pub(crate) key: InfoHash,
+    pub(crate) config: swarm::Config,
+    pub(crate) opening: Opening,
+    pub(crate) metainfo: Option<Arc<Metainfo>>,
+    /// Its name in the catalogue.
+    pub(crate) name: Option<String>,
+    pub(crate) resting: Option<Resting>,
+    /// What an earlier run knew of it counts.
+    pub(crate) as_left: bool,
+    pub(crate) wiring: Wiring,
+}
+
+/// What waits while a torrent rests.
+#[derive(Default)]
+struct Waiting {
+    orders: VecDeque<Ordered>,
+    stops: Vec<oneshot::Sender<()>>,
+    peers: Vec<SocketAddr>,
+    priorities: Vec<(proto::FileIndex, Priority)>,
+    /// Who wants to read; a few that ask at the beginning.
+    reads: Vec<Input>,
+}
+
+impl Keeper {
+    /// Keeps the torrent until it is stopped or taken away.
+    pub(crate) async fn run(mut self) {
+        let mut waiting = Waiting::default();
+        if let Err(error) = self.begin().await {
+            self.fail(&error);
+            self.resting.get_or_insert(Resting::Queued);
+        }
+        loop {
+            while let Ok(input) = self.wiring.inputs.try_recv() {
+                waiting.take(input);
+            }
+            if let Some(ordered) = waiting.orders.pop_front() {
+                match self.carry_out(ordered, &mut waiting).await {
+                    Some(kept) => self = kept,
+                    None => return,
+                }
+            } else if !waiting.stops.is_empty() {
+                return self.stop(waiting.stops);
+            } else if self.resting.is_some() {
+                self.show_rest();
+                match self.wiring.inputs.recv().await {
+                    Some(input) => waiting.take(input),
+                    None => return self.stop(Vec::new()),
+                }
+            } else {
+                self = match self.live(&mut waiting).await {
+                    Some(kept) => kept,
+                    None => return,
+                };
+            }
+        }
+    }
+
+    /// What an earlier run left to do, and what is known of a torrent that does not run at once.
+    async fn begin(&mut self) -> Result<(), OrderError> {
+        let knows_all = self.metainfo.is_some() && self.resting.is_none();
+        if !self.as_left || (knows_all && !self.node.is_left(self.key)) {
+            return Ok(());
+        }
+        let turn = self.node.openings.turn(&self.opening.content).await;
+        let (node, key) = (self.node.clone(), self.key);
+        let (known, place) = (self.metainfo.clone(), self.place());
+        let resting = self.resting.is_some();
+        let looked = tokio::task::spawn_blocking(move || look(&node, key, known, place, resting));
+        let looked = looked.await.map_err(|_| OrderError::Ended)??;
+        drop(turn);
+        self.metainfo = looked.metainfo;
+        if let Some(metainfo) = &self.metainfo {
+            self.config.metadata_known = true;
+            self.wiring.tell_metainfo.send_replace(Some(metainfo.clone()));
+        }
+        if let Some(place) = looked.place {
+            self.settle_in(place);
+        }
+        if let (Some(metainfo), Some(verified)) = (self.metainfo.clone(), looked.verified) {
+            let info = &metainfo.info;
+            let path = Some(self.opening.path(info));
+            let len = info.content_len();
+            self.wiring.publisher.revise(clock::now(), |snapshot| Snapshot {
+                name: Some(info.name().to_owned()),
+                path,
+                content_len: len,
+                wanted_len: len,
+                wanted_verified: verified,
+                verified,
+                durable: verified,
+                finished: verified == len,
+                ..snapshot
+            });
+        }
+        Ok(())
+    }
+
+    /// Where the content is, if we may do anything to it.
+    fn place(&self) -> Option<Place> {
+        match &self.opening.content {
+            Content::Fetch { folder } => {
+                let renames = self.opening.renames.clone();
+                Some(Place { folder: folder.clone(), renames })
+            }
+            Content::Share { .. } => None,
+        }
+    }
+
+    fn settle_in(&mut self, place: Place) {
+        self.opening.content = Content::Fetch { folder: place.folder };
+        self.opening.renames = place.renames;
+    }
+
+    fn hashes(&self) -> proto::InfoHashes {
+        self.metainfo.as_ref().map_or(self.config.info_hashes, |known| known.info.hashes())
+    }
+
+    /// Lets it run until it is told otherwise; `None` when it was stopped.
+    async fn live(self, waiting: &mut Waiting) -> Option<Self> {
+        let Self { node, key, mut config, opening, metainfo, name, wiring, resting, as_left } =
+            self;
+        config.seed = rand::random();
+        if let Some(metainfo) = &metainfo {
+            config.info_hashes = metainfo.info.hashes();
+        }
+        let private = metainfo.as_ref().is_some_and(|metainfo| metainfo.info.is_private());
+        node.directory.insert(Facts { hashes: config.info_hashes, private }, &wiring.outside);
+        if let Some(name) = &name {
+            node.names.insert(name, wiring.outside.clone());
+        }
+        let peers = std::mem::take(&mut waiting.peers);
+        if !peers.is_empty() {
+            let _ = wiring.outside.send(Input::Command(Command::AddPeers(peers)));
+        }
+        let priorities = std::mem::take(&mut waiting.priorities);
+        if !priorities.is_empty() {
+            let _ = wiring.outside.send(Input::Prioritize(priorities));
+        }
+        for read in waiting.reads.drain(..) {
+            let _ = wiring.outside.send(read);
+        }
+        let task = TorrentTask::new(node.clone(), config.clone(), opening, metainfo, wiring);
+        let ended = task.run().await;
+        let metainfo = ended.metainfo;
+        config.metadata_known = metainfo.is_some();
+        let (opening, wiring) = (ended.opening.again(), ended.wiring);
+        let mut kept =
+            Self { node, key, config, opening, metainfo, name, wiring, resting, as_left };
+        waiting.orders.extend(ended.orders);
+        waiting.peers = ended.peers;
+        waiting.priorities = ended.priorities;
+        if waiting.orders.is_empty() {
+            kept.leave();
+            return None;
+        }
+        // Read once.
+        kept.opening.distrust = false;
+        Some(kept)
+    }
+
+    /// Does it, unless nothing of the torrent is left.
+    async fn carry_out(mut self, ordered: Ordered, waiting: &mut Waiting) -> Option<Self> {
+        let Ordered { order, answer } = ordered;
+        let done = match order {
+            Order::Resume(force) => {
+                self.resting = None;
+                self.save_rest(None, force).await
+            }
+            Order::Run => {
+                if self.resting == Some(Resting::Queued) {
+                    self.resting = None;
+                }
+                Ok(())
+            }
+            Order::Hold(rest) => {
+                self.resting = Some(Resting::Held(rest));
+                self.save_rest(Some(rest), Force::No).await
+            }
+            Order::Wait => {
+                self.resting.get_or_insert(Resting::Queued);
+                Ok(())
+            }
+            Order::Recheck if self.metainfo.is_none() => Err(OrderError::Unknown),
+            Order::Recheck => {
+                self.opening.distrust = true;
+                match self.resting {
+                    Some(_) => self.check_at_rest(waiting).await,
+                    None => Ok(()),
+                }
+            }
+            Order::Change(change) => self.change(change, waiting).await,
+            Order::Remove(data) => match self.remove(data, waiting).await {
+                Ok(left) => {
+                    self.node.forget_wishes(self.key);
+                    self.wiring.account.forget();
+                    self.end();
+                    // Whoever asked may have gone, here and below.
+                    let _ = answer.send(Ok(left));
+                    return None;
+                }
+                Err(error) => Err(error),
+            },
+        };
+        let _ = answer.send(done.map(|()| Vec::new()));
+        Some(self)
+    }
+
+    async fn save_rest(&self, rest: Option<Rest>, force: Force) -> Result<(), OrderError> {
+        let (node, key) = (self.node.clone(), self.key);
+        let save = move || node.save_rest(key, rest, force);
+        let saved = tokio::task::spawn_blocking(save).await.map_err(|_| OrderError::Ended)?;
+        Ok(saved?)
+    }
+
+    /// Opens the files once, to know what is right.
+    async fn check_at_rest(&mut self, waiting: &mut Waiting) -> Result<(), OrderError> {
+        let metainfo = self.metainfo.clone().ok_or(OrderError::Unknown)?;
+        let (events, told) = mpsc::unbounded_channel();
+        let opening = self.opening.clone().again().with_events(events);
+        let cancelled = opening.clone();
+        let (node, checked) = (self.node.clone(), Arc::new(AtomicU64::new(0)));
+        let bytes = checked.clone();
+        let check = tokio::task::spawn_blocking(move || -> Result<(u64, bool), OpenError> {
+            let wanted = opening.choice.of(&metainfo.info).ok();
+            let opened = opening.open(&node, &metainfo, wanted, &bytes)?;
+            opened.storage.close();
+            Ok((Storage::durable(&opened.storage), opened.storage.is_finished()))
+        });
+        let done =
+            self.wait_for(check, (State::Checking, &checked), waiting, || cancelled.cancel());
+        let done = done.await;
+        drop(told);
+        self.opening.distrust = false;
+        let (durable, finished) = done??;
+        self.wiring.publisher.revise(clock::now(), |snapshot| Snapshot {
+            verified: durable,
+            durable,
+            wanted_verified: durable.min(snapshot.wanted_len),
+            finished,
+            ..snapshot
+        });
+        Ok(())
+    }
+
+    async fn change(&mut self, change: Change, waiting: &mut Waiting) -> Result<(), OrderError> {
+        let metainfo = self.metainfo.clone().ok_or(OrderError::Unknown)?;
+        let path = self.opening.path(&metainfo.info);
+        let from = self.place().ok_or(OrderError::NotOurs(path))?;
+        let mut to = from.clone();
+        match change {
+            Change::Folder(folder) => to.folder = folder,
+            Change::Top(name) => to.renames.rename_top(&metainfo.info, &name)?,
+            Change::File(file, path) => to.renames.rename_file(&metainfo.info, file, &path)?,
+        }
+        let (moved, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (records, target) = (self.node.records.clone(), to.clone());
+        let (bytes, stopped) = (moved.clone(), stop.clone());
+        let moving = tokio::task::spawn_blocking(move || {
+            let job = Job {
+                records: &records,
+                info: &metainfo.info,
+                progress: &|copied| bytes.store(copied, Ordering::Relaxed),
+                cancelled: &|| stopped.load(Ordering::Relaxed),
+                #[cfg(test)]
+                by_copy: false,
+            };
+            relocate::relocate(&job, &from, &target)
+        });
+        let cancel = || stop.store(true, Ordering::Relaxed);
+        self.wait_for(moving, (State::Moving, &moved), waiting, cancel).await??;
+        self.node.revise_wishes(self.key, |wishes| {
+            (wishes.folder, wishes.renames) = (Some(to.folder.clone()), to.renames.clone());
+        });
+        self.settle_in(to);
+        let path = self.metainfo.as_ref().map(|known| self.opening.path(&known.info));
+        self.wiring.publisher.revise(clock::now(), |snapshot| Snapshot { path, ..snapshot });
+        Ok(())
+    }
+
+    async fn remove(
+        &mut self,
+        data: Data,
+        waiting: &mut Waiting,
+    ) -> Result<Vec<PathBuf>, OrderError> {
+        let content = match (data, self.metainfo.clone(), self.place()) {
+            (Data::Keep, ..) | (Data::Delete, None, _) => None,
+            (Data::Delete, Some(known), None) => {
+                return Err(OrderError::NotOurs(self.opening.path(&known.info)));
+            }
+            (Data::Delete, Some(known), Some(place)) => Some((known, place)),
+        };
+        let (records, key) = (self.node.records.clone(), self.hashes().primary());
+        let own = self.key;
+        let removing = tokio::task::spawn_blocking(move || -> Result<_, OrderError> {
+            records.condemn(key, content.is_some())?;
+            let content = content.as_ref().map(|(known, place)| (&known.info, place));
+            let left = relocate::remove(&records, key, content)?;
+            if own != key {
+                records.remove(own)?;
+            }
+            Ok(left)
+        });
+        let nothing = AtomicU64::new(0);
+        self.wait_for(removing, (State::Moving, &nothing), waiting, || ()).await?
+    }
+
+    /// Waits for work on other threads, and shows how far it is. Whoever stops the torrent calls it off.
+    async fn wait_for<T>(
+        &mut self,
+        mut work: JoinHandle<T>,
+        (state, bytes): (State, &AtomicU64),
+        waiting: &mut Waiting,
+        cancel: impl Fn(),
+    ) -> Result<T, OrderError> {
+        let mut tick = tokio::time::interval(SHOWN_EVERY);
+        loop {
+            tokio::select! {
+                done = &mut work => return done.map_err(|_| OrderError::Ended),
+                _ = tick.tick() => self.show_work(state.clone(), bytes),
+                Some(input) = self.wiring.inputs.recv() => {
+                    waiting.take(input);
+                    if !waiting.stops.is_empty() {
+                        cancel();
+                    }
+                }
+            }
+        }
+    }
+
+    fn show_work(&mut self, state: State, bytes: &AtomicU64) {
+        let (peers, checked) = (Vec::new(), bytes.load(Ordering::Relaxed));
+        let (down_rate, up_rate, eta) = (0, 0, None);
+        let show = |now| Snapshot { state, checked, peers, down_rate, up_rate, eta, ..now };
+        self.wiring.publisher.revise(clock::now(), show);
+    }
+
+    fn show_rest(&mut self) {
+        let state = match self.resting {
+            Some(Resting::Held(_)) => State::Held,
+            Some(Resting::Queued) | None => State::Queued,
+        };
+        let totals = self.wiring.account.totals();
+        let (peers, trackers) = (Vec::new(), Vec::new());
+        let (down_rate, up_rate, eta) = (0, 0, None);
+        self.wiring.publisher.revise(clock::now(), |now| match has_failed(&now) {
+            true => now,
+            false => Snapshot { state, totals, peers, trackers, down_rate, up_rate, eta, ..now },
+        });
+    }
+
+    fn fail(&mut self, error: &OrderError) {
+        tracing::error!(torrent = %self.key, %error, "a torrent cannot begin");
+        let (reason, fault) = (error.to_string(), crate::api::Fault::Disk);
+        let state = State::Failed { reason, fault };
+        let show = |snapshot| Snapshot { state, ..snapshot };
+        self.wiring.publisher.revise(clock::now(), show);
+    }
+
+    /// Nobody finds it any more.
+    fn leave(&self) {
+        self.node.directory.remove(self.hashes());
+        self.node.directory.remove(self.config.info_hashes);
+        self.node.names.remove(&self.wiring.outside);
+    }
+
+    fn end(&mut self) {
+        self.leave();
+        let show = |snapshot| match has_failed(&snapshot) {
+            true => snapshot,
+            false => Snapshot { state: State::Stopped, ..snapshot },
+        };
+        self.wiring.publisher.revise(clock::now(), show);
+    }
+
+    fn stop(mut self, stops: Vec<oneshot::Sender<()>>) {
+        self.end();
+        for done in stops {
+            // Whoever asked may have gone.
+            let _ = done.send(());
+        }
+    }
+}
+
+impl Waiting {
+    /// While it rests, only what people want is kept.
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Order(ordered) => self.orders.push_back(*ordered),
+            Input::Stop(done) => self.stops.push(done),
+            Input::Prioritize(changes) => self.priorities.extend(changes),
+            Input::Read(answer) => {
+                self.reads.retain(|read| matches!(read, Input::Read(waits) if !waits.is_closed()));
+                self.reads.push(Input::Read(answer));
+            }
+            Input::Command(Command::AddPeers(peers)) => {
+                self.peers.extend(peers);
+                let surplus = self.peers.len().saturating_sub(PEERS_KEPT);
+                self.peers.drain(..surplus);
+            }
+            Input::Incoming(..)
+            | Input::Dialled(..)
+            | Input::Announced(..)
+            | Input::Found(_)
+            | Input::Searched(..)
+            | Input::Opened(_)
+            | Input::Leaves(..)
+            | Input::Asked(_)
+            | Input::Command(_) => {}
+        }
+    }
+}
+
+const fn has_failed(snapshot: &Snapshot) -> bool {
+    matches!(snapshot.state, State::Failed { .. })
+}
+
+/// What was found of a torrent before it begins.
+struct Looked {
+    metainfo: Option<Arc<Metainfo>>,
+    place: Option<Place>,
+    /// Content bytes that the record says are there.
+    verified: Option<u64>,
+}
+
+fn look(
+    node: &Inner,
+    key: InfoHash,
+    metainfo: Option<Arc<Metainfo>>,
+    mut place: Option<Place>,
+    resting: bool,
+) -> Result<Looked, OrderError> {
+    let metainfo = match metainfo {
+        Some(metainfo) => Some(metainfo),
+        None => node.records.saved(key)?.map(|(metainfo, _)| Arc::new(metainfo)),
+    };
+    let Some(known) = &metainfo else { return Ok(Looked { metainfo, place, verified: None }) };
+    if let Some(from) = place.take() {
+        let cancelled = || node.closing().is_cancelled();
+        let job = Job {
+            records: &node.records,
+            info: &known.info,
+            progress: &|_| (),
+            cancelled: &cancelled,
+            #[cfg(test)]
+            by_copy: false,
+        };
+        place = Some(match relocate::finish(&job, from.clone()) {
+            Err(MoveError::Cancelled) => from,
+            finished => finished?,
+        });
+    }
+    let verified = match resting {
+        true => Some(recorded(node, known)?),
+        false => None,
+    };
+    Ok(Looked { metainfo, place, verified })
+}
+
+fn recorded(node: &Inner, known: &Metainfo) -> Result<u64, OrderError> {
+    let geometry = known.info.geometry();
+    let progress = node.records.progress(known.info.hashes().primary(), geometry.piece_count())?;
+    let pieces = progress.iter().flat_map(|progress| progress.have.iter());
+    let spans = pieces.flat_map(|piece| geometry.spans(geometry.whole(piece)));
+    Ok(spans.map(|span| u64::from(span.len)).sum())
+}
+
+/// As often as people see something new.
+const SHOWN_EVERY: Duration = Duration::from_millis(200);
+/// Peers that are kept for a torrent that rests: enough to begin with.
+const PEERS_KEPT: usize = 200;
