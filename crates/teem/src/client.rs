@@ -102,14 +102,7 @@ impl Client {
         torrent: Bytes,
         about: &About,
     ) -> Result<dto::Published, ClientError> {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        if let Some(description) = about.description() {
-            query.append_pair("description", description);
-        }
-        if let Some(tags) = about.tags() {
-            query.extend_pairs(tags.iter().map(|tag| ("tag", tag)));
-        }
-        let path = format!("/api/v1/catalogue/{}?{}", escape(name), query.finish());
+        let path = format!("/api/v1/catalogue/{}?{}", escape(name), query_of(about));
         json(&self.send(Method::PUT, &path, torrent).await?)
     }
 
@@ -371,6 +364,17 @@ impl From<HttpError> for ClientError {
 fn json<T: DeserializeOwned>(reply: &Response) -> Result<T, ClientError> {
     serde_json::from_slice(&reply.body)
         .map_err(|error| ClientError::Foreign(format!("its reply cannot be read: {error}")))
+}
+
+fn query_of(about: &About) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if let Some(description) = about.description() {
+        query.append_pair("description", description);
+    }
+    if let Some(tags) = about.tags() {
+        query.extend_pairs(tags.iter().map(|tag| ("tag", tag)));
+    }
+    query.finish()
 }
 
 fn escape(text: &str) -> String {

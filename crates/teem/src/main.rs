@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod credentials;
 mod daemon;
+mod daemon_api;
 mod descriptors;
 mod downloading;
 mod exit;

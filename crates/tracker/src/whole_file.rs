@@ -5,7 +5,7 @@ use std::io::{self, BufWriter};
 use std::path::Path;
 
 /// Mode of a file that only its owner may read.
-pub(crate) const OWNER: u32 = 0o600;
+pub const OWNER: u32 = 0o600;
 /// Mode of a file that everybody may read.
 pub(crate) const EVERYBODY: u32 = 0o644;
 /// Mode of a file of which the process's mask alone decides.

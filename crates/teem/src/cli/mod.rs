@@ -17,6 +17,7 @@ mod tls;
 mod token;
 mod torrent;
 mod tracker;
+mod transfers;
 mod unpublish;
 mod up;
 
@@ -113,6 +114,22 @@ enum Command {
     Get(get::Args),
     Follow(follow::Args),
     Daemon(daemon::Args),
+    Transfers(transfers::ListArgs),
+    // `teem transfers --help` names these: the list of commands is for beginners, too.
+    #[command(hide = true)]
+    Hold(transfers::HoldArgs),
+    #[command(hide = true)]
+    Resume(transfers::ResumeArgs),
+    #[command(hide = true)]
+    Recheck(transfers::RecheckArgs),
+    #[command(hide = true)]
+    Move(transfers::MoveArgs),
+    #[command(hide = true)]
+    Rename(transfers::RenameArgs),
+    #[command(hide = true)]
+    Queue(transfers::QueueArgs),
+    #[command(hide = true)]
+    Remove(transfers::RemoveArgs),
     Ls(ls::Args),
     Unpublish(unpublish::Args),
     #[command(subcommand)]
@@ -194,6 +211,14 @@ fn execute(command: Command, output: &Output) -> anyhow::Result<()> {
             Command::Get(args) => get::run(args, &context).await,
             Command::Follow(args) => follow::run(args, &context).await,
             Command::Daemon(args) => daemon::run(args, &context).await,
+            Command::Transfers(args) => transfers::list(args, &context).await,
+            Command::Hold(args) => transfers::hold(args, &context).await,
+            Command::Resume(args) => transfers::resume(args, &context).await,
+            Command::Recheck(args) => transfers::recheck(args, &context).await,
+            Command::Move(args) => transfers::relocate(args, &context).await,
+            Command::Rename(args) => transfers::rename(args, &context).await,
+            Command::Queue(args) => transfers::queue(args, &context).await,
+            Command::Remove(args) => transfers::remove(args, &context).await,
             Command::Ls(args) => ls::run(args, &context).await,
             Command::Unpublish(args) => unpublish::run(args, &context).await,
             Command::Torrent(command) => torrent::run(command, &context).await,

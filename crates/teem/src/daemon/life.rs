@@ -1,7 +1,8 @@
 //! The life of one torrent of a daemon, followed by a task that sleeps while nothing happens.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use node::{Snapshot, State, Torrent};
@@ -21,7 +22,7 @@ pub(super) enum Event {
     Failed(String),
     /// It waits for the disk.
     Paused(String),
-    /// It was seeded as long as it should be, and has ended.
+    /// It was seeded as long as it should be.
     Seeded,
 }
 
@@ -43,8 +44,42 @@ impl Teller {
     }
 }
 
+/// What the daemon looks at without asking the torrent.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    /// All that is wanted is there.
+    pub(super) finished: AtomicBool,
+    /// It runs whatever limits of seeding say.
+    pub(super) forced: AtomicBool,
+    moved_at: Mutex<Option<Instant>>,
+}
+
+impl Activity {
+    /// When payload came or went last.
+    pub(super) fn moved_at(&self) -> Option<Instant> {
+        *self.moved_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, snapshot: &Snapshot, before: u64) -> u64 {
+        // While nothing is open, what was known holds.
+        if matches!(snapshot.state, State::Metadata | State::Downloading | State::Seeding) {
+            self.finished.store(snapshot.finished, Ordering::Relaxed);
+        }
+        let moved = snapshot.totals.downloaded + snapshot.totals.uploaded;
+        if moved != before || snapshot.state == State::Checking {
+            *self.moved_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        moved
+    }
+}
+
 /// Follows until the torrent ends.
-pub(super) async fn follow(torrent: Torrent, seeded: SeedLimits, to: Teller) {
+pub(super) async fn follow(
+    torrent: Torrent,
+    seeded: SeedLimits,
+    activity: Arc<Activity>,
+    to: Teller,
+) {
     let begun = Instant::now();
     let mut snapshots = torrent.snapshot();
     let mut stage = Stage::default();
@@ -52,17 +87,27 @@ pub(super) async fn follow(torrent: Torrent, seeded: SeedLimits, to: Teller) {
     if snapshots.changed().await.is_err() {
         return;
     }
+    let totals = snapshots.borrow().totals;
+    let mut moved = totals.downloaded + totals.uploaded;
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        moved = activity.note(&snapshot, moved);
         for event in stage.events(&snapshot, begun) {
             to.tell(event).await;
         }
-        if snapshot.finished && seeded.are_met(&snapshot.totals, snapshot.wanted_len) {
-            torrent.stop().await;
-            return to.tell(Event::Seeded).await;
+        let minds = snapshot.state == State::Seeding
+            && snapshot.finished
+            && !activity.forced.load(Ordering::Relaxed);
+        if minds && seeded.are_met(&snapshot.totals, snapshot.wanted_len) {
+            // The daemon has it rest; until then there is nothing to say.
+            to.tell(Event::Seeded).await;
+            if snapshots.wait_for(|now| now.state != State::Seeding).await.is_err() {
+                return;
+            }
+            continue;
         }
         let end = async {
-            match seeded.end(&snapshot.totals) {
+            match seeded.end(&snapshot.totals).filter(|_| minds) {
                 Some(end) => tokio::time::sleep_until(end.into()).await,
                 None => std::future::pending().await,
             }

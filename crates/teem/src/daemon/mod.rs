@@ -1,15 +1,22 @@
-//! A node with many torrents: those whose files people drop into a folder. The folder is the list: what is
-//! put in is added, what is taken out ends, and its content stays.
+//! A node with many torrents: those whose files people drop into a folder, and content that they drop into
+//! another one to share. The folders are the list: what is put in is added, what is taken out ends, and
+//! its content stays. What people order beside that (`desk`) outlives the run in the node's record.
 
+mod desk;
 mod folder;
 mod life;
+mod queue;
+mod sharing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
-use node::{Add, Content, Node, Source, Torrent};
+use node::{Add, Begin, Content, Force, LeftOf, Node, Rest, Source, Torrent};
+use proto::InfoHash;
 use proto::magnet::Magnet;
 use proto::metainfo::Metainfo;
 use serde::Serialize;
@@ -20,7 +27,12 @@ use tokio::time::MissedTickBehavior;
 use crate::cli::Context;
 use crate::seed_limits::SeedLimits;
 use folder::{Change, Folder};
-use life::Event;
+use life::{Activity, Event};
+use queue::{Lane, Queue, Turn, Will};
+
+pub(crate) use desk::{Answer, Asked, DeskError, Transfer, Wish};
+pub(crate) use queue::Limits;
+pub(crate) use sharing::{Shares, Told as ShareTold};
 
 /// What all torrents of a daemon have in common.
 #[derive(Debug)]
@@ -31,38 +43,60 @@ pub(crate) struct Rules {
     pub(crate) trackers: Vec<Vec<String>>,
     /// How long each is seeded.
     pub(crate) seeded: SeedLimits,
+    /// How many run at once.
+    pub(crate) limits: Limits,
 }
 
-/// The torrents of a folder, and the node that has them.
+/// The torrents of folders, and the node that has them.
 pub(crate) struct Daemon<'a> {
     node: &'a Node,
     rules: Rules,
     context: &'a Context,
     folder: Option<Folder>,
+    watched: Option<PathBuf>,
     torrents: BTreeMap<PathBuf, Held>,
+    files: BTreeMap<InfoHash, PathBuf>,
+    queue: Queue,
+    /// Torrents whose removal an earlier run did not end.
+    condemned: BTreeSet<InfoHash>,
     /// What those who follow them tell. Few wait at once: each is heard in a moment.
     told: mpsc::Receiver<(PathBuf, Event)>,
     to_self: mpsc::Sender<(PathBuf, Event)>,
+    /// What people want.
+    asked: mpsc::Receiver<Asked>,
+    /// What becomes of the content that is to be shared.
+    shares: mpsc::Receiver<ShareTold>,
     /// Torrents whose files are not open yet; not counted once everybody was told that the daemon is ready.
     opening: Option<usize>,
+    /// The folder has not been looked at yet.
+    unseen: bool,
+    /// Shares that were there from the start are to be told of yet.
+    sharing: bool,
     away: bool,
+    api: Option<String>,
 }
 
-/// A torrent of the folder.
+/// A torrent of a folder.
 struct Held {
     name: String,
+    key: InfoHash,
+    /// It is shared from where it lies.
+    shared: bool,
     torrent: Torrent,
+    activity: Arc<Activity>,
     following: JoinHandle<()>,
 }
 
 /// The daemon runs.
 #[derive(Debug, Serialize)]
-struct Ready {
+struct Ready<'a> {
     /// Where peers connect to.
     listening: Vec<String>,
-    /// The folder that is watched.
-    torrents: PathBuf,
-    /// Torrents in it that run.
+    /// The folder that is watched for torrents.
+    torrents: Option<&'a Path>,
+    /// Where it takes orders.
+    api: Option<&'a str>,
+    /// Torrents that it has.
     count: usize,
 }
 
@@ -75,30 +109,51 @@ struct Told<'a> {
     reason: Option<&'a str>,
 }
 
+/// Who speaks to a daemon.
+pub(crate) struct Ears {
+    /// What people want.
+    pub(crate) asked: mpsc::Receiver<Asked>,
+    /// What becomes of shares; ends at once when there are none.
+    pub(crate) shares: mpsc::Receiver<ShareTold>,
+    /// Where people are listened to.
+    pub(crate) api: Option<String>,
+}
+
 impl<'a> Daemon<'a> {
-    /// A daemon that takes the torrents of that folder.
+    /// A daemon that takes the torrents of that folder, if there is one.
     pub(crate) fn new(
         node: &'a Node,
-        torrents: PathBuf,
+        torrents: Option<PathBuf>,
         rules: Rules,
+        ears: Ears,
         context: &'a Context,
     ) -> Self {
         let (to_self, told) = mpsc::channel(EVENTS_WAITING);
         Self {
             node,
+            queue: Queue::new(rules.limits),
             rules,
             context,
-            folder: Some(Folder::new(torrents, is_torrent)),
+            watched: torrents.clone(),
+            folder: torrents.map(|torrents| Folder::new(torrents, is_torrent)),
             torrents: BTreeMap::new(),
+            files: BTreeMap::new(),
+            condemned: BTreeSet::new(),
             told,
             to_self,
+            asked: ears.asked,
+            unseen: true,
+            sharing: true,
+            shares: ears.shares,
             opening: Some(0),
             away: false,
+            api: ears.api,
         }
     }
 
     /// Runs until a signal comes.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+        self.condemned = self.node.condemned().await?.into_iter().collect();
         let mut tick = tokio::time::interval(LOOK_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -106,7 +161,12 @@ impl<'a> Daemon<'a> {
                 biased;
                 () = self.context.interrupt.wait() => break,
                 Some((file, event)) = self.told.recv() => self.on_event(&file, event),
-                _ = tick.tick() => self.look().await?,
+                Some(asked) = self.asked.recv() => self.on_asked(asked).await,
+                Some(told) = self.shares.recv() => self.on_share(told).await,
+                _ = tick.tick() => {
+                    self.look().await?;
+                    self.take_turns();
+                }
             }
         }
         for held in self.torrents.values() {
@@ -117,11 +177,19 @@ impl<'a> Daemon<'a> {
 
     /// Looks into the folder, and does what people did there.
     async fn look(&mut self) -> anyhow::Result<()> {
-        let Some(mut folder) = self.folder.take() else { return Ok(()) };
+        self.unseen = false;
+        let Some(mut folder) = self.folder.take() else {
+            self.tell_ready();
+            return Ok(());
+        };
         let looked = tokio::task::spawn_blocking(move || {
             // File times are by this clock.
             let changes = folder.look(SystemTime::now());
-            let changes = changes.map(|changes| changes.into_iter().map(Read::of).collect());
+            let changes = changes.map(|mut changes| {
+                // Of those that come together the first by name is the first in the queue.
+                changes.sort();
+                changes.into_iter().map(Read::of).collect()
+            });
             (folder, changes)
         });
         let (folder, changes): (Folder, std::io::Result<Vec<Read>>) =
@@ -131,9 +199,15 @@ impl<'a> Daemon<'a> {
         match changes {
             Ok(changes) => {
                 self.away = false;
+                let some = !changes.is_empty();
                 for change in changes {
                     self.on_change(change).await;
                 }
+                if some {
+                    let node = self.node;
+                    self.queue.sort_by(|key| node.left_of(key).place);
+                }
+                self.end_removals().await;
             }
             Err(error) if self.opening.is_some() => {
                 return Err(error).with_context(|| format!("watch {}", path.display()));
@@ -145,6 +219,48 @@ impl<'a> Daemon<'a> {
         }
         self.tell_ready();
         Ok(())
+    }
+
+    /// Once the files of torrents that were to be removed are out of the folder.
+    async fn end_removals(&mut self) {
+        if std::mem::take(&mut self.condemned).is_empty() {
+            return;
+        }
+        if let Err(error) = self.node.finish_removals().await {
+            self.context.output.warn(&format!("a removal did not end: {error}"));
+        }
+    }
+
+    /// Lets those run whose turn it is.
+    fn take_turns(&mut self) {
+        if !self.queue.is_limited() {
+            return;
+        }
+        for held in self.torrents.values() {
+            let finished = held.activity.finished.load(Ordering::Relaxed);
+            let lane = if finished { Lane::Seed } else { Lane::Download };
+            let moved_at = held.activity.moved_at();
+            // What waits has told nothing yet; what is known of it from before holds.
+            if moved_at.is_some() || finished {
+                self.queue.note(held.key, lane, moved_at);
+            }
+        }
+        let turns = self.queue.decide(Instant::now());
+        self.tell_turns(turns);
+    }
+
+    fn tell_turns(&self, turns: impl IntoIterator<Item = Turn>) {
+        for turn in turns {
+            let (Turn::Run(key) | Turn::Wait(key)) = turn;
+            let Some(held) = self.files.get(&key).and_then(|file| self.torrents.get(file)) else {
+                continue;
+            };
+            // Told now; nobody waits until it is done. One that has ended needs no turn.
+            match turn {
+                Turn::Run(_) => drop(tokio::spawn(held.torrent.run())),
+                Turn::Wait(_) => drop(tokio::spawn(held.torrent.wait())),
+            }
+        }
     }
 
     async fn on_change(&mut self, change: Read) {
@@ -160,17 +276,21 @@ impl<'a> Daemon<'a> {
 
     async fn add(&mut self, file: PathBuf, source: anyhow::Result<Source>) {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let key = source.as_ref().map(key_of).ok();
+        if key.is_some_and(|key| self.condemned.contains(&key)) {
+            put_away(&file);
+            return;
+        }
         let added = match source {
             Ok(source) => {
                 let content = Content::Fetch { folder: self.rules.output.clone() };
                 let trackers = self.rules.trackers.clone();
-                let add = Add { trackers, ..Add::new(source, content) };
-                self.node.add(add).await.map_err(anyhow::Error::from)
+                self.start(Add { trackers, ..Add::new(source, content) }).await
             }
             Err(error) => Err(error),
         };
-        let torrent = match added {
-            Ok(torrent) => torrent,
+        let (key, torrent) = match added {
+            Ok(added) => added,
             Err(error) => {
                 let reason = format!("{error:#}");
                 self.context.output.warn(&format!("{} is not taken: {reason}", file.display()));
@@ -180,16 +300,88 @@ impl<'a> Daemon<'a> {
         };
         self.opening = self.opening.map(|count| count + 1);
         self.tell("added", &name, &file, None);
+        self.hold_on(file, (name, key, false), torrent);
+    }
+
+    /// Adds a torrent as an earlier run left it, in its place in the queue.
+    async fn start(&mut self, add: Add) -> anyhow::Result<(InfoHash, Torrent)> {
+        let (key, wanted_len) = (key_of(&add.source), len_of(&add.source));
+        let left = self.node.left_of(key);
+        let enough = |len| self.rules.seeded.are_met(&left.totals, len);
+        // Seeded enough by the limits of then, not by those of now.
+        let again = left.rest == Some(Rest::Seeded) && !wanted_len.is_some_and(enough);
+        let will = if again { Will::Queue } else { will_of(&left) };
+        let waits = self.queue.is_limited() && will == Will::Queue;
+        let begin = if waits { Begin::Waiting } else { Begin::AsLeft };
+        let torrent = self.node.add(Add { begin, ..add }).await?;
+        let lane = if left.finished { Lane::Seed } else { Lane::Download };
+        self.queue.insert(Instant::now(), key, lane, will);
+        if again {
+            let resumed = torrent.resume(Force::No);
+            if waits {
+                drop(tokio::spawn(torrent.wait()));
+            }
+            resumed.await.context("go on seeding")?;
+        }
+        Ok((key, torrent))
+    }
+
+    fn hold_on(
+        &mut self,
+        file: PathBuf,
+        (name, key, shared): (String, InfoHash, bool),
+        torrent: Torrent,
+    ) {
         let to = life::Teller::new(file.clone(), self.to_self.clone());
-        let following = tokio::spawn(life::follow(torrent.clone(), self.rules.seeded, to));
-        self.torrents.insert(file, Held { name, torrent, following });
+        let activity = Arc::<Activity>::default();
+        let forced = self.queue.will(key) == Some(Will::Force);
+        activity.forced.store(forced, Ordering::Relaxed);
+        let seeded = self.rules.seeded;
+        let following = life::follow(torrent.clone(), seeded, activity.clone(), to);
+        let following = tokio::spawn(following);
+        self.files.insert(key, file.clone());
+        self.torrents.insert(file, Held { name, key, shared, torrent, activity, following });
     }
 
     async fn remove(&mut self, file: &Path) {
-        let Some(held) = self.torrents.remove(file) else { return };
-        held.following.abort();
+        let Some(held) = self.forget(file) else { return };
         held.torrent.stop().await;
         self.tell("removed", &held.name, file, None);
+    }
+
+    fn forget(&mut self, file: &Path) -> Option<Held> {
+        let held = self.torrents.remove(file)?;
+        held.following.abort();
+        self.files.remove(&held.key);
+        self.queue.remove(held.key);
+        Some(held)
+    }
+
+    /// Content came to be shared, or will not be any more.
+    async fn on_share(&mut self, told: ShareTold) {
+        match told {
+            ShareTold::Came { path, name, add } => {
+                self.remove(&path).await;
+                match self.start(*add).await {
+                    Ok((key, torrent)) => {
+                        self.tell("shared", &name, &path, None);
+                        self.hold_on(path, (name, key, true), torrent);
+                    }
+                    Err(error) => self.refuse_share(&name, &path, &format!("{error:#}")),
+                }
+            }
+            ShareTold::Went(path) => self.remove(&path).await,
+            ShareTold::Refused { path, name, reason } => self.refuse_share(&name, &path, &reason),
+            ShareTold::AllSeen => {
+                self.sharing = false;
+                self.tell_ready();
+            }
+        }
+    }
+
+    fn refuse_share(&self, name: &str, path: &Path, reason: &str) {
+        self.context.output.warn(&format!("{} is not shared: {reason}", path.display()));
+        self.tell("refused", name, path, Some(reason));
     }
 
     fn on_event(&mut self, file: &Path, event: Event) {
@@ -207,24 +399,34 @@ impl<'a> Daemon<'a> {
             Event::Paused(reason) => {
                 self.context.output.warn(&format!("{}: paused: {reason}", held.name));
             }
-            Event::Seeded => self.tell("seeded", &held.name, file, None),
+            Event::Seeded => {
+                self.tell("seeded", &held.name, file, None);
+                let torrent = held.torrent.clone();
+                self.queue.set_will(held.key, Will::Hold);
+                // One that has ended is not seeded either.
+                drop(tokio::spawn(async move { torrent.hold(Rest::Seeded).await }));
+            }
         }
     }
 
     /// Once, when all torrents that were there from the start are open.
     fn tell_ready(&mut self) {
-        let (Some(0), Some(folder)) = (self.opening, &self.folder) else { return };
-        if folder.is_settling() {
+        let settling = self.folder.as_ref().is_some_and(Folder::is_settling);
+        if self.opening != Some(0) || settling || self.unseen || self.sharing {
             return;
         }
         self.opening = None;
         let ready = Ready {
             listening: self.node.listening().iter().map(ToString::to_string).collect(),
-            torrents: folder.path().to_owned(),
+            torrents: self.watched.as_deref(),
+            api: self.api.as_deref(),
             count: self.torrents.len(),
         };
-        let (count, folder) = (ready.count, folder.path().display());
-        self.context.output.note(&format!("watching {folder}: {count} torrents; Ctrl-C ends"));
+        let count = ready.count;
+        self.context.output.note(&format!("{count} torrents; Ctrl-C ends"));
+        if let Some(api) = ready.api {
+            self.context.output.note(&format!("`teem transfers` shows them (API at {api})"));
+        }
         self.context.output.object("ready", &ready);
     }
 
@@ -233,6 +435,46 @@ impl<'a> Daemon<'a> {
         if reason.is_none() {
             self.context.output.note(&format!("{kind} {name}"));
         }
+    }
+}
+
+/// By what the record knows the torrent.
+fn key_of(source: &Source) -> InfoHash {
+    match source {
+        Source::Metainfo(metainfo) => metainfo.info.hashes().primary(),
+        Source::Magnet(magnet) => magnet.hashes.primary(),
+    }
+}
+
+fn len_of(source: &Source) -> Option<u64> {
+    match source {
+        Source::Metainfo(metainfo) => Some(metainfo.info.content_len()),
+        Source::Magnet(_) => None,
+    }
+}
+
+fn will_of(left: &LeftOf) -> Will {
+    match (left.rest, left.force) {
+        (Some(_), _) => Will::Hold,
+        (None, Force::Yes) => Will::Force,
+        (None, Force::No) => Will::Queue,
+    }
+}
+
+/// The torrent is removed: its file stays, under a name that nobody takes for one.
+fn put_away(file: &Path) {
+    let mut number = 0;
+    let away = loop {
+        let mut away = file.as_os_str().to_owned();
+        away.push(if number == 0 { ".removed".to_owned() } else { format!(".removed-{number}") });
+        let away = PathBuf::from(away);
+        if !away.exists() {
+            break away;
+        }
+        number += 1;
+    };
+    if let Err(error) = std::fs::rename(file, away) {
+        tracing::warn!(file = %file.display(), %error, "the file of a removed torrent stays");
     }
 }
 

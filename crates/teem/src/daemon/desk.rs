@@ -1,0 +1,247 @@
+//! What people order while the daemon runs, and what they are shown. Who asks waits until it is done; the
+//! daemon does not.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use node::{Data, Force, OrderError, Rest, Snapshot, State, Torrent};
+use proto::{FileIndex, InfoHash};
+use tokio::sync::oneshot;
+
+use super::queue::{Turn, Will};
+use super::{Daemon, Held, put_away};
+
+/// What somebody wants, and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) wish: Wish,
+    pub(crate) answer: oneshot::Sender<Result<Answer, DeskError>>,
+}
+
+/// What somebody wants. Torrents are meant by their info hash.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    /// How all stand.
+    List,
+    /// How one stands.
+    Show(InfoHash),
+    Hold(InfoHash),
+    Resume(InfoHash, Force),
+    Recheck(InfoHash),
+    Move(InfoHash, PathBuf),
+    /// One of its files, or all of it.
+    Rename(InfoHash, Option<FileIndex>, String),
+    /// To this place in the queue, 1 the first.
+    Place(InfoHash, usize),
+    Remove(InfoHash, Data),
+}
+
+/// What comes back.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Transfers(Vec<Transfer>),
+    /// It is done; files of a torrent that was to go with its content stay, since they are not ours.
+    Done(Vec<PathBuf>),
+}
+
+/// How a torrent stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Transfer {
+    pub(crate) key: InfoHash,
+    /// The file that it is known by, without its end.
+    pub(crate) name: String,
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// It rests since it was seeded enough.
+    pub(crate) seeded: bool,
+    pub(crate) forced: bool,
+    /// Its place among those that wait.
+    pub(crate) place: Option<usize>,
+    /// How long it was seeded in all.
+    pub(crate) seeded_for: Duration,
+}
+
+/// Why somebody does not get what they want.
+#[derive(Debug)]
+pub(crate) enum DeskError {
+    /// There is no such torrent.
+    NotFound,
+    /// A watched folder has it.
+    Watched(PathBuf),
+    /// The torrent says no.
+    Order(OrderError),
+    /// The daemon ends.
+    Closed,
+}
+
+impl From<OrderError> for DeskError {
+    fn from(error: OrderError) -> Self {
+        Self::Order(error)
+    }
+}
+
+impl fmt::Display for DeskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("there is no such torrent"),
+            Self::Watched(path) => write!(
+                f,
+                "it is shared because {} is in the watched folder; take it out of there",
+                path.display()
+            ),
+            Self::Order(error) => error.fmt(f),
+            Self::Closed => f.write_str("the daemon is ending"),
+        }
+    }
+}
+
+impl Daemon<'_> {
+    pub(super) async fn on_asked(&mut self, asked: Asked) {
+        let Asked { wish, answer } = asked;
+        let answered = match wish {
+            Wish::List => Ok(self.transfers(None)),
+            Wish::Show(key) => self.held(key).map(|_| ()).map(|()| self.transfers(Some(key))),
+            Wish::Place(key, place) => self.place(key, place).await,
+            Wish::Hold(key)
+            | Wish::Resume(key, _)
+            | Wish::Recheck(key)
+            | Wish::Move(key, _)
+            | Wish::Rename(key, ..)
+            | Wish::Remove(key, _) => match self.order(key, wish).await {
+                Ok(work) => {
+                    // Moving takes as long as it takes.
+                    tokio::spawn(async move {
+                        // Whoever asked may have gone, here and below.
+                        let _ = answer.send(work.done().await);
+                    });
+                    return;
+                }
+                Err(error) => Err(error),
+            },
+        };
+        let _ = answer.send(answered);
+    }
+
+    fn held(&self, key: InfoHash) -> Result<&Held, DeskError> {
+        let file = self.files.get(&key).ok_or(DeskError::NotFound)?;
+        self.torrents.get(file).ok_or(DeskError::NotFound)
+    }
+
+    fn transfers(&self, only: Option<InfoHash>) -> Answer {
+        let places = if self.queue.is_limited() { self.queue.places() } else { Default::default() };
+        let all = only.as_slice();
+        let keys = if only.is_some() { all } else { self.queue.order() };
+        let transfers = keys.iter().filter_map(|key| {
+            let held = self.held(*key).ok()?;
+            let snapshot = held.torrent.snapshot().borrow().clone();
+            let resting = snapshot.state == State::Held;
+            Some(Transfer {
+                key: *key,
+                name: held.name.clone(),
+                seeded: resting && self.node.left_of(*key).rest == Some(Rest::Seeded),
+                forced: self.queue.will(*key) == Some(Will::Force),
+                place: places.get(key).copied().filter(|_| snapshot.state == State::Queued),
+                seeded_for: snapshot.totals.seeded(Instant::now()),
+                snapshot,
+            })
+        });
+        Answer::Transfers(transfers.collect())
+    }
+
+    async fn place(&mut self, key: InfoHash, place: usize) -> Result<Answer, DeskError> {
+        self.held(key)?;
+        self.queue.place(key, place);
+        let places = self.queue.order().iter().copied().zip(1..).collect();
+        self.node.save_places(places).await?;
+        self.take_turns();
+        Ok(Answer::Done(Vec::new()))
+    }
+
+    async fn order(&mut self, key: InfoHash, wish: Wish) -> Result<Work, DeskError> {
+        let held = self.held(key)?;
+        let torrent = held.torrent.clone();
+        match wish {
+            Wish::Hold(_) => {
+                self.queue.set_will(key, Will::Hold);
+                Ok(Work::Hold(torrent))
+            }
+            Wish::Resume(_, force) => {
+                // What was seeded enough would rest again at once.
+                let enough = self.node.left_of(key).rest == Some(Rest::Seeded);
+                let force = if enough { Force::Yes } else { force };
+                held.activity.forced.store(force == Force::Yes, Ordering::Relaxed);
+                let will = if force == Force::Yes { Will::Force } else { Will::Queue };
+                self.queue.set_will(key, will);
+                let turns = if self.queue.is_limited() {
+                    self.queue.decide(Instant::now())
+                } else {
+                    Vec::new()
+                };
+                let waits = self.queue.is_limited() && !turns.contains(&Turn::Run(key));
+                self.tell_turns(turns.into_iter().filter(|turn| *turn != Turn::Run(key)));
+                Ok(Work::Resume(torrent, force, if waits { Waits::Yes } else { Waits::No }))
+            }
+            Wish::Recheck(_) => Ok(Work::Recheck(torrent)),
+            Wish::Move(_, folder) => Ok(Work::Move(torrent, folder)),
+            Wish::Rename(_, file, name) => Ok(Work::Rename(torrent, file, name)),
+            Wish::Remove(_, data) => self.take_out(key, data).await,
+            Wish::List | Wish::Show(_) | Wish::Place(..) => Err(DeskError::NotFound),
+        }
+    }
+
+    /// The torrent is to go, and this run or the next one sees to it.
+    async fn take_out(&mut self, key: InfoHash, data: Data) -> Result<Work, DeskError> {
+        let file = self.files.get(&key).cloned().ok_or(DeskError::NotFound)?;
+        if self.held(key)?.shared {
+            return Err(DeskError::Watched(file));
+        }
+        self.node.condemn(key, data).await?;
+        put_away(&file);
+        let held = self.forget(&file).ok_or(DeskError::NotFound)?;
+        self.tell("removed", &held.name, &file, None);
+        Ok(Work::Remove(held.torrent, data))
+    }
+}
+
+/// What a torrent is told to do.
+enum Work {
+    Hold(Torrent),
+    Resume(Torrent, Force, Waits),
+    Recheck(Torrent),
+    Move(Torrent, PathBuf),
+    Rename(Torrent, Option<FileIndex>, String),
+    Remove(Torrent, Data),
+}
+
+/// Whether its turn has not come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    Yes,
+    No,
+}
+
+impl Work {
+    async fn done(self) -> Result<Answer, DeskError> {
+        let mut left = Vec::new();
+        match self {
+            Self::Hold(torrent) => torrent.hold(Rest::Held).await?,
+            Self::Resume(torrent, force, waits) => {
+                let resumed = torrent.resume(force);
+                // Told before it can begin.
+                let waited = (waits == Waits::Yes).then(|| torrent.wait());
+                resumed.await?;
+                if let Some(waited) = waited {
+                    waited.await?;
+                }
+            }
+            Self::Recheck(torrent) => torrent.recheck().await?,
+            Self::Move(torrent, folder) => torrent.move_to(folder).await?,
+            Self::Rename(torrent, None, name) => torrent.rename(name).await?,
+            Self::Rename(torrent, Some(file), path) => torrent.rename_file(file, path).await?,
+            Self::Remove(torrent, data) => left = torrent.remove(data).await?,
+        }
+        Ok(Answer::Done(left))
+    }
+}

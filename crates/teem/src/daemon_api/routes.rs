@@ -1,0 +1,244 @@
+//! The routes: each asks the daemon's task, and waits for it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use node::{Data, Force, MoveError, OrderError};
+use proto::{FileIndex, InfoHash};
+use serde::Deserialize;
+use tokio::sync::oneshot;
+use utoipa::IntoParams;
+
+use super::dto::{self, RefusalCode};
+use super::table::Shared;
+use crate::daemon::{Answer, Asked, DeskError, Wish};
+
+type Reply<T> = Result<Json<T>, Refused>;
+
+/// All torrents and how they stand
+#[utoipa::path(get, path = "/api/v1/transfers", tag = "transfers", responses(
+    (status = 200, body = dto::Transfers), (status = "4XX", body = dto::Refusal)
+))]
+pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Reply<dto::Transfers> {
+    transfers(ask(&shared, Wish::List).await?)
+}
+
+/// One torrent and how it stands
+#[utoipa::path(get, path = "/api/v1/transfers/{id}", tag = "transfers", params(
+    ("id" = String, Path, description = "Its id, as the list has it")
+), responses((status = 200, body = dto::Transfer), (status = "4XX", body = dto::Refusal)))]
+pub(super) async fn show(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Reply<dto::Transfer> {
+    let Json(found) = transfers(ask(&shared, Wish::Show(key(&id)?)).await?)?;
+    found.transfers.into_iter().next().map(Json).ok_or_else(|| DeskError::NotFound.into())
+}
+
+/// Stop fetching and serving, until it is resumed
+#[utoipa::path(post, path = "/api/v1/transfers/{id}/hold", tag = "transfers", params(
+    ("id" = String, Path, description = "Its id")
+), responses((status = 200, body = dto::Done), (status = "4XX", body = dto::Refusal)))]
+pub(super) async fn hold(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Reply<dto::Done> {
+    done(ask(&shared, Wish::Hold(key(&id)?)).await?)
+}
+
+/// Go on
+#[utoipa::path(post, path = "/api/v1/transfers/{id}/resume", tag = "transfers", params(
+    ("id" = String, Path, description = "Its id")
+), request_body = dto::Resume,
+    responses((status = 200, body = dto::Done), (status = "4XX", body = dto::Refusal)))]
+pub(super) async fn resume(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    body: Result<Json<dto::Resume>, JsonRejection>,
+) -> Reply<dto::Done> {
+    let Json(dto::Resume { force }) = body?;
+    let force = if force { Force::Yes } else { Force::No };
+    done(ask(&shared, Wish::Resume(key(&id)?, force)).await?)
+}
+
+/// Read all of its content again
+///
+/// A torrent that runs is checked from here on; one that rests is checked when this answers.
+#[utoipa::path(post, path = "/api/v1/transfers/{id}/recheck", tag = "transfers", params(
+    ("id" = String, Path, description = "Its id")
+), responses((status = 200, body = dto::Done), (status = "4XX", body = dto::Refusal)))]
+pub(super) async fn recheck(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Reply<dto::Done> {
+    done(ask(&shared, Wish::Recheck(key(&id)?)).await?)
+}
+
+/// Move its content to another folder; answers when it is there
+#[utoipa::path(post, path = "/api/v1/transfers/{id}/move", tag = "transfers", params(
+    ("id" = String, Path, description = "Its id")
+), request_body = dto::Move, responses(
+    (status = 200, body = dto::Done), (status = "4XX", body = dto::Refusal),
+    (status = "5XX", body = dto::Refusal)
+))]
+pub(super) async fn relocate(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    body: Result<Json<dto::Move>, JsonRejection>,
+) -> Reply<dto::Done> {
+    let folder = PathBuf::from(body?.0.folder);
+    if !folder.is_absolute() {
+        return Err(Refused::bad("folder is an absolute path"));
+    }
+    done(ask(&shared, Wish::Move(key(&id)?, folder)).await?)
+}
+
+/// Call its content something else on this machine
+#[utoipa::path(post, path = "/api/v1/transfers/{id}/rename", tag = "transfers", params(
+    ("id" = String, Path, description = "Its id")
+), request_body = dto::Rename, responses(
+    (status = 200, body = dto::Done), (status = "4XX", body = dto::Refusal),
+    (status = "5XX", body = dto::Refusal)
+))]
+pub(super) async fn rename(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    body: Result<Json<dto::Rename>, JsonRejection>,
+) -> Reply<dto::Done> {
+    let Json(dto::Rename { name, file }) = body?;
+    let number = |file: u32| file.checked_sub(1).map(FileIndex);
+    let file = match file {
+        Some(file) => Some(number(file).ok_or_else(|| Refused::bad("files are counted from 1"))?),
+        None => None,
+    };
+    done(ask(&shared, Wish::Rename(key(&id)?, file, name)).await?)
+}
+
+/// Give it another place in the queue
+#[utoipa::path(post, path = "/api/v1/transfers/{id}/place", tag = "transfers", params(
+    ("id" = String, Path, description = "Its id")
+), request_body = dto::Place,
+    responses((status = 200, body = dto::Done), (status = "4XX", body = dto::Refusal)))]
+pub(super) async fn place(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    body: Result<Json<dto::Place>, JsonRejection>,
+) -> Reply<dto::Done> {
+    done(ask(&shared, Wish::Place(key(&id)?, body?.0.place)).await?)
+}
+
+/// Whether the content goes too.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RemoveQuery {
+    /// `true`: files go that we made and that nobody has changed.
+    #[serde(default)]
+    with_data: bool,
+}
+
+/// Forget it; the content stays unless it is said to go
+#[utoipa::path(delete, path = "/api/v1/transfers/{id}", tag = "transfers", params(
+    ("id" = String, Path, description = "Its id"), RemoveQuery
+), responses((status = 200, body = dto::Done), (status = "4XX", body = dto::Refusal)))]
+pub(super) async fn remove(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    query: Result<Query<RemoveQuery>, QueryRejection>,
+) -> Reply<dto::Done> {
+    let data = if query?.0.with_data { Data::Delete } else { Data::Keep };
+    done(ask(&shared, Wish::Remove(key(&id)?, data)).await?)
+}
+
+async fn ask(shared: &Shared, wish: Wish) -> Result<Answer, Refused> {
+    let (answer, answered) = oneshot::channel();
+    let sent = shared.daemon.send(Asked { wish, answer }).await;
+    sent.map_err(|_| DeskError::Closed)?;
+    Ok(answered.await.map_err(|_| DeskError::Closed)??)
+}
+
+fn key(id: &str) -> Result<InfoHash, Refused> {
+    id.parse().map_err(|_| DeskError::NotFound.into())
+}
+
+fn transfers(answer: Answer) -> Reply<dto::Transfers> {
+    let transfers = match answer {
+        Answer::Transfers(transfers) => transfers.into_iter().map(Into::into).collect(),
+        Answer::Done(_) => Vec::new(),
+    };
+    Ok(Json(dto::Transfers { transfers }))
+}
+
+fn done(answer: Answer) -> Reply<dto::Done> {
+    let left = match answer {
+        Answer::Done(left) => left.iter().map(|path| path.display().to_string()).collect(),
+        Answer::Transfers(_) => Vec::new(),
+    };
+    Ok(Json(dto::Done { left }))
+}
+
+/// What a route answers instead.
+#[derive(Debug)]
+pub(super) struct Refused {
+    status: StatusCode,
+    body: dto::Refusal,
+}
+
+impl Refused {
+    pub(super) fn new(status: StatusCode, code: RefusalCode, error: impl Into<String>) -> Self {
+        Self { status, body: dto::Refusal { error: error.into(), code } }
+    }
+
+    fn bad(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, RefusalCode::BadRequest, error)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.body)).into_response()
+    }
+}
+
+impl From<JsonRejection> for Refused {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), RefusalCode::BadRequest, rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Refused {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::bad(rejection.body_text())
+    }
+}
+
+impl From<DeskError> for Refused {
+    fn from(error: DeskError) -> Self {
+        use OrderError as E;
+        let (status, code) = match &error {
+            DeskError::NotFound => (StatusCode::NOT_FOUND, RefusalCode::NotFound),
+            DeskError::Order(E::Rename(_)) => (StatusCode::BAD_REQUEST, RefusalCode::BadRequest),
+            DeskError::Order(E::Move(MoveError::Full { .. })) => {
+                (StatusCode::INSUFFICIENT_STORAGE, RefusalCode::Full)
+            }
+            DeskError::Watched(_)
+            | DeskError::Order(
+                E::Unknown
+                | E::NotOurs(_)
+                | E::Ended
+                | E::Check(_)
+                | E::Move(MoveError::Taken(_) | MoveError::Changed(_) | MoveError::Cancelled),
+            ) => (StatusCode::CONFLICT, RefusalCode::Conflict),
+            DeskError::Order(
+                E::Move(MoveError::Io { .. } | MoveError::Record(_)) | E::Remove(_) | E::Record(_),
+            )
+            | DeskError::Closed => (StatusCode::INTERNAL_SERVER_ERROR, RefusalCode::Internal),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}

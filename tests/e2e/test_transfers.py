@@ -1,0 +1,322 @@
+"""What people order of a running daemon: hold, resume, recheck, move, rename, queue, remove; and content that
+they drop into a folder to share it."""
+
+import json
+import os
+import urllib.error
+import urllib.request
+
+import pytest
+
+from content import MIB, assert_same, random_file
+from peers import LibtorrentPeer
+from proc import wait_for
+from teem import EXIT_DONE, EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE, PEER_PORT
+from test_daemon import info_hash, made, seeders
+
+
+@pytest.fixture
+def daemon(teem, folder):
+    """Starts a daemon with an API; what it is asked goes through the command line."""
+    (folder / "torrents").mkdir()
+    data = teem.state("daemon")
+
+    def start(*extra, ip=None):
+        ip = ip or teem.address()
+        args = ["daemon", "--torrents", folder / "torrents", "--output", folder / "out", "--data", data]
+        process = teem(*args, "--listen", f"{ip}:{PEER_PORT}", "--api", "127.0.0.1:0", "--json", *extra)
+        process.ip = ip
+        process.ready(60)
+        return process
+
+    def order(*args, status=EXIT_DONE):
+        process = teem.run(*args, "--data", data, "--json", timeout=30)
+        assert process.returncode == status, process.tail()
+        return process
+
+    def transfers():
+        listed = order("transfers").objects()
+        return {each["name"]: each for each in listed if each["kind"] == "transfer"}
+
+    def state(name):
+        return transfers().get(name, {}).get("state")
+
+    start.order, start.transfers, start.state, start.data = order, transfers, state, data
+    return start
+
+
+def drop(folder, *torrents):
+    for torrent in torrents:
+        (folder / "torrents" / torrent.name).write_bytes(torrent.read_bytes())
+
+
+def seeding(teem, cleanup, torrent, source):
+    """A libtorrent seeder of the torrent."""
+    peer = LibtorrentPeer(teem.address())
+    cleanup(peer)
+    peer.seed(torrent, source.parent)
+    return peer
+
+
+def test_a_held_torrent_rests_until_it_is_resumed_whatever_happens(teem, folder, daemon):
+    tracker = teem.tracker()
+    source, torrent = made(folder, tracker, "one.bin", MIB, 1)
+    (folder / "out").symlink_to(folder / "source")
+    drop(folder, torrent)
+    process = daemon()
+    wait_for(lambda: seeders(tracker, torrent) == [1], 20, "a seeder", process)
+    daemon.order("hold", "one.bin")
+    wait_for(lambda: seeders(tracker, torrent) == [0], 20, "nobody", process)
+    assert daemon.state("one.bin") == "held"
+    process.kill()
+    process = daemon()
+    assert daemon.state("one.bin") == "held"
+    assert seeders(tracker, torrent) == [0]
+    daemon.order("resume", info_hash(torrent).hex()[:12])
+    wait_for(lambda: seeders(tracker, torrent) == [1], 20, "a seeder again", process)
+    wait_for(lambda: daemon.state("one.bin") == "seeding", 20, "seeding", process)
+    daemon.order("hold", "nothing", status=EXIT_NOT_FOUND)
+
+
+def test_content_is_moved_and_renamed_and_served_from_there(teem, folder, cleanup, daemon):
+    tracker = teem.tracker()
+    source, torrent = made(folder, tracker, "one.bin", 3 * MIB + 5, 1)
+    seeding(teem, cleanup, torrent, source)
+    drop(folder, torrent)
+    process = daemon()
+    process.done()
+    daemon.order("move", "one.bin", folder / "elsewhere")
+    assert_same(folder / "elsewhere" / "one.bin", source)
+    assert not list((folder / "out").iterdir())
+    daemon.order("rename", "one.bin", "other name")
+    moved = folder / "elsewhere" / "other name"
+    assert_same(moved, source)
+    wait_for(lambda: seeders(tracker, torrent) == [2], 20, "both seeders", process)
+    # Nothing is replaced, and what cannot be done changes nothing.
+    (folder / "full").mkdir()
+    (folder / "full" / "other name").write_text("mine")
+    daemon.order("move", "one.bin", folder / "full", status=EXIT_FAILED)
+    daemon.order("rename", "one.bin", "../up", status=EXIT_USAGE)
+    assert_same(moved, source)
+    assert (folder / "full" / "other name").read_text() == "mine"
+    # Killed and started anew: it is known where it is, and not read again.
+    process.kill()
+    again = daemon()
+    wait_for(lambda: daemon.state("one.bin") == "seeding", 20, "seeding", again)
+    assert daemon.transfers()["one.bin"]["path"] == str(moved)
+    assert again.io()["rchar"] < 3 * MIB
+    peer = LibtorrentPeer(teem.address())
+    cleanup(peer)
+    peer.leech(torrent, folder / "leech").wait_done(60)
+    assert_same(folder / "leech" / "one.bin", source)
+
+
+@pytest.mark.root
+def test_a_move_to_another_disk_that_is_killed_anywhere_is_ended_by_the_next_run(
+    teem, folder, cleanup, daemon, small_disk
+):
+    tracker = teem.tracker()
+    size = 24 * MIB
+    source, torrent = made(folder, tracker, "one.bin", size, 1)
+    seeding(teem, cleanup, torrent, source)
+    drop(folder, torrent)
+    process = daemon()
+    process.done()
+    disks = [small_disk(40), small_disk(40)]
+    here = folder / "out" / "one.bin"
+    for round, disk in enumerate([*disks, disks[0]]):
+        target = disk / "content" / "one.bin"
+        moving = teem("move", "one.bin", target.parent, "--data", daemon.data)
+        # Killed as soon as something shows up at the other end, each time a little later.
+        wait_for(lambda: list(disk.glob("content/*")), 20, "a copy that begins", process)
+        before = process.io()["wchar"]
+        wait_for(lambda: process.io()["wchar"] - before >= round * size // 3 or target.exists(), 20, "more", process)
+        process.kill()
+        moving.wait(20)
+        process = daemon()
+        wait_for(lambda: daemon.state("one.bin") == "seeding", 30, "seeding", process)
+        assert_same(target, source)
+        assert not here.exists()
+        assert not [path for other in disks for path in other.rglob("*") if path.is_file() and path != target]
+        here = target
+
+
+def test_a_recheck_finds_what_is_wrong_and_mends_it(teem, folder, cleanup, daemon):
+    tracker = teem.tracker()
+    source, torrent = made(folder, tracker, "one.bin", 2 * MIB, 1)
+    seeding(teem, cleanup, torrent, source)
+    drop(folder, torrent)
+    process = daemon()
+    process.done()
+    path = folder / "out" / "one.bin"
+    daemon.order("hold", "one.bin")
+    # Somebody writes into it: their version stays beside the right one.
+    bytes_ = bytearray(path.read_bytes())
+    bytes_[MIB] ^= 1
+    path.write_bytes(bytes_)
+    daemon.order("recheck", "one.bin")
+    stands = daemon.transfers()["one.bin"]
+    assert stands["state"] == "held"
+    assert stands["verified"] == 2 * MIB - 64 * 1024
+    assert (folder / "out" / "one.bin (changed 1)").read_bytes() == bytes_
+    daemon.order("resume", "one.bin")
+    wait_for(path.exists, 30, "the right file", process)
+    assert_same(path, source)
+    # The disk has lost something, and nobody has written to it.
+    stat = path.stat()
+    wait_for(lambda: daemon.state("one.bin") == "seeding", 20, "seeding", process)
+    daemon.order("recheck", "one.bin")
+    wait_for(lambda: daemon.state("one.bin") == "seeding", 20, "seeding", process)
+    assert path.stat().st_ino == stat.st_ino, "what is right is left alone"
+    assert_same(path, source)
+
+
+def test_a_removed_torrent_takes_along_what_was_fetched_and_nothing_else(teem, folder, cleanup, daemon):
+    tracker = teem.tracker()
+    one, first = made(folder, tracker, "one.bin", MIB, 1)
+    two, second = made(folder, tracker, "two.bin", MIB, 2)
+    three, third = made(folder, tracker, "three.bin", MIB, 3)
+    for torrent in (first, second):
+        seeding(teem, cleanup, torrent, one)
+    drop(folder, first, second, third)
+    (folder / "out").mkdir()
+    (folder / "out" / "three.bin").write_bytes(three.read_bytes())
+    process = daemon()
+    for name in ("one.bin", "two.bin"):
+        process.event("done", where=lambda done, name=name: done["name"] == name)
+    wait_for(lambda: daemon.state("three.bin") == "seeding", 20, "three.bin", process)
+    daemon.order("remove", "one.bin", "--with-data")
+    daemon.order("remove", "two.bin")
+    kept = daemon.order("remove", "three.bin", "--with-data")
+    assert kept.latest("removed")["left"] == [str(folder / "out" / "three.bin")]
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["three.bin", "two.bin"]
+    assert sorted(path.name for path in (folder / "torrents").iterdir()) == [
+        f"{name}.bin.torrent.removed" for name in ("one", "three", "two")
+    ]
+    assert daemon.transfers() == {}
+    process.kill()
+    daemon()
+    assert daemon.transfers() == {}
+
+
+def test_torrents_take_turns_and_know_their_place(teem, folder, daemon):
+    tracker = teem.tracker()
+    torrents = [made(folder, tracker, f"{number}.bin", MIB, number)[1] for number in range(4)]
+    drop(folder, *torrents)
+    process = daemon("--max-downloads", "2")
+
+    def states():
+        listed = daemon.transfers()
+        return [(each["state"], each.get("place")) for _, each in sorted(listed.items())]
+
+    expected = [("downloading", None), ("downloading", None), ("queued", 1), ("queued", 2)]
+    wait_for(lambda: states() == expected, 20, "two that run", process)
+    wait_for(lambda: leechers(tracker, torrents) == [1, 1, 0, 0], 20, "two that are announced", process)
+    daemon.order("queue", "3.bin", "1")
+    expected = [("downloading", None), ("queued", 1), ("queued", 2), ("downloading", None)]
+    wait_for(lambda: states() == expected, 20, "the last one first", process)
+    daemon.order("resume", "2.bin", "--force")
+    expected = [("downloading", None), ("queued", 1), ("downloading", None), ("downloading", None)]
+    wait_for(lambda: states() == expected, 20, "one more", process)
+    process.kill()
+    process = daemon("--max-downloads", "2")
+    wait_for(lambda: states() == expected, 20, "the same after a kill", process)
+
+
+def leechers(tracker, torrents):
+    """How many the tracker knows that fetch each torrent."""
+    import bep3
+    found = bep3.scraped(tracker.host, *[info_hash(torrent) for torrent in torrents])
+    return [found.get(info_hash(each), {}).get(b"incomplete", 0) for each in torrents]
+
+
+def test_seed_limits_outlive_a_kill(teem, folder, cleanup, daemon):
+    tracker = teem.tracker()
+    source, torrent = made(folder, tracker, "one.bin", 600_000, 1)
+    (folder / "out").symlink_to(folder / "source")
+    drop(folder, torrent)
+    process = daemon("--seed-ratio", "2")
+    for number in range(2):
+        wait_for(lambda: seeders(tracker, torrent)[0] > 0, 20, "a seeder", process)
+        wait_for(lambda: daemon.state("one.bin") == "seeding", 20, "seeding", process)
+        peer = LibtorrentPeer(teem.address())
+        peer.leech(torrent, folder / f"leech{number}").wait_done(60)
+        assert_same(folder / f"leech{number}" / "one.bin", source)
+        peer.close()
+        if number == 0:
+            assert process.latest("seeded") is None
+            wait_for(lambda: daemon.transfers()["one.bin"]["uploaded"] >= 600_000, 20, "the sum", process)
+            wait_for(lambda: recorded(daemon.data) >= 600_000, 30, "the sum in the record", process)
+            process.kill()
+            process = daemon("--seed-ratio", "2", ip=process.ip)
+    process.event("seeded")
+    wait_for(lambda: daemon.state("one.bin") == "seeded", 20, "rest", process)
+    process.kill()
+    process = daemon("--seed-ratio", "2")
+    assert daemon.state("one.bin") == "seeded"
+    process.kill()
+    # Other limits, another answer.
+    process = daemon("--seed-ratio", "9")
+    wait_for(lambda: daemon.state("one.bin") == "seeding", 20, "seeding", process)
+
+
+def recorded(data):
+    """Bytes sent of all torrents, as the record has them."""
+    import sqlite3
+    with sqlite3.connect(f"file:{data}/node.db?mode=ro", uri=True) as record:
+        return record.execute("SELECT coalesce(sum(uploaded), 0) FROM totals").fetchone()[0]
+
+
+def test_what_is_dropped_into_a_folder_is_shared_under_its_name(teem, folder):
+    tracker = teem.tracker()
+    files = folder / "files"
+    random_file(files / "one.bin", MIB, seed=1)
+    ip = teem.address()
+    process = teem(
+        "daemon", "--files", files, "--data", teem.state("daemon"), "--tracker", tracker.host,
+        "--listen", f"{ip}:{PEER_PORT}", "--api", "off", "--json",
+    )
+    assert process.ready(60)["count"] == 1
+
+    def got(name, seed, output):
+        get = teem.get(name, folder / output, tracker)
+        assert get.wait(60) == EXIT_DONE, get.tail()
+        return folder / output
+
+    assert_same(got("one.bin", 1, "a") / "one.bin", files / "one.bin")
+    # A folder, while it runs; a draft that is hidden is nobody's business.
+    random_file(files / ".draft", 1000, seed=9)
+    random_file(files / "tree" / "x" / "y.bin", 300_000, seed=2)
+    process.event("shared", where=lambda told: told["name"] == "tree")
+    wait_for(lambda: "published tree@1" in process.stderr(), 20, "a name", process)
+    assert_same(got("tree", 2, "b") / "tree", files / "tree")
+    # It changes: the name has another version.
+    random_file(files / "one.bin", MIB + 7, seed=3)
+    wait_for(lambda: "published one.bin@2" in process.stderr(), 20, "a version", process)
+    wait_for(lambda: len([told for told in process.objects() if told.get("kind") == "shared"]) == 3, 20, "it", process)
+    assert_same(got("one.bin", 3, "c") / "one.bin", files / "one.bin")
+    # It goes.
+    os.unlink(files / "one.bin")
+    process.event("removed", where=lambda told: told["file"].endswith("one.bin") and told["name"] == "one.bin")
+
+
+def test_orders_need_the_token(teem, folder, daemon):
+    process = daemon()
+    url = f"http://{process.ready()['api']}/api/v1/transfers"
+    door = daemon.data / "api.json"
+    assert door.stat().st_mode & 0o777 == 0o600
+    token = json.loads(door.read_text())["token"]
+
+    def status(**headers):
+        request = urllib.request.Request(url, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                return reply.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    assert status() == 401
+    assert status(Authorization="Bearer " + "x" * 64) == 401
+    assert status(Authorization=f"Bearer {token}") == 200
+    assert status(Authorization=f"Bearer {token}", Origin="http://evil.example") == 403
+    assert status(Authorization=f"Bearer {token}", Host="evil.example") == 403
