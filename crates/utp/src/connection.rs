@@ -11,8 +11,8 @@ use crate::delay::DelayHistory;
 use crate::incoming::{Incoming, Received};
 use crate::ledbat::Ledbat;
 use crate::limits::{
-    KEEP_ALIVE, LATE_MAX, LINGER, PACKET_LEN_MIN, SEND_LEN_MAX, SEND_LEN_MIN, SILENCE, SYN_TRIES,
-    TIME_WAIT, TIMEOUTS_MAX, TRIM_EVERY,
+    KEEP_ALIVE, LATE_MAX, LINGER, PACKET_LEN_MAX_V4, PACKET_LEN_MIN, SEND_LEN_MAX, SEND_LEN_MIN,
+    SILENCE, SYN_TRIES, TIME_WAIT, TIMEOUTS_MAX, TRIM_EVERY,
 };
 use crate::mtu::PacketLen;
 use crate::outgoing::{Outcome, Outgoing};
@@ -66,7 +66,9 @@ pub(crate) struct Connection {
     pub(crate) outgoing: Outgoing,
     pub(crate) incoming: Incoming,
     pub(crate) congestion: Ledbat,
+    /// Of what we send, and of what the peer does.
     slowdown: Slowdown,
+    their_slowdown: Slowdown,
     pub(crate) rtt: Rtt,
     pub(crate) pacer: Pacer,
     pub(crate) packet_len: PacketLen,
@@ -142,6 +144,7 @@ impl Connection {
             outgoing: Outgoing::starting_with(first),
             congestion: Ledbat::new(PACKET_LEN_MIN),
             slowdown: Slowdown::new(now),
+            their_slowdown: Slowdown::new(now),
             rtt: Rtt::new(),
             pacer: Pacer::new(now),
             packet_len: PacketLen::new(peer),
@@ -251,7 +254,17 @@ impl Connection {
     fn measure(&mut self, now: Instant, micros: u32, packet: &Packet<'_>) {
         let before = self.their_delays.base();
         self.reply_delay = micros.wrapping_sub(packet.header.sent_micros);
-        self.their_delays.sample(now, self.reply_delay);
+        let queued = self.their_delays.sample(now, self.reply_delay);
+        if packet.header.kind == Kind::Data {
+            let was_on = self.their_slowdown.is_on(now);
+            // Whoever sends nothing measures no round trip, and goes by the least length.
+            let round_trip = self.rtt.smoothed().unwrap_or(queued);
+            let least = self.rtt.least().unwrap_or(Duration::ZERO);
+            self.their_slowdown.on_delay(now, micros, queued.min(round_trip), (round_trip, least));
+            if was_on && !self.their_slowdown.is_on(now) {
+                self.acks.hurry();
+            }
+        }
         if let (Some(before), Some(after)) = (before, self.their_delays.base()) {
             // Their clock gains on ours: what they measure of our packets grows by as much.
             let gained = before.wrapping_sub(after);
@@ -302,6 +315,12 @@ impl Connection {
     pub(crate) fn window(&self, now: Instant) -> usize {
         let window = self.congestion.window();
         if self.slowdown.is_on(now) { window.min(self.packet_len.get()) } else { window }
+    }
+
+    /// Bytes that we tell the peer there is room for now.
+    pub(crate) fn offered(&self, now: Instant) -> usize {
+        let room = self.incoming.room();
+        if self.their_slowdown.is_on(now) { room.min(OFFERED_SLOW) } else { room }
     }
 
     /// The peer has no room for what comes next: that it does not arrive says nothing about the path.
@@ -405,6 +424,9 @@ impl Connection {
             self.on_outcome(&outcome);
         }
         self.slowdown.on_time(now);
+        if self.their_slowdown.on_time(now) {
+            self.acks.hurry();
+        }
         if self.keep_alive_at() <= now {
             self.acks.hurry();
         }
@@ -470,6 +492,7 @@ impl Connection {
                 self.paced_until,
                 self.probe_window_at,
                 self.slowdown.poll_timeout(),
+                self.their_slowdown.poll_timeout(),
                 self.closed,
                 Some(self.keep_alive_at()),
             ]
@@ -584,6 +607,9 @@ impl Connection {
 
 /// A base delay that drops by more than this, in microseconds, has another cause than drifting clocks.
 const DRIFT_MAX: u32 = 10_000;
+/// Room for two packets of any length, while the peer shall be slow: one is always on its way, and brings back
+/// word of more room should that get lost.
+const OFFERED_SLOW: usize = 2 * PACKET_LEN_MAX_V4;
 /// Timeouts in a row after which long packets are suspected.
 const BLACK_HOLE: u32 = 2;
 

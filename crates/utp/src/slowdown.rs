@@ -4,7 +4,8 @@
 //! Delays count from the shortest of the last two minutes. A stream that has the path for itself keeps a queue
 //! all that time, forgets what the path is like without it, and would add its whole target to that again, every
 //! two minutes. All streams of an endpoint slow down at the same moments: what they queue at a bottleneck that
-//! they share is gone only when none of them sends.
+//! they share is gone only when none of them sends. So that holds for those who send to us as well, who know nothing
+//! of each other: we have room for next to nothing then, and tell them so.
 
 use std::time::{Duration, Instant};
 
@@ -42,14 +43,14 @@ impl Slowdown {
             self.next = now + (EVERY - phase);
             if now.saturating_duration_since(self.seen_at) >= EVERY / 2 {
                 // What is in flight arrives; then a packet that meets no queue comes back.
-                self.until = Some(now + round_trip + least + ACK_DELAY);
+                self.until = Some(now + (round_trip + least + ACK_DELAY).max(LENGTH_MIN));
             }
         }
     }
 
-    /// Time has passed.
-    pub(crate) fn on_time(&mut self, now: Instant) {
-        self.until = self.until.filter(|until| now < *until);
+    /// Time has passed; true when it ends by that.
+    pub(crate) fn on_time(&mut self, now: Instant) -> bool {
+        self.until.take_if(|until| *until <= now).is_some()
     }
 
     /// Next to nothing may be sent.
@@ -65,6 +66,8 @@ impl Slowdown {
 
 /// How often a stream looks, at most: four times while the history of delays remembers.
 const EVERY: Duration = Duration::from_secs(30);
+/// How long it lasts at least, unless the queue is seen empty: streams with longer round trips are quiet later.
+const LENGTH_MIN: Duration = Duration::from_millis(300);
 /// A queue of an eighth of the target is as good as none.
 const NEAR: Duration = Duration::from_micros(12_500);
 
@@ -74,7 +77,7 @@ mod tests {
     use crate::test_now;
 
     const FULL: Duration = Duration::from_millis(90);
-    const TRIPS: (Duration, Duration) = (Duration::from_millis(120), Duration::from_millis(30));
+    const TRIPS: (Duration, Duration) = (Duration::from_millis(220), Duration::from_millis(130));
 
     /// One acknowledgement a second from one second to another; the seconds at which it slowed down.
     fn slow_at(slowdown: &mut Slowdown, start: Instant, seconds: std::ops::Range<u64>) -> Vec<u64> {

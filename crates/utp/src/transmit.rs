@@ -70,7 +70,7 @@ impl Connection {
         }
         let may_acknowledge = matches!(self.state, State::Connected | State::TimeWait(_));
         if train.count == 0 && may_acknowledge && self.acks.is_due(now) {
-            self.push_acknowledgement(micros, mask, &mut train);
+            self.push_acknowledgement(now, micros, mask, &mut train);
         }
         if train.count == 0 {
             return None;
@@ -84,7 +84,7 @@ impl Connection {
         let header = Header {
             connection_id: self.receive_id,
             ack: Seq(0),
-            ..self.header(micros, Kind::Syn, self.outgoing.next_seq().minus(1))
+            ..self.header(now, micros, Kind::Syn, self.outgoing.next_seq().minus(1))
         };
         header.encode(&[], train.out);
         train.push(HEADER_LEN);
@@ -177,7 +177,7 @@ impl Connection {
         train: &mut Train<'_>,
     ) {
         let kind = if piece.is_end { Kind::Fin } else { Kind::Data };
-        self.header(micros, kind, piece.seq).encode(&[], train.out);
+        self.header(now, micros, kind, piece.seq).encode(&[], train.out);
         self.outgoing.copy(piece, train.out);
         if !self.outgoing.is_waiting() {
             self.progress_at = now;
@@ -197,21 +197,27 @@ impl Connection {
         train.push(len);
     }
 
-    fn push_acknowledgement(&mut self, micros: u32, mask: &mut Vec<u8>, train: &mut Train<'_>) {
+    fn push_acknowledgement(
+        &mut self,
+        now: Instant,
+        micros: u32,
+        mask: &mut Vec<u8>,
+        train: &mut Train<'_>,
+    ) {
         self.incoming.mask(mask);
-        self.header(micros, Kind::State, self.outgoing.next_seq()).encode(mask, train.out);
+        self.header(now, micros, Kind::State, self.outgoing.next_seq()).encode(mask, train.out);
         self.acks.on_sent();
         self.advertised = self.incoming.room();
         train.push(train.out.len() - train.begin);
     }
 
-    fn header(&self, micros: u32, kind: Kind, seq: Seq) -> Header {
+    fn header(&self, now: Instant, micros: u32, kind: Kind, seq: Seq) -> Header {
         Header {
             kind,
             connection_id: self.send_id,
             sent_micros: micros,
             delay_micros: self.reply_delay,
-            window: self.incoming.room() as u32,
+            window: self.offered(now) as u32,
             seq,
             ack: self.incoming.last(),
         }

@@ -84,3 +84,45 @@ fn bytes_that_overtake_the_answer_to_a_syn_begin_nothing() {
     handle(&mut connection, now, Kind::State, 1, 100, 50_000);
     assert_eq!((connection.state, connection.incoming.last()), (State::Connected, Seq(0)));
 }
+
+/// The window that the next packet tells of.
+fn told_window(connection: &mut Connection, now: Instant) -> Option<u32> {
+    let mut out = Vec::new();
+    connection.poll_transmit(now, 0, &mut Vec::new(), &mut out)?;
+    Some(Packet::decode(&out).unwrap().header.window)
+}
+
+#[test]
+fn peer_whose_packets_always_queue_is_asked_to_pause_and_told_when_to_go_on() {
+    let start = test_now();
+    let mut connection = sent(start, 0);
+    let (mut now, mut seq) = (start, 1);
+    let mut come = |connection: &mut Connection, now: Instant, queued: u32| {
+        let micros = now.duration_since(start).as_micros() as u32;
+        let header = Header {
+            kind: Kind::Data,
+            connection_id: connection.receive_id,
+            sent_micros: micros.wrapping_sub(queued),
+            delay_micros: 0,
+            window: 50_000,
+            seq: Seq(seq),
+            ack: Seq(99),
+        };
+        seq += 1;
+        connection.handle_packet(now, micros, &Packet { header, sack: None, payload: b"x" }, true);
+    };
+    come(&mut connection, now, 1_000);
+    while now < start + Duration::from_secs(29) {
+        now += Duration::from_millis(500);
+        come(&mut connection, now, 90_000);
+        assert!(told_window(&mut connection, now).is_none_or(|window| window > 100_000));
+    }
+    for _ in 0..2 {
+        now = start + Duration::from_secs(30);
+        come(&mut connection, now, 90_000);
+    }
+    assert_eq!(told_window(&mut connection, now), Some(OFFERED_SLOW as u32));
+    let ends = connection.their_slowdown.poll_timeout().unwrap();
+    connection.handle_timeout(ends);
+    assert!(told_window(&mut connection, ends).unwrap() > 100_000, "said at once");
+}

@@ -53,6 +53,28 @@ fn queue_stays_short_for_as_long_as_a_flow_lasts() {
 }
 
 #[test]
+fn queue_stays_short_although_many_who_know_nothing_of_each_other_send_to_one() {
+    let path = Path::clean(15).with_rate(RATE / 2, RATE as usize);
+    let mut world = World::new(9, 8, path, Path::clean(15));
+    for (sender, ahead) in [(0, 100), (2, 107), (4, 113), (6, 122)] {
+        world.set_clock(sender, Clock { ahead: SECOND * ahead, gains: 0 });
+    }
+    for sender in [0, 2, 4, 6] {
+        world.connect(sender, 1, FOREVER);
+    }
+    world.run_for(SECOND * 290);
+    world.links[0].forget_waits();
+    let before = world.received(1);
+    world.run_for(SECOND * 30);
+    let used = (world.received(1) - before) as f64 / (RATE / 2 * 30) as f64;
+    let link = &world.links[0];
+    let mean = link.waited_mean();
+    assert!(mean < Duration::from_millis(100), "{mean:?} {link:?}");
+    assert!(link.waited_max < Duration::from_millis(150), "{link:?}");
+    assert!(used > 0.9, "{used}");
+}
+
+#[test]
 fn clock_of_the_peer_that_gains_is_no_queue() {
     let rate = RATE / 4;
     let path = Path::clean(15).with_rate(rate, rate as usize);
