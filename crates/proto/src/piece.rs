@@ -57,14 +57,17 @@ impl Block {
         starts.map(move |start| self.part(start, (self.len - start).min(BLOCK_LEN)))
     }
 
-    /// What is left of it before and behind `other`, which may be empty; `None` unless `other` is a part of
-    /// it.
+    /// What is left of it before and behind one of its [blocks](Self::blocks), which may be empty; `None` unless
+    /// `block` is one of them.
     #[must_use]
-    pub fn around(self, other: Self) -> Option<[Self; 2]> {
-        let start = other.begin.checked_sub(self.begin)?;
-        let behind = self.len.checked_sub(start)?.checked_sub(other.len)?;
-        let parts = [self.part(0, start), self.part(start + other.len, behind)];
-        (self.piece == other.piece).then_some(parts)
+    pub fn around(self, block: Self) -> Option<[Self; 2]> {
+        let start = block.begin.checked_sub(self.begin)?;
+        let rest = self.len.checked_sub(start)?;
+        let is_one = start.is_multiple_of(BLOCK_LEN) && block.len == rest.min(BLOCK_LEN);
+        if self.piece != block.piece || !is_one {
+            return None;
+        }
+        Some([self.part(0, start), self.part(start + block.len, rest - block.len)])
     }
 
     /// Both as one run; `None` unless `next` begins where this one ends.
@@ -295,7 +298,10 @@ mod tests {
         assert_eq!((blocks[0].joined(blocks[2]), run(u32::MAX, 1).joined(blocks[0])), (None, None));
         let around = [run(0, BLOCK_LEN), run(2 * BLOCK_LEN, 5)];
         assert_eq!(whole.around(blocks[1]), Some(around));
-        assert_eq!(blocks[1].around(whole), None);
+        for other in [whole, run(5, 1), run(0, 1), run(0, 2 * BLOCK_LEN), run(0, u32::MAX)] {
+            assert_eq!(whole.around(other), None, "{other:?} is none of its blocks");
+        }
+        assert_eq!(run(3, 7).around(run(3, 7)), Some([run(3, 0), run(10, 0)]));
         assert_eq!(run(0, 10).around(run(5, u32::MAX)), None);
         assert_eq!(run(u32::MAX - 1, 3 * BLOCK_LEN).blocks().count(), 3);
     }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use proto::peer::{BLOCK_HEADER_LEN, Message, block_header};
-use proto::{Block, PieceIndex};
+use proto::{BLOCK_LEN, Block, PieceIndex};
 
 use crate::limits::session::{CONTROL_SOFT_LEN, UPLOAD_RUNS};
 
@@ -168,7 +168,9 @@ impl Outbox {
             (from..run.messages.len()).flat_map(move |index| run.slices(index, 0))
         });
         let all = rest.into_iter().flatten().chain([control]).chain(whole);
-        slices.extend(all.filter(|slice| !slice.is_empty()).map(IoSlice::new));
+        // In slices of a block at most, since whoever keeps to a limit takes whole ones.
+        let slices_of = |slice: &'a [u8]| slice.chunks(BLOCK_LEN as usize).map(IoSlice::new);
+        slices.extend(all.flat_map(slices_of));
     }
 
     /// Takes note of `len` bytes written, in the order of [`Outbox::transmit`].

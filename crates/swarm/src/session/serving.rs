@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use proto::peer::{Message, RUN_LEN_MAX};
+use proto::peer::Message;
 use proto::{BLOCK_LEN, Block, PieceIndex};
 
 use super::{PeerFault, Session, UploadRun};
@@ -68,8 +68,8 @@ impl Session {
 
     pub(super) fn on_cancel(&mut self, run: Block) {
         // What is being read, or has begun to be written, comes all the same; BEP 6 wants one answer,
-        // not which.
-        for block in run.blocks().take((RUN_LEN_MAX / BLOCK_LEN) as usize) {
+        // not which. Whoever may ask for single blocks only may take back as much in one message.
+        for block in run.blocks().take((self.remote.run_len / BLOCK_LEN) as usize) {
             if self.uploads.cancel(block) || self.outbox.cancel(block) {
                 self.refuse(block);
             }

@@ -140,3 +140,33 @@ fn what_nobody_asked_for_any_more_is_skipped_inside_a_run_too() {
     let heard = hear(now, &mut session, Message::Block(run(3), &data)).unwrap();
     assert_eq!(heard, ["Dropped(1)", "Block(0)", "Block(2)"]);
 }
+
+#[test]
+fn only_blocks_can_be_taken_back_and_no_more_of_them_than_may_be_asked_for() {
+    let now = test_now();
+    let mut seeder = seeder(now, RUN_LEN_MAX);
+    hear(now, &mut seeder, Message::Request(run(4))).unwrap();
+    for (begin, len) in [(5, 1), (BLOCK_LEN, 1), (0, u32::MAX), (u32::MAX, u32::MAX)] {
+        let _ = hear(now, &mut seeder, Message::Cancel(Block { begin, len, ..block(0) })).unwrap();
+    }
+    // Of the run without end, the blocks that it has with the request.
+    assert_eq!(seeder.uploads.waiting(), 0);
+    let mut stock = opened(now, Kind::Fast, Bitfield::full(PIECES));
+    stock.handle_command(now, PeerCommand::Choke(false));
+    said(now, &mut stock);
+    (0..4).for_each(|number| drop(hear(now, &mut stock, Message::Request(block(number))).unwrap()));
+    hear(now, &mut stock, Message::Cancel(run(4))).unwrap();
+    assert_eq!(stock.uploads.waiting(), 3);
+}
+
+#[test]
+fn what_is_written_is_offered_in_slices_of_a_block() {
+    let now = test_now();
+    let mut seeder = seeder(now, RUN_LEN_MAX);
+    hear(now, &mut seeder, Message::Request(run(4))).unwrap();
+    assert!(serve(&mut seeder, u32::MAX));
+    let mut slices: Vec<IoSlice<'_>> = Vec::new();
+    seeder.transmit(&mut slices);
+    let lens: Vec<_> = slices.iter().map(|slice| slice.len()).collect();
+    assert_eq!(lens, [&[13][..], &[BLOCK_LEN as usize; 4]].concat());
+}
