@@ -23,6 +23,9 @@ pub(crate) struct Peer {
     pub(crate) connected_at: Instant,
     /// Its pieces, once we know how many there are.
     pub(crate) has: Option<Bitfield>,
+    /// It lost a piece when it had all of them. From then on it is counted piece by piece whatever it has, or
+    /// each time that it changes its mind would be a walk over all pieces.
+    pub(crate) lost_some: bool,
     /// Pieces that it has and we lack.
     pub(crate) wanted: u32,
     pub(crate) allowed_fast: Vec<PieceIndex>,
@@ -53,6 +56,7 @@ impl Peer {
             info: PeerInfo::default(),
             connected_at: now,
             has: None,
+            lost_some: false,
             wanted: 0,
             allowed_fast: Vec::new(),
             chokes_us: true,
@@ -90,6 +94,11 @@ impl Peer {
 
     pub(crate) fn is_seeder(&self) -> bool {
         self.has.as_ref().is_some_and(Bitfield::is_full)
+    }
+
+    /// What it has, if that is counted piece by piece: seeders are not.
+    pub(crate) fn counted(&self) -> Option<&Bitfield> {
+        self.has.as_ref().filter(|has| self.lost_some || !has.is_full())
     }
 
     /// Blocks that one message may ask for.

@@ -68,9 +68,8 @@ impl Swarm {
         self.super_seed_left(key, peer.has.as_ref());
         if let Some(torrent) = &mut self.torrent {
             torrent.open.give_back_all(key);
-            if let Some(has) = peer.has.as_ref().filter(|has| !has.is_full()) {
-                has.iter().for_each(|piece| torrent.rarity.fewer(piece));
-            }
+            let counted = peer.counted().into_iter().flat_map(Bitfield::iter);
+            counted.for_each(|piece| torrent.rarity.fewer(piece));
             self.refill = true;
         }
         if let Some(metadata) = &mut self.metadata {
@@ -300,18 +299,16 @@ impl Swarm {
         let (Some(torrent), Some(peer)) = (&mut self.torrent, self.peers.get_mut(&key)) else {
             return;
         };
+        let counted = peer.counted().into_iter().flat_map(Bitfield::iter);
+        counted.for_each(|piece| torrent.rarity.fewer(piece));
         let before = peer.has.take();
-        if let Some(before) = before.as_ref().filter(|before| !before.is_full()) {
-            before.iter().for_each(|piece| torrent.rarity.fewer(piece));
-        }
         peer.wanted = torrent.wanted_of(&has);
-        if !has.is_full() {
-            has.iter().for_each(|piece| torrent.rarity.more(piece));
-        }
         if has.is_full() && !peer.web_seed {
             self.copies.note(peer.connected.peer_id);
         }
         peer.has = Some(has);
+        let counted = peer.counted().into_iter().flat_map(Bitfield::iter);
+        counted.for_each(|piece| torrent.rarity.more(piece));
         self.super_seed_has(key, before.as_ref());
         self.update_interest(key);
         self.part_if_useless(key);
@@ -327,9 +324,11 @@ impl Swarm {
             return;
         }
         torrent.rarity.more(piece);
-        // It has all now: seeders are not counted piece by piece.
         if has.is_full() {
-            has.iter().for_each(|piece| torrent.rarity.fewer(piece));
+            if !peer.lost_some {
+                // It has all now: seeders are not counted piece by piece.
+                has.iter().for_each(|piece| torrent.rarity.fewer(piece));
+            }
             self.copies.note(peer.connected.peer_id);
         }
         if torrent.lacks(piece) {
@@ -345,7 +344,7 @@ impl Swarm {
             return;
         };
         let Some(has) = &mut peer.has else { return };
-        if has.is_full() {
+        if has.is_full() && !std::mem::replace(&mut peer.lost_some, true) {
             has.iter().for_each(|piece| torrent.rarity.more(piece));
         }
         if has.remove(piece) {

@@ -483,3 +483,26 @@ mod strangers {
         assert_eq!(searches(&mut play).len(), 1, "nobody is there yet");
     }
 }
+
+#[test]
+fn a_seeder_that_changes_its_mind_is_counted_piece_by_piece_and_leaves_nothing_behind() {
+    let mut play = Play::new(false);
+    let counts = |play: &Play| {
+        let torrent = play.swarm.torrent.as_ref().expect("it is open");
+        (0..PIECES).map(|piece| torrent.rarity.count(PieceIndex(piece))).collect::<Vec<_>>()
+    };
+    let key = play.seeder(1);
+    assert_eq!(counts(&play), vec![0; PIECES as usize], "seeders are counted apart");
+    let lost = PieceIndex(2);
+    for _ in 0..3 {
+        play.tell(key, [PeerEvent::DontHave(lost)]);
+        let one_each: Vec<_> = (0..PIECES).map(|piece| u16::from(piece != lost.0)).collect();
+        assert_eq!(counts(&play), one_each);
+        play.tell(key, [PeerEvent::Have(lost)]);
+        assert_eq!(counts(&play), vec![1; PIECES as usize]);
+    }
+    play.tell(key, [PeerEvent::Has(Bitfield::full(PIECES))]);
+    assert_eq!(counts(&play), vec![1; PIECES as usize]);
+    play.swarm.handle_disconnected(play.now, key, None);
+    assert_eq!(counts(&play), vec![0; PIECES as usize]);
+}
