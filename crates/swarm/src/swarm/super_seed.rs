@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use proto::{Bitfield, PieceIndex};
 
 use super::Swarm;
+use super::peer::Peer;
 use super::rarity::Rarity;
 use crate::{PeerCommand, PeerKey};
 
@@ -122,8 +123,13 @@ impl Swarm {
         if pieces.all(|piece| copies + usize::from(torrent.rarity.count(piece)) >= ENOUGH) {
             return self.end_super_seed();
         }
-        let slow = seed.told.iter().filter(|(_, told)| {
-            let patience = if told.has_last { PASSING_ON } else { FETCHING };
+        let slow = seed.told.iter().filter(|(key, told)| {
+            let wants = self.peers.get(key).is_some_and(|peer| peer.interested_in_us);
+            let patience = match (told.has_last, wants) {
+                (true, _) => PASSING_ON,
+                (false, true) => FETCHING,
+                (false, false) => WANTING,
+            };
             self.now.duration_since(told.since) >= patience
         });
         let slow: Vec<_> = slow.map(|(key, _)| *key).collect();
@@ -156,9 +162,10 @@ impl Swarm {
         self.command(key, PeerCommand::Have(next));
     }
 
-    /// Some peer could have the piece from this one.
+    /// Some peer could have the piece from this one, and wants any at all.
     fn somebody_else_lacks(&self, key: PeerKey, piece: PieceIndex) -> bool {
-        let mut others = self.peers.iter().filter(|(other, _)| **other != key);
+        let wants = |(other, peer): &(&PeerKey, &Peer)| **other != key && peer.interested_in_us;
+        let mut others = self.peers.iter().filter(wants);
         others.any(|(_, peer)| !peer.has.as_ref().is_some_and(|has| has.has(piece)))
     }
 }
@@ -167,5 +174,7 @@ impl Swarm {
 const ENOUGH: usize = 2;
 /// How long to wait for a peer to pass a piece on: perhaps it meets nobody.
 const PASSING_ON: Duration = Duration::from_secs(10);
-/// How long to wait for it to fetch one: others are served first, or it wants another one.
+/// How long to wait for it to fetch one: others are served first.
 const FETCHING: Duration = Duration::from_secs(60);
+/// How long to wait for it to want one: it may want some files only.
+const WANTING: Duration = Duration::from_secs(3);

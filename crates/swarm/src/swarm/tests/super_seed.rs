@@ -39,6 +39,7 @@ fn each_peer_is_told_of_one_piece_and_of_the_next_when_another_one_reports_it() 
     assert_eq!((shown(&actions, one), shown(&actions, two)), (Some(0), Some(0)));
     let alone = |action: &Action| matches!(action, Action::Peer(_, PeerCommand::UploadOnly(true)));
     assert!(!actions.iter().any(alone));
+    [one, two].into_iter().for_each(|key| play.tell(key, [PeerEvent::Interested]));
     play.tell(one, [PeerEvent::Have(*first)]);
     assert_eq!(told(&play.actions(), one), [], "nobody has it from that peer yet");
     play.tell(two, [PeerEvent::Have(*first)]);
@@ -57,6 +58,7 @@ fn who_passes_nothing_on_waits_and_who_has_nobody_to_pass_it_on_to_does_not() {
     let second = told(&play.actions(), one);
     assert_eq!(second.len(), 1);
     let two = play.connect(2, 2, Direction::Incoming);
+    play.tell(two, [PeerEvent::Interested]);
     play.tell(one, [PeerEvent::Have(second[0])]);
     assert_eq!(told(&play.actions(), one), []);
     play.wait(11);
@@ -91,4 +93,23 @@ fn a_piece_that_is_lost_ends_it() {
     play.swarm.handle_disk(play.now, DiskEvent::Lost(vec![PieceIndex(2)]));
     assert!(!play.swarm.is_super_seeding());
     assert_eq!(shown(&play.actions(), one), Some(PIECES));
+}
+
+#[test]
+fn who_wants_other_pieces_is_soon_told_of_another_and_idlers_hold_up_nobody() {
+    let mut play = play();
+    let one = play.connect(1, 1, Direction::Incoming);
+    let idler = play.connect(2, 2, Direction::Incoming);
+    let first = told(&play.actions(), one);
+    assert_eq!(first.len(), 1);
+    // It does not want that one.
+    play.wait(4);
+    let second = told(&play.actions(), one);
+    assert!(second.len() == 1 && second != first);
+    play.tell(one, [PeerEvent::Interested]);
+    play.wait(4);
+    assert_eq!(told(&play.actions(), one), [], "it is fetching");
+    play.tell(one, [PeerEvent::Have(second[0])]);
+    assert_eq!(told(&play.actions(), one).len(), 1, "the idler wants nothing of it");
+    play.swarm.handle_disconnected(play.now, idler, None);
 }
