@@ -150,11 +150,10 @@ impl<'a> Copying<'a> {
             };
             match self.place_one(travel, &arrival.identity) {
                 Ok(identity) => {
-                    let old = self.old(travel);
-                    let trusted = old.as_ref().is_some_and(|(_, trusted)| *trusted);
+                    let old = self.copied_old(travel, &arrival.identity);
                     let record = FileRecord { identity, ..travel.record };
-                    files.push((travel.file, trusted.then_some(record)));
-                    left.extend(old.map(|(arrival, _)| arrival));
+                    files.push((travel.file, old.is_some().then_some(record)));
+                    left.extend(old);
                 }
                 Err(error) => {
                     self.unplace(&moved);
@@ -191,15 +190,22 @@ impl<'a> Copying<'a> {
         }
     }
 
-    /// The old file, if it is still there, and whether it is as it was recorded.
-    fn old(&self, travel: &Travel) -> Option<(Arrival, bool)> {
+    /// The old file, if it is still there and the copy has all that it has. One that somebody changed may
+    /// have more, so it stays.
+    fn copied_old(&self, travel: &Travel, copy: &FileIdentity) -> Option<Arrival> {
         let Ok(Some(Found::File { identity, .. })) = self.ends.from.find(&travel.from) else {
             return None;
         };
         let path = self.ends.from.path().join(&travel.from);
-        let trusted = identity.recorded_as(&travel.record.identity, travel.record.whole);
-        let is_it = same(&identity, &travel.record);
-        is_it.then_some((Arrival { file: travel.file, identity, path }, trusted))
+        let unchanged = match travel.record.whole {
+            true => identity.recorded_as(&travel.record.identity, true),
+            // Pieces came after its times were recorded; the copy has the time that it had then.
+            false => same(&identity, &travel.record) && has_time_of(copy, &identity),
+        };
+        if !unchanged {
+            tracing::warn!(file = %path.display(), "a file that was moved stays too: somebody changed it");
+        }
+        unchanged.then_some(Arrival { file: travel.file, identity, path })
     }
 
     /// Takes the copies away, whatever they are called by now: the old files hold.
@@ -212,6 +218,12 @@ impl<'a> Copying<'a> {
         }
         super::remove_empty(&self.ends.to, &self.ends.folders[1]);
     }
+}
+
+/// The copy was given this file's time, as exactly as its file system keeps times.
+fn has_time_of(copy: &FileIdentity, file: &FileIdentity) -> bool {
+    let kept = |step: &i64| file.mtime_ns - file.mtime_ns.rem_euclid(*step);
+    TIME_STEPS_NS.iter().any(|step| kept(step) == copy.mtime_ns)
 }
 
 fn remove_if(root: &Root, path: &Path, is_ours: impl Fn(&FileIdentity) -> bool) {
@@ -271,5 +283,7 @@ fn written_run(_: &File, at: u64, len: u64) -> io::Result<Option<(u64, u64)>> {
     Ok(Some((at, len)))
 }
 
+/// How exactly file systems keep the time of a change: most of them, NTFS, exFAT, ext3, FAT.
+const TIME_STEPS_NS: [i64; 5] = [1, 100, 10_000_000, 1_000_000_000, 2_000_000_000];
 /// Between two looks at whether anybody still wants it.
 const COPIED_AT_ONCE: u64 = 8 << 20;

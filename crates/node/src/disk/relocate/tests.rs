@@ -226,6 +226,39 @@ fn a_file_that_somebody_changed_moves_and_is_not_believed() {
 }
 
 #[test]
+fn what_somebody_changed_after_it_was_copied_is_not_removed() {
+    let (moving, rig) = Moving::started();
+    let job = Job {
+        records: rig.disk.records(),
+        info: &moving.torrent.info,
+        progress: &|_| (),
+        cancelled: &|| false,
+        by_copy: true,
+    };
+    std::fs::create_dir_all(moving.there().folder).unwrap();
+    let ends = Ends::open(&job, &moving.from(), &moving.there()).unwrap();
+    assert_eq!(Copying::new(&job, &ends).copies_for_test().len(), 3);
+    let folder = moving.from().folder.join("t");
+    let changed = [0, 2].map(|file: usize| {
+        let path = moving.from().folder.join(&ends.travels[file].from);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[30_000] ^= 1;
+        let later = std::fs::metadata(&path).unwrap().modified().unwrap()
+            + std::time::Duration::from_secs(3);
+        std::fs::write(&path, &bytes).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        (path, bytes)
+    });
+    assert_eq!(moving.finish(&rig), moving.there());
+    for (path, bytes) in changed {
+        assert!(std::fs::read(&path).unwrap() == bytes, "{} is as it was left", path.display());
+    }
+    assert!(!folder.join("b/c").exists(), "what nobody changed has moved");
+    let known = rig.disk.records().progress(moving.key(), 6).unwrap().unwrap();
+    assert_eq!(known.files.keys().collect::<Vec<_>>(), [&FileIndex(1)], "no copy is believed");
+}
+
+#[test]
 fn what_is_taken_away_is_ours_and_unchanged() {
     let (moving, rig) = Moving::started();
     let folder = moving.from().folder.join("t");
