@@ -5,11 +5,13 @@
 //! order ends the run that is under way in good order, is carried out, and then the torrent runs again.
 //! So nobody moves files that somebody writes to.
 
+mod moving;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proto::InfoHash;
@@ -21,13 +23,13 @@ use tokio::task::JoinHandle;
 use crate::api::{Content, Snapshot, State};
 use crate::clock;
 use crate::directory::Facts;
-use crate::disk::relocate::{self, Job, MoveError, Place};
+use crate::disk::relocate::{self, Place};
 use crate::disk::{OpenError, Storage};
 use crate::ledger::Account;
 use crate::limiter::Limiter;
 use crate::node::Inner;
 use crate::opening::Opening;
-use crate::orders::{Change, Data, Force, Order, OrderError, Ordered, Rest};
+use crate::orders::{Data, Force, Order, OrderError, Ordered, Rest};
 use crate::publisher::Publisher;
 use crate::torrent::{Input, TorrentTask};
 
@@ -76,8 +78,8 @@ pub(crate) struct Keeper {
     /// Its name in the catalogue.
     pub(crate) name: Option<String>,
     pub(crate) resting: Option<Resting>,
-    /// What an earlier run knew of it counts.
-    pub(crate) as_left: bool,
+    /// A move may have been begun and not ended: at first, when what an earlier run knew of it counts.
+    pub(crate) moving: bool,
     pub(crate) wiring: Wiring,
 }
 
@@ -99,6 +101,9 @@ impl Keeper {
         if let Err(error) = self.begin().await {
             self.fail(&error);
             self.resting.get_or_insert(Resting::Queued);
+        } else {
+            // It has told why it fails, and rests.
+            let _ = self.end_move(&mut waiting).await;
         }
         loop {
             while let Ok(input) = self.wiring.inputs.try_recv() {
@@ -117,7 +122,7 @@ impl Keeper {
                     Some(input) => waiting.take(input),
                     None => return self.stop(Vec::new()),
                 }
-            } else {
+            } else if self.end_move(&mut waiting).await.is_ok() {
                 self = match self.live(&mut waiting).await {
                     Some(kept) => kept,
                     None => return,
@@ -126,26 +131,23 @@ impl Keeper {
         }
     }
 
-    /// What an earlier run left to do, and what is known of a torrent that does not run at once.
+    /// Whether an earlier run left a move to end, and what is known of a torrent that does not run at once.
     async fn begin(&mut self) -> Result<(), OrderError> {
         let knows_all = self.metainfo.is_some() && self.resting.is_none();
-        if !self.as_left || (knows_all && !self.node.is_left(self.key)) {
+        if !self.moving || (knows_all && !self.node.is_left(self.key)) {
+            self.moving = false;
             return Ok(());
         }
         let turn = self.node.openings.turn(&self.opening.content).await;
-        let (node, key) = (self.node.clone(), self.key);
-        let (known, place) = (self.metainfo.clone(), self.place());
+        let (node, key, known) = (self.node.clone(), self.key, self.metainfo.clone());
         let resting = self.resting.is_some();
-        let looked = tokio::task::spawn_blocking(move || look(&node, key, known, place, resting));
+        let looked = tokio::task::spawn_blocking(move || look(&node, key, known, resting));
         let looked = looked.await.map_err(|_| OrderError::Ended)??;
         drop(turn);
-        self.metainfo = looked.metainfo;
+        (self.metainfo, self.moving) = (looked.metainfo, looked.moving);
         if let Some(metainfo) = &self.metainfo {
             self.config.metadata_known = true;
             self.wiring.tell_metainfo.send_replace(Some(metainfo.clone()));
-        }
-        if let Some(place) = looked.place {
-            self.settle_in(place);
         }
         if let (Some(metainfo), Some(verified)) = (self.metainfo.clone(), looked.verified) {
             let info = &metainfo.info;
@@ -177,19 +179,13 @@ impl Keeper {
         }
     }
 
-    fn settle_in(&mut self, place: Place) {
-        self.opening.content = Content::Fetch { folder: place.folder };
-        self.opening.renames = place.renames;
-    }
-
     fn hashes(&self) -> proto::InfoHashes {
         self.metainfo.as_ref().map_or(self.config.info_hashes, |known| known.info.hashes())
     }
 
     /// Lets it run until it is told otherwise; `None` when it was stopped.
     async fn live(self, waiting: &mut Waiting) -> Option<Self> {
-        let Self { node, key, mut config, opening, metainfo, name, wiring, resting, as_left } =
-            self;
+        let Self { node, key, mut config, opening, metainfo, name, wiring, resting, moving } = self;
         config.seed = rand::random();
         if let Some(metainfo) = &metainfo {
             config.info_hashes = metainfo.info.hashes();
@@ -215,8 +211,7 @@ impl Keeper {
         let metainfo = ended.metainfo;
         config.metadata_known = metainfo.is_some();
         let (opening, wiring) = (ended.opening.again(), ended.wiring);
-        let mut kept =
-            Self { node, key, config, opening, metainfo, name, wiring, resting, as_left };
+        let mut kept = Self { node, key, config, opening, metainfo, name, wiring, resting, moving };
         waiting.orders.extend(ended.orders);
         waiting.peers = ended.peers;
         waiting.priorities = ended.priorities;
@@ -235,7 +230,10 @@ impl Keeper {
         let done = match order {
             Order::Resume(force) => {
                 self.resting = None;
-                self.save_rest(None, force).await
+                match self.save_rest(None, force).await {
+                    Ok(()) => self.end_move(waiting).await,
+                    Err(error) => Err(error),
+                }
             }
             Order::Run => {
                 if self.resting == Some(Resting::Queued) {
@@ -286,6 +284,7 @@ impl Keeper {
     /// Opens the files once, to know what is right.
     async fn check_at_rest(&mut self, waiting: &mut Waiting) -> Result<(), OrderError> {
         let metainfo = self.metainfo.clone().ok_or(OrderError::Unknown)?;
+        self.end_move(waiting).await?;
         let (events, told) = mpsc::unbounded_channel();
         let opening = self.opening.clone().again().with_events(events);
         let cancelled = opening.clone();
@@ -310,41 +309,6 @@ impl Keeper {
             finished,
             ..snapshot
         });
-        Ok(())
-    }
-
-    async fn change(&mut self, change: Change, waiting: &mut Waiting) -> Result<(), OrderError> {
-        let metainfo = self.metainfo.clone().ok_or(OrderError::Unknown)?;
-        let path = self.opening.path(&metainfo.info);
-        let from = self.place().ok_or(OrderError::NotOurs(path))?;
-        let mut to = from.clone();
-        match change {
-            Change::Folder(folder) => to.folder = folder,
-            Change::Top(name) => to.renames.rename_top(&metainfo.info, &name)?,
-            Change::File(file, path) => to.renames.rename_file(&metainfo.info, file, &path)?,
-        }
-        let (moved, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (records, target) = (self.node.records.clone(), to.clone());
-        let (bytes, stopped) = (moved.clone(), stop.clone());
-        let moving = tokio::task::spawn_blocking(move || {
-            let job = Job {
-                records: &records,
-                info: &metainfo.info,
-                progress: &|copied| bytes.store(copied, Ordering::Relaxed),
-                cancelled: &|| stopped.load(Ordering::Relaxed),
-                #[cfg(test)]
-                by_copy: false,
-            };
-            relocate::relocate(&job, &from, &target)
-        });
-        let cancel = || stop.store(true, Ordering::Relaxed);
-        self.wait_for(moving, (State::Moving, &moved), waiting, cancel).await??;
-        self.node.revise_wishes(self.key, |wishes| {
-            (wishes.folder, wishes.renames) = (Some(to.folder.clone()), to.renames.clone());
-        });
-        self.settle_in(to);
-        let path = self.metainfo.as_ref().map(|known| self.opening.path(&known.info));
-        self.wiring.publisher.revise(clock::now(), |snapshot| Snapshot { path, ..snapshot });
         Ok(())
     }
 
@@ -384,6 +348,9 @@ impl Keeper {
         cancel: impl Fn(),
     ) -> Result<T, OrderError> {
         let mut tick = tokio::time::interval(SHOWN_EVERY);
+        if !waiting.stops.is_empty() {
+            cancel();
+        }
         loop {
             tokio::select! {
                 done = &mut work => return done.map_err(|_| OrderError::Ended),
@@ -488,7 +455,8 @@ const fn has_failed(snapshot: &Snapshot) -> bool {
 /// What was found of a torrent before it begins.
 struct Looked {
     metainfo: Option<Arc<Metainfo>>,
-    place: Option<Place>,
+    /// A move was begun and not ended.
+    moving: bool,
     /// Content bytes that the record says are there.
     verified: Option<u64>,
 }
@@ -497,34 +465,21 @@ fn look(
     node: &Inner,
     key: InfoHash,
     metainfo: Option<Arc<Metainfo>>,
-    mut place: Option<Place>,
     resting: bool,
 ) -> Result<Looked, OrderError> {
     let metainfo = match metainfo {
         Some(metainfo) => Some(metainfo),
         None => node.records.saved(key)?.map(|(metainfo, _)| Arc::new(metainfo)),
     };
-    let Some(known) = &metainfo else { return Ok(Looked { metainfo, place, verified: None }) };
-    if let Some(from) = place.take() {
-        let cancelled = || node.closing().is_cancelled();
-        let job = Job {
-            records: &node.records,
-            info: &known.info,
-            progress: &|_| (),
-            cancelled: &cancelled,
-            #[cfg(test)]
-            by_copy: false,
-        };
-        place = Some(match relocate::finish(&job, from.clone()) {
-            Err(MoveError::Cancelled) => from,
-            finished => finished?,
-        });
-    }
+    let Some(known) = &metainfo else {
+        return Ok(Looked { metainfo, moving: false, verified: None });
+    };
+    let moving = node.records.load_move(known.info.hashes().primary())?.is_some();
     let verified = match resting {
         true => Some(recorded(node, known)?),
         false => None,
     };
-    Ok(Looked { metainfo, place, verified })
+    Ok(Looked { metainfo, moving, verified })
 }
 
 fn recorded(node: &Inner, known: &Metainfo) -> Result<u64, OrderError> {

@@ -260,8 +260,8 @@ impl Node {
             .with_web_seeds(WebSeeds { named: add.web_seeds, of_link })
             .with_copies_in(add.adopt)
             .choosing(choice);
-        let (as_left, mut resting) = (add.begin != Begin::Anew, None);
-        if as_left {
+        let (moving, mut resting) = (add.begin != Begin::Anew, None);
+        if moving {
             let wishes = self.inner.left.wishes(key);
             opening = opening.left_so(&wishes);
             let waits = add.begin == Begin::Waiting;
@@ -272,7 +272,7 @@ impl Node {
         }
         let (node, name) = (self.inner.clone(), add.name);
         self.inner.threads.spawn_pinned(move || {
-            Keeper { node, key, config, opening, metainfo, name, resting, as_left, wiring }.run()
+            Keeper { node, key, config, opening, metainfo, name, resting, moving, wiring }.run()
         });
         if !add.peers.is_empty() {
             let _ = inputs.send(Input::Command(swarm::Command::AddPeers(add.peers)));

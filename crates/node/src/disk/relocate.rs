@@ -53,6 +53,14 @@ pub enum MoveError {
         /// Bytes that may be written.
         available: u64,
     },
+    /// It is on its way to somewhere else.
+    #[error("an earlier move to {under_way} has not ended, so it cannot go to {wanted}")]
+    UnderWay {
+        /// Where that leads.
+        under_way: PathBuf,
+        /// Where it should go now.
+        wanted: PathBuf,
+    },
     /// The system refused.
     #[error("{what}: {source}")]
     Io {
@@ -132,20 +140,24 @@ pub(crate) fn relocate(job: &Job<'_>, from: &Place, to: &Place) -> Result<(), Mo
         clear(origin, moved);
         job.records.end_move(key)?;
     }
+    let begun = begun.filter(|begun| begun.stage != Stage::Clearing);
+    if let Some(begun) = &begun
+        && (&begun.origin, &begun.folder, &begun.renames) != (&from.folder, &to.folder, &to.renames)
+    {
+        let (under_way, wanted) = (begun.folder.clone(), to.folder.clone());
+        return Err(MoveError::UnderWay { under_way, wanted });
+    }
     if from == to {
         return Ok(());
     }
     std::fs::create_dir_all(&to.folder)
         .map_err(|error| MoveError::io("make the folder", &to.folder, error))?;
     let ends = Ends::open(job, from, to)?;
-    let stage = begun.as_ref().map(|begun| begun.stage).filter(|stage| *stage != Stage::Clearing);
-    match stage {
-        Some(Stage::Placing) => {
-            Copying::new(job, &ends).place(begun.map_or(Vec::new(), |b| b.moved))
-        }
-        Some(Stage::Renaming) => ends.rename(job),
-        Some(Stage::Copying) => Copying::new(job, &ends).copy(),
-        None | Some(Stage::Clearing) => {
+    match begun.map(|begun| (begun.stage, begun.moved)) {
+        Some((Stage::Placing, moved)) => Copying::new(job, &ends).place(moved),
+        Some((Stage::Renaming, _)) => ends.rename(job),
+        Some((Stage::Copying, _)) => Copying::new(job, &ends).copy(),
+        None | Some((Stage::Clearing, _)) => {
             ends.refuse_what_is_taken()?;
             match ends.on_one_device() && !job.must_copy() {
                 true => ends.rename(job),
@@ -155,26 +167,32 @@ pub(crate) fn relocate(job: &Job<'_>, from: &Place, to: &Place) -> Result<(), Mo
     }
 }
 
-/// Ends a move that an earlier run began; returns where the content is. Blocks.
+/// Ends a move that was begun; returns where the content is. When it fails, the content may be at both ends,
+/// and nobody may use it until another call has ended the move. Blocks.
 pub(crate) fn finish(job: &Job<'_>, place: Place) -> Result<Place, MoveError> {
     let key = job.info.hashes().primary();
     let Some(begun) = job.records.load_move(key)? else { return Ok(place) };
+    let to = Place { folder: begun.folder, renames: begun.renames };
     if begun.stage == Stage::Clearing {
         clear(&begun.origin, &begun.moved);
         job.records.end_move(key)?;
-        return Ok(place);
+        return Ok(to);
     }
-    let to = Place { folder: begun.folder, renames: begun.renames };
-    let from = Place { folder: begun.origin, renames: place.renames.clone() };
-    match relocate(job, &from, &to) {
-        Ok(()) => Ok(to),
-        // It is where it was, and the person is told by the log: the move can be asked for again.
-        Err(error @ (MoveError::Taken(_) | MoveError::Changed(_) | MoveError::Full { .. })) => {
-            tracing::warn!(torrent = %key, %error, "a move that was interrupted is given up");
-            Ok(place)
-        }
-        Err(error) => Err(error),
+    let from = Place { folder: begun.origin, renames: place.renames };
+    let error = match relocate(job, &from, &to) {
+        Ok(()) => return Ok(to),
+        Err(error @ MoveError::Cancelled) => return Err(error),
+        Err(error) => error,
+    };
+    match job.records.load_move(key)?.map(|begun| begun.stage) {
+        Some(Stage::Renaming | Stage::Placing | Stage::Clearing) => return Err(error),
+        // All of it is where it was.
+        Some(Stage::Copying) => job.records.end_move(key)?,
+        None => {}
     }
+    // The person is told by the log: the move can be asked for again.
+    tracing::warn!(torrent = %key, %error, "a move that was interrupted is given up");
+    Ok(from)
 }
 
 /// Both ends of a move.

@@ -5,6 +5,7 @@
 mod content;
 mod dht;
 mod encryption;
+mod moving;
 mod recalling;
 mod selection;
 mod two_nodes;

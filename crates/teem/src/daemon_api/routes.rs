@@ -232,7 +232,12 @@ impl From<DeskError> for Refused {
                 | E::NotOurs(_)
                 | E::Ended
                 | E::Check(_)
-                | E::Move(MoveError::Taken(_) | MoveError::Changed(_) | MoveError::Cancelled),
+                | E::Move(
+                    MoveError::Taken(_)
+                    | MoveError::Changed(_)
+                    | MoveError::UnderWay { .. }
+                    | MoveError::Cancelled,
+                ),
             ) => (StatusCode::CONFLICT, RefusalCode::Conflict),
             DeskError::Order(
                 E::Move(MoveError::Io { .. } | MoveError::Record(_)) | E::Remove(_) | E::Record(_),

@@ -165,8 +165,11 @@ impl<'a> Copying<'a> {
         self.ends.sync(&self.ends.to, 1)?;
         let record = self.ends.record.clone();
         self.job.records.switch_move(self.ends.key, record, files, left.clone())?;
-        clear(&self.ends.record.origin, &left);
-        self.job.records.end_move(self.ends.key)?;
+        // Without any the move has ended.
+        if !left.is_empty() {
+            clear(&self.ends.record.origin, &left);
+            self.job.records.end_move(self.ends.key)?;
+        }
         self.ends.tidy(self.job.info);
         Ok(())
     }

@@ -226,6 +226,60 @@ fn a_file_that_somebody_changed_moves_and_is_not_believed() {
 }
 
 #[test]
+fn a_move_under_way_goes_where_it_was_to_go() {
+    let (moving, mut rig) = Moving::started();
+    let elsewhere = moving.bench.target.path().join("third");
+    for stage in [Stage::Renaming, Stage::Copying, Stage::Placing] {
+        let record = MoveRecord {
+            origin: moving.from().folder,
+            folder: elsewhere.clone(),
+            renames: Renames::default(),
+            stage,
+            moved: Vec::new(),
+        };
+        rig.disk.records().save_move(moving.key(), record.clone()).unwrap();
+        let refused = moving.relocate(&rig, false).unwrap_err();
+        let MoveError::UnderWay { under_way, wanted } = refused else { panic!("{refused}") };
+        assert_eq!((under_way, wanted), (elsewhere.clone(), moving.there().folder));
+        assert_eq!(rig.disk.records().load_move(moving.key()).unwrap(), Some(record));
+    }
+    rig.disk.records().end_move(moving.key()).unwrap();
+    moving.assert_at(&mut rig, &moving.from());
+}
+
+#[test]
+fn a_move_that_cannot_be_ended_is_given_up_only_while_all_is_where_it_was() {
+    let (moving, mut rig) = Moving::started();
+    let target = moving.bench.target.path();
+    std::fs::write(target.join("no folder"), b"").unwrap();
+    for stage in [Stage::Renaming, Stage::Placing, Stage::Copying] {
+        let record = MoveRecord {
+            origin: moving.from().folder,
+            folder: target.join("no folder/to"),
+            renames: Renames::default(),
+            stage,
+            moved: Vec::new(),
+        };
+        let job = Job {
+            records: rig.disk.records(),
+            info: &moving.torrent.info,
+            progress: &|_| (),
+            cancelled: &|| false,
+            by_copy: false,
+        };
+        job.records.save_move(moving.key(), record.clone()).unwrap();
+        let finished = finish(&job, moving.from());
+        if stage == Stage::Copying {
+            assert_eq!(finished.unwrap(), moving.from());
+        } else {
+            assert!(finished.is_err());
+            assert_eq!(job.records.load_move(moving.key()).unwrap(), Some(record));
+        }
+    }
+    moving.assert_at(&mut rig, &moving.from());
+}
+
+#[test]
 fn what_somebody_changed_after_it_was_copied_is_not_removed() {
     let (moving, rig) = Moving::started();
     let job = Job {
