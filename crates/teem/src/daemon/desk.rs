@@ -11,7 +11,7 @@ use node::{Data, Force, OrderError, Rest, Snapshot, State, Torrent};
 use proto::{FileIndex, InfoHash};
 use tokio::sync::oneshot;
 
-use super::queue::{Turn, Will};
+use super::queue::Will;
 use super::{Daemon, Held, put_away};
 
 /// What somebody wants, and who waits for it.
@@ -173,15 +173,9 @@ impl Daemon<'_> {
                 let force = if enough { Force::Yes } else { force };
                 held.activity.forced.store(force == Force::Yes, Ordering::Relaxed);
                 let will = if force == Force::Yes { Will::Force } else { Will::Queue };
-                self.queue.set_will(key, will);
-                let turns = if self.queue.is_limited() {
-                    self.queue.decide(Instant::now())
-                } else {
-                    Vec::new()
-                };
-                let waits = self.queue.is_limited() && !turns.contains(&Turn::Run(key));
-                self.tell_turns(turns.into_iter().filter(|turn| *turn != Turn::Run(key)));
-                Ok(Work::Resume(torrent, force, if waits { Waits::Yes } else { Waits::No }))
+                let (turns, runs) = self.queue.resume(Instant::now(), key, will);
+                self.tell_turns(turns);
+                Ok(Work::Resume(torrent, force, if runs { Waits::No } else { Waits::Yes }))
             }
             Wish::Recheck(_) => Ok(Work::Recheck(torrent)),
             Wish::Move(_, folder) => Ok(Work::Move(torrent, folder)),

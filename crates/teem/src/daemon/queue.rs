@@ -109,6 +109,17 @@ impl Queue {
         self.entries.get(&key).map(|entry| entry.will)
     }
 
+    /// A person lets it go on: what follows for others, and whether it runs.
+    pub(crate) fn resume(&mut self, now: Instant, key: InfoHash, will: Will) -> (Vec<Turn>, bool) {
+        self.set_will(key, will);
+        if !self.is_limited() {
+            return (Vec::new(), true);
+        }
+        let mut turns = self.decide(now);
+        turns.retain(|turn| *turn != Turn::Run(key));
+        (turns, self.entries.get(&key).is_some_and(|entry| entry.running))
+    }
+
     /// Moves a torrent to a place in the order, 1 the first; it has not given way any more.
     pub(crate) fn place(&mut self, key: InfoHash, place: usize) {
         let Some(at) = self.order.iter().position(|other| *other == key) else { return };
@@ -358,6 +369,17 @@ mod tests {
         assert_eq!(play.queue.order(), [3, 1, 2, 4].map(key));
         play.queue.sort_by(|key| (key.0[0] < 3).then_some(i64::from(key.0[0])));
         assert_eq!(play.queue.order(), [1, 2, 3, 4].map(key));
+    }
+
+    #[test]
+    fn what_runs_already_goes_on_when_it_is_resumed() {
+        let mut play = Play::downloads(1..=3);
+        assert!(play.queue.resume(play.now, key(1), Will::Queue).1, "it runs from now on");
+        assert_eq!(play.queue.resume(play.now, key(1), Will::Queue), (vec![], true));
+        assert_eq!(play.running(), [1, 2]);
+        assert_eq!(play.queue.resume(play.now, key(3), Will::Queue), (vec![], false), "it waits");
+        play.queue.limits = Limits::default();
+        assert!(play.queue.resume(play.now, key(3), Will::Queue).1);
     }
 
     #[test]
