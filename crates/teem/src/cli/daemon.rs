@@ -117,7 +117,10 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             serving = door.secret().map(|secret| api.serve(secret.digest(), asks));
             Some(addr)
         }
-        None => None,
+        None => {
+            Door::close(state.path());
+            None
+        }
     };
     let secluded = !args.peer.uses_dht(Origin::Told);
     let (tell, shares) = mpsc::channel(1);
@@ -128,7 +131,9 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         ended = daemon => ended,
         Err(error) = watched => Err(error),
     };
-    drop(serving);
+    if serving.take().is_some() {
+        Door::close(state.path());
+    }
     node.shutdown().await;
     ended
 }

@@ -18,11 +18,11 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// The door of a daemon that listens there; the token is that of earlier runs, or a new one.
+    /// The door of a daemon that listens there, with a new token: whoever took the port while no daemon ran
+    /// may have been told the old one.
     pub(crate) fn make(state: &Path, addr: SocketAddr) -> anyhow::Result<Self> {
         let path = path_in(state);
-        let known = Self::read(&path).ok().and_then(|door| Secret::parse(&door.token));
-        let secret = known.unwrap_or_else(|| Secret::new(rand::random()));
+        let secret = Secret::new(rand::random());
         let door = Self { addr, token: secret.reveal().to_owned() };
         let text = serde_json::to_string(&door).context("the address and the token")?;
         let write = |file: &mut std::io::BufWriter<std::fs::File>| {
@@ -32,9 +32,19 @@ impl Door {
         Ok(door)
     }
 
-    /// The door of the daemon with that state folder, if one was ever there.
+    /// The door of the daemon with that state folder, if one runs.
     pub(crate) fn find(state: &Path) -> Option<Self> {
         Self::read(&path_in(state)).ok()
+    }
+
+    /// No daemon listens any more: nobody is to tell the token to whoever takes its port.
+    pub(crate) fn close(state: &Path) {
+        match std::fs::remove_file(path_in(state)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "the address and the token of a daemon that has ended stay");
+            }
+            Ok(()) | Err(_) => {}
+        }
     }
 
     /// The secret behind the token.
@@ -58,14 +68,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_token_stays_and_is_its_owners_alone() {
+    fn the_token_is_each_runs_own_and_its_owners_alone() {
         let state = tempfile::tempdir().expect("a folder");
         assert!(Door::find(state.path()).is_none());
         let first = Door::make(state.path(), SocketAddr::from(([127, 0, 0, 1], 1))).expect("made");
         let next = Door::make(state.path(), SocketAddr::from(([127, 0, 0, 1], 2))).expect("made");
-        assert_eq!(first.token, next.token);
+        assert_ne!(first.token, next.token);
         assert_eq!(Door::find(state.path()).map(|door| door.addr), Some(next.addr));
         let mode = std::fs::metadata(path_in(state.path())).expect("a file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        Door::close(state.path());
+        assert!(Door::find(state.path()).is_none());
     }
 }
