@@ -123,6 +123,13 @@ impl Node {
         Ok(tokio::task::spawn_blocking(condemn).await.map_err(|_| OrderError::Ended)??)
     }
 
+    /// Takes back a [`Node::condemn`].
+    pub async fn pardon(&self, key: InfoHash) -> Result<(), OrderError> {
+        let records = self.records();
+        let pardon = move || records.pardon(key);
+        Ok(tokio::task::spawn_blocking(pardon).await.map_err(|_| OrderError::Ended)??)
+    }
+
     /// Torrents whose removal was begun and not ended: they are not to be added, and
     /// [`Node::finish_removals`] ends it.
     pub async fn condemned(&self) -> Result<Vec<InfoHash>, OrderError> {
@@ -132,26 +139,38 @@ impl Node {
         Ok(condemned.into_iter().map(|(key, _)| key).collect())
     }
 
-    /// Ends the removals that an earlier run began.
-    pub async fn finish_removals(&self) -> Result<(), OrderError> {
+    /// Ends the removals that an earlier run began, but for those of `but`; returns those that fail, which
+    /// stay begun.
+    pub async fn finish_removals(
+        &self,
+        but: BTreeSet<InfoHash>,
+    ) -> Result<Vec<(InfoHash, OrderError)>, OrderError> {
         let records = self.records();
-        let finish = move || -> Result<(), OrderError> {
-            for (key, with_content) in records.condemned()? {
-                let saved = records.saved(key)?.filter(|_| with_content);
-                let names = records.load_wishes()?.remove(&key).unwrap_or_default().renames;
-                let content = match saved {
-                    Some((metainfo, SavedContent::Fetch(folder))) => {
-                        Some((metainfo, Place { folder, renames: names }))
-                    }
-                    Some((_, SavedContent::Share(_))) | None => None,
-                };
-                let content = content.as_ref().map(|(known, place)| (&known.info, place));
-                relocate::remove(&records, key, content)?;
-            }
-            Ok(())
+        let finish = move || -> Result<_, OrderError> {
+            let condemned = records.condemned()?.into_iter();
+            let due = condemned.filter(|(key, _)| !but.contains(key));
+            let failed = due.filter_map(|(key, with_content)| {
+                let error = finish_removal(&records, key, with_content).err()?;
+                Some((key, error))
+            });
+            Ok(failed.collect())
         };
         tokio::task::spawn_blocking(finish).await.map_err(|_| OrderError::Ended)?
     }
+}
+
+fn finish_removal(records: &Records, key: InfoHash, with_content: bool) -> Result<(), OrderError> {
+    let saved = records.saved(key)?.filter(|_| with_content);
+    let names = records.load_wishes()?.remove(&key).unwrap_or_default().renames;
+    let content = match saved {
+        Some((metainfo, SavedContent::Fetch(folder))) => {
+            Some((metainfo, Place { folder, renames: names }))
+        }
+        Some((_, SavedContent::Share(_))) | None => None,
+    };
+    let content = content.as_ref().map(|(known, place)| (&known.info, place));
+    relocate::remove(records, key, content)?;
+    Ok(())
 }
 
 impl LeftOf {

@@ -132,6 +132,14 @@ impl Records {
         })?)
     }
 
+    /// The torrent is not to be removed after all.
+    pub fn pardon(&self, key: InfoHash) -> Result<(), RecordError> {
+        Ok(self.db.write(move |db| {
+            db.execute("DELETE FROM removals WHERE key = ?1", [key.as_bytes()])?;
+            Ok(())
+        })?)
+    }
+
     /// The torrents whose removal was begun, and whether their content goes too.
     pub fn condemned(&self) -> Result<Vec<(InfoHash, bool)>, RecordError> {
         self.db.read(|db| {

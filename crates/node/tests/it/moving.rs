@@ -1,10 +1,14 @@
-//! Moves that an earlier run began and that cannot be ended.
+//! Moves and removals that an earlier run began, and that cannot all be ended.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use node::record::{MoveRecord, Records, Stage};
-use node::{Add, Begin, Content, Force, MoveError, Node, OrderError, Rest, Source, State, Torrent};
+use node::{
+    Add, Begin, Content, Data, Force, MoveError, Node, OrderError, Rest, Source, State, Torrent,
+};
+use proto::InfoHash;
 use proto::metainfo::{Format, Metainfo};
 use tempfile::TempDir;
 
@@ -84,4 +88,19 @@ async fn nothing_runs_while_a_move_is_not_ended() {
     assert_eq!(torrent.snapshot().borrow().path, Some(new.join("tree")));
     second.shutdown().await;
     seeder.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_removal_is_ended_unless_it_was_taken_back_or_has_to_wait() {
+    let state = TempDir::new().unwrap();
+    let [ended, waits, pardoned] = [1, 2, 3].map(|number| InfoHash([number; 20]));
+    let node = start(state.path()).await;
+    for key in [ended, waits, pardoned] {
+        node.condemn(key, Data::Delete).await.unwrap();
+    }
+    node.pardon(pardoned).await.unwrap();
+    assert_eq!(node.condemned().await.unwrap(), [ended, waits]);
+    assert!(node.finish_removals(BTreeSet::from([waits])).await.unwrap().is_empty());
+    assert_eq!(node.condemned().await.unwrap(), [waits]);
+    node.shutdown().await;
 }

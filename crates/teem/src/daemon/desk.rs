@@ -2,6 +2,7 @@
 //! daemon does not.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -70,6 +71,8 @@ pub(crate) enum DeskError {
     NotFound,
     /// A watched folder has it.
     Watched(PathBuf),
+    /// Its file cannot be taken out of the folder.
+    Stays(PathBuf, io::Error),
     /// The torrent says no.
     Order(OrderError),
     /// The daemon ends.
@@ -91,6 +94,9 @@ impl fmt::Display for DeskError {
                 "it is shared because {} is in the watched folder; take it out of there",
                 path.display()
             ),
+            Self::Stays(path, error) => {
+                write!(f, "{} cannot be renamed: {error}", path.display())
+            }
             Self::Order(error) => error.fmt(f),
             Self::Closed => f.write_str("the daemon is ending"),
         }
@@ -192,7 +198,11 @@ impl Daemon<'_> {
             return Err(DeskError::Watched(file));
         }
         self.node.condemn(key, data).await?;
-        put_away(&file);
+        if let Err(source) = put_away(&file).await {
+            // It would be added again: all stays as it is.
+            self.node.pardon(key).await?;
+            return Err(DeskError::Stays(file, source));
+        }
         let held = self.forget(&file).ok_or(DeskError::NotFound)?;
         self.tell("removed", &held.name, &file, None);
         Ok(Work::Remove(held.torrent, data))

@@ -9,6 +9,7 @@ mod queue;
 mod sharing;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -59,6 +60,10 @@ pub(crate) struct Daemon<'a> {
     queue: Queue,
     /// Torrents whose removal an earlier run did not end.
     condemned: BTreeSet<InfoHash>,
+    /// Those of them whose files cannot be taken out of the folder.
+    stuck: BTreeSet<InfoHash>,
+    /// Those removals were ended, as far as they can be.
+    removals_ended: bool,
     /// What those who follow them tell. Few wait at once: each is heard in a moment.
     told: mpsc::Receiver<(PathBuf, Event)>,
     to_self: mpsc::Sender<(PathBuf, Event)>,
@@ -139,6 +144,8 @@ impl<'a> Daemon<'a> {
             torrents: BTreeMap::new(),
             files: BTreeMap::new(),
             condemned: BTreeSet::new(),
+            stuck: BTreeSet::new(),
+            removals_ended: false,
             told,
             to_self,
             asked: ears.asked,
@@ -192,7 +199,7 @@ impl<'a> Daemon<'a> {
             });
             (folder, changes)
         });
-        let (folder, changes): (Folder, std::io::Result<Vec<Read>>) =
+        let (folder, changes): (Folder, io::Result<Vec<Read>>) =
             looked.await.context("look into the watched folder")?;
         let path = folder.path().to_owned();
         self.folder = Some(folder);
@@ -223,11 +230,19 @@ impl<'a> Daemon<'a> {
 
     /// Once the files of torrents that were to be removed are out of the folder.
     async fn end_removals(&mut self) {
-        if std::mem::take(&mut self.condemned).is_empty() {
+        if std::mem::replace(&mut self.removals_ended, true) || self.condemned.is_empty() {
             return;
         }
-        if let Err(error) = self.node.finish_removals().await {
-            self.context.output.warn(&format!("a removal did not end: {error}"));
+        match self.node.finish_removals(self.stuck.clone()).await {
+            Ok(failed) => {
+                for (key, error) in &failed {
+                    self.context.output.warn(&format!("the removal of {key} did not end: {error}"));
+                }
+                // The next run tries again; until then they stay out.
+                self.condemned = failed.into_iter().map(|(key, _)| key).collect();
+                self.condemned.extend(&self.stuck);
+            }
+            Err(error) => self.context.output.warn(&format!("a removal did not end: {error}")),
         }
     }
 
@@ -277,8 +292,12 @@ impl<'a> Daemon<'a> {
     async fn add(&mut self, file: PathBuf, source: anyhow::Result<Source>) {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let key = source.as_ref().map(key_of).ok();
-        if key.is_some_and(|key| self.condemned.contains(&key)) {
-            put_away(&file);
+        if let Some(key) = key.filter(|key| self.condemned.contains(key)) {
+            if let Err(error) = put_away(&file).await {
+                self.context.output.warn(&format!("{} stays: {error}", file.display()));
+                // It would come back as a new one.
+                self.stuck.insert(key);
+            }
             return;
         }
         let added = match source {
@@ -462,7 +481,14 @@ fn will_of(left: &LeftOf) -> Will {
 }
 
 /// The torrent is removed: its file stays, under a name that nobody takes for one.
-fn put_away(file: &Path) {
+async fn put_away(file: &Path) -> io::Result<()> {
+    let file = file.to_owned();
+    let renamed = tokio::task::spawn_blocking(move || rename_away(&file)).await;
+    renamed.map_err(io::Error::other)?
+}
+
+/// On the disk when it returns; when it fails, the file is where it was.
+fn rename_away(file: &Path) -> io::Result<()> {
     let mut number = 0;
     let away = loop {
         let mut away = file.as_os_str().to_owned();
@@ -473,9 +499,13 @@ fn put_away(file: &Path) {
         }
         number += 1;
     };
-    if let Err(error) = std::fs::rename(file, away) {
-        tracing::warn!(file = %file.display(), %error, "the file of a removed torrent stays");
+    std::fs::rename(file, &away)?;
+    let folder = file.parent().unwrap_or_else(|| Path::new("/"));
+    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    if synced.is_err() {
+        std::fs::rename(&away, file)?;
     }
+    synced
 }
 
 /// A change, with what the file says.
@@ -524,3 +554,20 @@ fn read(file: &Path) -> anyhow::Result<Source> {
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Whoever follows a torrent waits when so many have something to tell.
 const EVENTS_WAITING: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_put_away_is_told_of() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a.torrent");
+        assert!(rename_away(&file).is_err(), "there is none");
+        for away in ["a.torrent.removed", "a.torrent.removed-1"] {
+            std::fs::write(&file, b"a").expect("written");
+            rename_away(&file).expect("put away");
+            assert!(!file.exists() && folder.path().join(away).exists(), "{away}");
+        }
+    }
+}

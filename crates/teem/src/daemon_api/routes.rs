@@ -242,6 +242,7 @@ impl From<DeskError> for Refused {
             DeskError::Order(
                 E::Move(MoveError::Io { .. } | MoveError::Record(_)) | E::Remove(_) | E::Record(_),
             )
+            | DeskError::Stays(..)
             | DeskError::Closed => (StatusCode::INTERNAL_SERVER_ERROR, RefusalCode::Internal),
         };
         Self::new(status, code, error.to_string())
