@@ -53,8 +53,12 @@ fn remove_content(
     info: &Info,
     place: &Place,
 ) -> Result<Vec<PathBuf>, RemoveError> {
-    // The folder itself has gone.
-    let Ok(root) = Root::open(&place.folder) else { return Ok(Vec::new()) };
+    let root = match Root::open(&place.folder) {
+        Ok(root) => root,
+        // The folder itself has gone.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(RemoveError::Io { path: place.folder.clone(), source }),
+    };
     let known = records.progress(info.hashes().primary(), info.geometry().piece_count())?;
     let names = names::for_fetch(info, &place.renames);
     let mut left = Vec::new();

@@ -344,3 +344,17 @@ fn what_was_there_before_is_not_taken_away() {
     let left = remove(rig.disk.records(), moving.key(), content).unwrap();
     assert_eq!((left.len(), tree(&place.folder).len()), (3, 3));
 }
+
+#[test]
+fn content_that_cannot_be_reached_is_not_taken_for_gone() {
+    let (moving, rig) = Moving::started();
+    let (place, aside) = (moving.from(), moving.bench.target.path().join("aside"));
+    std::fs::rename(&place.folder, &aside).unwrap();
+    std::fs::write(&place.folder, b"").unwrap();
+    let content = Some((&*moving.torrent.info, &place));
+    assert!(remove(rig.disk.records(), moving.key(), content).is_err());
+    assert!(rig.disk.records().progress(moving.key(), 6).unwrap().is_some(), "it is known still");
+    std::fs::remove_file(&place.folder).unwrap();
+    assert!(remove(rig.disk.records(), moving.key(), content).unwrap().is_empty());
+    assert_eq!(rig.disk.records().progress(moving.key(), 6).unwrap(), None);
+}
