@@ -35,10 +35,14 @@ def ask(url, method="GET", path=None, **headers):
     return reply.status, {key.lower(): value for key, value in reply.getheaders()}, body
 
 
-def open_body(url, first):
-    """A connection on which everything from `first` on comes."""
+def open_body(url, first, buffer=None):
+    """A connection on which everything from `first` on comes; its socket holds about `buffer` bytes."""
     host, path = url.removeprefix("http://").split("/", 1)
     connection = http.client.HTTPConnection(host, timeout=60)
+    if buffer:
+        connection.sock = socket.socket()
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        connection.sock.connect((connection.host, connection.port))
     connection.request("GET", f"/{path}", headers={"Range": f"bytes={first}-"})
     return connection, connection.getresponse()
 
@@ -169,9 +173,10 @@ def test_who_vanishes_is_not_read_for_any_more(teem, folder):
 
 
 def test_a_file_that_gets_its_name_meanwhile_is_read_to_its_end(teem, folder):
-    # More than sockets and bodies can hold, so that the reader is in the middle when all is done.
+    # More than sockets and bodies can hold, so that the reader is in the middle when all is done; and its
+    # socket holds so little that the end is still on its way when the last byte of the file has been read.
     source, _, get, url = streamed(teem, folder, 32 * MIB, None, exit=True)
-    connection, reply = open_body(url, 0)
+    connection, reply = open_body(url, 0, buffer=16_384)
     begun = reply.read(1000)
     get.done()
     assert get.running(), "somebody reads"

@@ -16,6 +16,7 @@ mod hosting;
 mod known;
 mod lan;
 mod listen;
+mod local_server;
 mod locate;
 mod magnets;
 mod mapping;

@@ -12,26 +12,26 @@ mod range;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use http_body_util::Either;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use node::{Reading, Torrent};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use proto::FileIndex;
 use serde::Serialize;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::body::FileBody;
 use self::range::Wanted;
+use crate::local_server;
 use crate::output::Output;
 
 /// A server that listens; torrents are served once their files are known.
@@ -46,8 +46,9 @@ pub(crate) struct Streaming {
 /// Ends the server when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Serving {
-    task: tokio::task::JoinHandle<()>,
+    task: AbortOnDropHandle<()>,
     readers: Arc<Semaphore>,
+    ending: CancellationToken,
 }
 
 impl Streaming {
@@ -64,41 +65,31 @@ impl Streaming {
     /// Serves a torrent, and says where as soon as its files are known.
     pub(crate) fn serve(self, torrent: Torrent, output: Output) -> Serving {
         let readers = self.readers.clone();
-        Serving { task: tokio::spawn(self.run(torrent, output)), readers }
+        let ending = CancellationToken::new();
+        let task = tokio::spawn(self.run(torrent, output, ending.clone()));
+        Serving { task: AbortOnDropHandle::new(task), readers, ending }
     }
 
-    async fn run(self, torrent: Torrent, output: Output) {
+    async fn run(self, torrent: Torrent, output: Output, ending: CancellationToken) {
         let Some(reading) = torrent.reading().await else { return };
         tell(&reading, self.addr, &output);
         let site = Arc::new(Site { reading, hosts: self.hosts, readers: self.readers });
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let mut running = tokio::task::JoinSet::new();
-        loop {
-            while running.try_join_next().is_some() {}
-            // Whoever comes when all places are taken waits in the kernel's queue.
-            let Ok(place) = connections.clone().acquire_owned().await else { return };
-            match self.listener.accept().await {
-                Ok((stream, _)) => drop(running.spawn(talk(stream, site.clone(), place))),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a reader");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answer = site.answer(&request);
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        local_server::serve(self.listener, service, ending.cancelled()).await;
     }
 }
 
 impl Serving {
-    /// Waits until nobody reads.
-    pub(crate) async fn drained(&self) {
+    /// Waits until nobody reads, and what was read has left.
+    pub(crate) async fn drained(self) {
         // Never closed.
         let _ = self.readers.acquire_many(READERS_MAX as u32).await;
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.task.abort();
+        self.ending.cancel();
+        // Who takes nothing more of what is in the buffers keeps nobody for ever.
+        let _ = tokio::time::timeout(body::STALL_TIME, self.task).await;
     }
 }
 
@@ -158,23 +149,6 @@ struct Site {
 }
 
 type Answer = Response<Either<Full<Bytes>, FileBody>>;
-
-async fn talk(stream: TcpStream, site: Arc<Site>, place: OwnedSemaphorePermit) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let answer = site.answer(&request);
-        async move { Ok::<_, Infallible>(answer) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_buf_size(HEADERS_LEN_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
-        // A player that jumps closes its connection in the middle.
-        tracing::debug!(%error, "a reader's connection ended");
-    }
-    drop(place);
-}
 
 impl Site {
     fn answer(&self, request: &Request<Incoming>) -> Answer {
@@ -322,15 +296,8 @@ fn content_type(name: &str) -> &'static str {
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Bodies under way: each has a position in the swarm and up to 768 KiB in memory.
 const READERS_MAX: usize = 16;
-/// Connections, those between two requests too.
-const CONNECTIONS_MAX: usize = 64;
 /// URLs that people are shown.
 const SHOWN_MAX: usize = 20;
-/// How long a connection may take for its next request's headers.
-const HEADER_TIME: Duration = Duration::from_secs(30);
-const HEADERS_LEN_MAX: usize = 16 << 10;
-/// When no descriptor is free, waiting helps.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {

@@ -83,4 +83,4 @@ impl Body for FileBody {
 }
 
 /// A player that is paused for longer comes back with a new request.
-const STALL_TIME: Duration = Duration::from_secs(600);
+pub(super) const STALL_TIME: Duration = Duration::from_secs(600);
