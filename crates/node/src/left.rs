@@ -4,13 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use proto::InfoHash;
 
 use crate::api::{NodeError, Totals};
-use crate::clock;
 use crate::disk::relocate::{self, Place};
 use crate::ledger::Ledger;
 use crate::node::{Inner, Node};
@@ -171,13 +169,4 @@ fn finish_removal(records: &Records, key: InfoHash, with_content: bool) -> Resul
     let content = content.as_ref().map(|(known, place)| (&known.info, place));
     relocate::remove(records, key, content)?;
     Ok(())
-}
-
-impl LeftOf {
-    /// How long it was seeded.
-    #[must_use]
-    pub fn seeded(&self) -> std::time::Duration {
-        let now: Instant = clock::now();
-        self.totals.seeded(now)
-    }
 }

@@ -61,6 +61,7 @@ pub use api::{
     Snapshot, Source, State, Totals, TrackerView, UtpMode,
 };
 pub use block_list::{BlockList, BlockListError};
+pub use disk::NoRoom;
 pub use disk::relocate::{MoveError, RemoveError};
 pub use left::LeftOf;
 pub use limiter::{Limiter, Rates};

@@ -23,15 +23,8 @@ pub enum OpenError {
         kept: u64,
     },
     /// There is no room for what is missing.
-    #[error("not enough room in {folder}: {needed} bytes are needed, {available} are free")]
-    Full {
-        /// Where the content goes.
-        folder: PathBuf,
-        /// Bytes still to be written.
-        needed: u64,
-        /// Bytes that may be written.
-        available: u64,
-    },
+    #[error(transparent)]
+    Full(#[from] NoRoom),
     /// The system refused.
     #[error("{what}: {source}")]
     Io {
@@ -46,6 +39,18 @@ pub enum OpenError {
     /// The caller changed its mind.
     #[error("stopped before the files were checked")]
     Cancelled,
+}
+
+/// A folder has no room for what should be written there.
+#[derive(Debug, thiserror::Error)]
+#[error("not enough room in {folder}: {needed} bytes are needed, {available} are free")]
+pub struct NoRoom {
+    /// Where it should go.
+    pub folder: PathBuf,
+    /// Bytes to be written.
+    pub needed: u64,
+    /// Bytes that may be written.
+    pub available: u64,
 }
 
 fn kept_hint(bytes: u64) -> String {
@@ -63,7 +68,7 @@ impl OpenError {
     pub const fn fault(&self) -> Fault {
         match self {
             Self::Conflict { .. } => Fault::Conflict,
-            Self::Full { .. } | Self::Io { .. } | Self::Record(_) => Fault::Disk,
+            Self::Full(_) | Self::Io { .. } | Self::Record(_) => Fault::Disk,
             Self::Cancelled => Fault::Other,
         }
     }

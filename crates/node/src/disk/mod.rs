@@ -48,7 +48,7 @@ use swarm::DiskJob;
 use crate::record::Records;
 
 pub(crate) use budget::Allowance;
-pub use error::{OpenError, ReadError, StorageEvent};
+pub use error::{NoRoom, OpenError, ReadError, StorageEvent};
 pub use identity::FileIdentity;
 pub use open::{OpenArgs, Opened};
 pub use pool::BlockPool;

@@ -342,16 +342,11 @@ impl<'a> Opener<'a> {
                 file.len.saturating_sub(found.allocated)
             }
         });
-        let needed = missing.sum();
-        let folder = self.root.path();
-        let available = self.root.available().map_err(|source| OpenError::Io {
-            what: format!("ask for the room in {}", folder.display()),
+        let lacking = self.root.lacks_room(missing.sum()).map_err(|source| OpenError::Io {
+            what: format!("ask for the room in {}", self.root.path().display()),
             source,
         })?;
-        if needed > available {
-            return Err(OpenError::Full { folder: folder.to_owned(), needed, available });
-        }
-        Ok(())
+        lacking.map_or(Ok(()), |lacking| Err(lacking.into()))
     }
 
     /// Makes the folders of files that are not there yet; returns those to sync.

@@ -45,7 +45,7 @@ pub(super) struct Parts {
 
 impl Parts {
     pub(super) fn new(data_dir: &Path, key: InfoHash, info: &Info) -> Self {
-        let path = data_dir.join("parts").join(key.to_string());
+        let path = path(data_dir, key);
         let there = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
         Self {
             path,
@@ -144,7 +144,7 @@ impl Parts {
     /// The torrent is gone, and so is what was kept of it.
     pub(super) fn forget(data_dir: &Path, key: InfoHash) {
         // Nobody looks for it any more; most torrents have none.
-        let _ = std::fs::remove_file(data_dir.join("parts").join(key.to_string()));
+        let _ = std::fs::remove_file(path(data_dir, key));
     }
 
     /// Closes it; it is opened again when it is needed.
@@ -182,6 +182,10 @@ impl Parts {
         self.there.store(true, Ordering::Release);
         Ok(file)
     }
+}
+
+fn path(data_dir: &Path, key: InfoHash) -> PathBuf {
+    data_dir.join("parts").join(key.to_string())
 }
 
 fn options() -> std::fs::OpenOptions {

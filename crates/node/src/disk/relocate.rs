@@ -24,7 +24,7 @@ pub(crate) use remove::remove;
 use self::copy::Copying;
 use super::names::{self, Names};
 use super::root::{Found, Root};
-use super::{FileIdentity, Renames};
+use super::{FileIdentity, NoRoom, Renames};
 use crate::record::{Arrival, FileRecord, MoveRecord, Progress, RecordError, Records, Stage};
 
 /// A folder, and the names that the content has in it.
@@ -44,15 +44,8 @@ pub enum MoveError {
     #[error("{0} was changed while it was moved")]
     Changed(PathBuf),
     /// There is no room.
-    #[error("not enough room in {folder}: {needed} bytes are needed, {available} are free")]
-    Full {
-        /// Where the content should go.
-        folder: PathBuf,
-        /// Bytes to be copied.
-        needed: u64,
-        /// Bytes that may be written.
-        available: u64,
-    },
+    #[error(transparent)]
+    Full(#[from] NoRoom),
     /// It is on its way to somewhere else.
     #[error("an earlier move to {under_way} has not ended, so it cannot go to {wanted}")]
     UnderWay {
@@ -84,9 +77,7 @@ impl MoveError {
             false => Self::Io { what: format!("{what} {}", path.display()), source },
         }
     }
-}
 
-impl MoveError {
     /// A rename cannot lead from one file system to another.
     fn is_crossing(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::CrossesDevices)

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::FileIdentity;
+use super::{FileIdentity, NoRoom};
 
 /// The folder of one torrent. Those that have the same one share its descriptor.
 #[derive(Debug)]
@@ -292,10 +292,12 @@ impl Root {
         })
     }
 
-    /// Bytes that may be written.
-    pub(super) fn available(&self) -> io::Result<u64> {
+    /// Why `needed` more bytes cannot be written.
+    pub(super) fn lacks_room(&self, needed: u64) -> io::Result<Option<NoRoom>> {
         let stat = rustix::fs::fstatvfs(&self.folder.dir)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        let available = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let folder = self.path().to_owned();
+        Ok((needed > available).then_some(NoRoom { folder, needed, available }))
     }
 
     /// The folder that holds `path`, `None` for the root itself, and the last name.

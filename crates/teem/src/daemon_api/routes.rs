@@ -223,7 +223,7 @@ impl From<DeskError> for Refused {
         let (status, code) = match &error {
             DeskError::NotFound => (StatusCode::NOT_FOUND, RefusalCode::NotFound),
             DeskError::Order(E::Rename(_)) => (StatusCode::BAD_REQUEST, RefusalCode::BadRequest),
-            DeskError::Order(E::Move(MoveError::Full { .. })) => {
+            DeskError::Order(E::Move(MoveError::Full(_))) => {
                 (StatusCode::INSUFFICIENT_STORAGE, RefusalCode::Full)
             }
             DeskError::Watched(_)

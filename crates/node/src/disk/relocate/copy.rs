@@ -72,13 +72,10 @@ impl<'a> Copying<'a> {
         };
         let needed = self.ends.travels.iter().map(taken).sum();
         let folder = self.ends.to.path();
-        let available = self.ends.to.available();
-        let available =
-            available.map_err(|error| MoveError::io("ask for the room in", folder, error))?;
-        match needed > available {
-            true => Err(MoveError::Full { folder: folder.to_owned(), needed, available }),
-            false => Ok(()),
-        }
+        let lacking = self.ends.to.lacks_room(needed);
+        let lacking =
+            lacking.map_err(|error| MoveError::io("ask for the room in", folder, error))?;
+        lacking.map_or(Ok(()), |lacking| Err(lacking.into()))
     }
 
     fn copy_all(&mut self) -> Result<Vec<Arrival>, MoveError> {

@@ -50,25 +50,23 @@ impl Moving {
         by_copy: bool,
         progress: &dyn Fn(u64),
     ) -> Result<(), MoveError> {
-        let job = Job {
-            records: rig.disk.records(),
-            info: &self.torrent.info,
-            progress,
-            cancelled: &|| false,
-            by_copy,
-        };
+        let job = Job { progress, by_copy, ..self.job(rig) };
         relocate(&job, &self.from(), &self.there())
     }
 
     fn finish(&self, rig: &Rig) -> Place {
-        let job = Job {
+        finish(&self.job(rig), self.from()).unwrap()
+    }
+
+    /// Within one file system, watched by nobody.
+    fn job<'a>(&'a self, rig: &'a Rig) -> Job<'a> {
+        Job {
             records: rig.disk.records(),
             info: &self.torrent.info,
             progress: &|_| (),
             cancelled: &|| false,
             by_copy: false,
-        };
-        finish(&job, self.from()).unwrap()
+        }
     }
 
     /// All that was there is there, and known without reading.
@@ -117,13 +115,7 @@ fn a_move_that_dies_anywhere_is_ended_later() {
 
     // Killed when one file was renamed.
     let (moving, mut rig) = Moving::started();
-    let job = Job {
-        records: rig.disk.records(),
-        info: &moving.torrent.info,
-        progress: &|_| (),
-        cancelled: &|| false,
-        by_copy: false,
-    };
+    let job = moving.job(&rig);
     std::fs::create_dir_all(moving.there().folder).unwrap();
     let ends = Ends::open(&job, &moving.from(), &moving.there()).unwrap();
     job.records.save_move(moving.key(), ends.record.clone()).unwrap();
@@ -135,13 +127,7 @@ fn a_move_that_dies_anywhere_is_ended_later() {
     // Killed when one of the copies had its name.
     let (moving, mut rig) = Moving::started();
     let taken = moving.there().folder.join("other/d.part");
-    let job = Job {
-        records: rig.disk.records(),
-        info: &moving.torrent.info,
-        progress: &|_| (),
-        cancelled: &|| false,
-        by_copy: true,
-    };
+    let job = Job { by_copy: true, ..moving.job(&rig) };
     std::fs::create_dir_all(moving.there().folder).unwrap();
     let ends = Ends::open(&job, &moving.from(), &moving.there()).unwrap();
     let copies = Copying::new(&job, &ends).copies_for_test();
@@ -174,13 +160,7 @@ fn a_move_that_dies_anywhere_is_ended_later() {
         moved: vec![left, not_ours],
     };
     rig.disk.records().save_move(moving.key(), record).unwrap();
-    let job = Job {
-        records: rig.disk.records(),
-        info: &moving.torrent.info,
-        progress: &|_| (),
-        cancelled: &|| false,
-        by_copy: false,
-    };
+    let job = moving.job(&rig);
     assert_eq!(finish(&job, moving.there()).unwrap(), moving.there());
     assert!(!old.exists() && stranger.exists());
     std::fs::remove_file(stranger).unwrap();
@@ -260,13 +240,7 @@ fn a_move_that_cannot_be_ended_is_given_up_only_while_all_is_where_it_was() {
             stage,
             moved: Vec::new(),
         };
-        let job = Job {
-            records: rig.disk.records(),
-            info: &moving.torrent.info,
-            progress: &|_| (),
-            cancelled: &|| false,
-            by_copy: false,
-        };
+        let job = moving.job(&rig);
         job.records.save_move(moving.key(), record.clone()).unwrap();
         let finished = finish(&job, moving.from());
         if stage == Stage::Copying {
@@ -282,13 +256,7 @@ fn a_move_that_cannot_be_ended_is_given_up_only_while_all_is_where_it_was() {
 #[test]
 fn what_somebody_changed_after_it_was_copied_is_not_removed() {
     let (moving, rig) = Moving::started();
-    let job = Job {
-        records: rig.disk.records(),
-        info: &moving.torrent.info,
-        progress: &|_| (),
-        cancelled: &|| false,
-        by_copy: true,
-    };
+    let job = Job { by_copy: true, ..moving.job(&rig) };
     std::fs::create_dir_all(moving.there().folder).unwrap();
     let ends = Ends::open(&job, &moving.from(), &moving.there()).unwrap();
     assert_eq!(Copying::new(&job, &ends).copies_for_test().len(), 3);

@@ -121,7 +121,7 @@ fn too_little_room_is_said_before_anything_is_fetched() {
     let rig = place.lazy();
     let error = rig.try_open(&torrent, &place.fetch()).err();
     assert!(
-        matches!(error, Some(OpenError::Full { needed, .. }) if needed == 1 << 50),
+        matches!(&error, Some(OpenError::Full(lacking)) if lacking.needed == 1 << 50),
         "{error:?}"
     );
     assert_eq!(tree(place.target.path()), Vec::<PathBuf>::new());
