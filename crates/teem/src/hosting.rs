@@ -14,10 +14,11 @@ use crate::listen;
 use crate::locate::Endpoint;
 use crate::mapping::{Mapping, Port};
 use crate::output::Output;
+use crate::own_hosts::OwnHosts;
 use crate::reloader::Reloader;
 use crate::signal::Hangup;
 use crate::state::{StateDir, write_whole};
-use crate::tracker_api::{self, AdminHosts};
+use crate::tracker_api;
 
 /// A running tracker.
 pub(crate) struct Hosted {
@@ -85,7 +86,7 @@ impl Hosted {
         let name = own_name(state)?;
         let text = &serve.config.text;
         let (speaks_text, external) = (!text.listen.is_empty(), text.external.clone());
-        let hosts = AdminHosts::new(own_host_names().chain(serve.admin_hosts));
+        let hosts = OwnHosts::new(own_host_names().chain(serve.admin_hosts));
         let routers = |shared| tracker_api::routers(shared, hosts);
         // From here on SIGHUP does not end the program: who sends it early gets what was asked for.
         let hangup = Hangup::watch().context("listen for SIGHUP")?;

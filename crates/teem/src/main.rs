@@ -22,6 +22,7 @@ mod magnets;
 mod mapping;
 mod near;
 mod output;
+mod own_hosts;
 mod peer_ports;
 mod progress;
 mod reloader;

@@ -1,44 +1,38 @@
-//! Which names the operator's port answers to.
+//! Under which names a server for people of this machine answers.
 //!
-//! A web page that somebody opens on the operator's machine can send requests to loopback, and with a
-//! DNS name that changes its address it could read the answers. Such a request carries a foreign name
-//! in its `Host` header, or its page's origin in `Origin`.
+//! A web page that somebody opens here can send requests to loopback, and with a DNS name that changes its
+//! address it could read the answers (DNS rebinding). Such a request carries a foreign name in its `Host`
+//! header, or its page's origin in `Origin`. Addresses lead to themselves.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::http::header::{HOST, HeaderName, ORIGIN};
-use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
-
-use super::dto::RefusalCode;
-use super::refusal::Refused;
+use hyper::header::{HOST, HeaderMap, ORIGIN};
 
 /// Names of this machine; addresses and `localhost` always are.
 #[derive(Debug, Clone)]
-pub(crate) struct AdminHosts(Arc<[String]>);
+pub(crate) struct OwnHosts(Arc<[String]>);
 
-impl AdminHosts {
-    /// The names, in any case of letters.
+impl OwnHosts {
+    /// Those names beside, in any case of letters.
     pub(crate) fn new(names: impl Iterator<Item = String>) -> Self {
         Self(names.map(|name| name.to_ascii_lowercase()).collect())
     }
 
-    /// The request was meant for this machine, and comes from no page of another.
-    pub(crate) fn accepts(&self, headers: &HeaderMap) -> bool {
-        let mut hosts = headers.get_all(HOST).iter();
-        let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-        let Ok(host) = host.to_str() else { return false };
+    /// The request was meant for this machine.
+    pub(crate) fn are_meant(&self, headers: &HeaderMap) -> bool {
+        meant(headers).is_some_and(|host| self.knows(host))
+    }
+
+    /// It was, and comes from no page of another.
+    pub(crate) fn accept(&self, headers: &HeaderMap) -> bool {
+        let Some(host) = meant(headers) else { return false };
         // A page's origin is its scheme, then what its own requests have as `Host`.
-        let is_own = |header: HeaderName| {
-            headers.get_all(header).iter().all(|origin| {
-                let origin = origin.to_str().unwrap_or_default();
-                origin.split_once("://").is_some_and(|(_, origin)| origin == host)
-            })
-        };
-        self.knows(host) && is_own(ORIGIN)
+        let is_own = headers.get_all(ORIGIN).iter().all(|origin| {
+            let origin = origin.to_str().unwrap_or_default();
+            origin.split_once("://").is_some_and(|(_, origin)| origin == host)
+        });
+        self.knows(host) && is_own
     }
 
     fn knows(&self, host: &str) -> bool {
@@ -51,18 +45,11 @@ impl AdminHosts {
     }
 }
 
-/// Answers only what was meant for this machine.
-pub(super) async fn check(
-    State(hosts): State<AdminHosts>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if hosts.accepts(request.headers()) {
-        return next.run(request).await;
-    }
-    let error = "this port answers under addresses and this machine's own name only; \
-                 --admin-host NAME adds another";
-    Refused::new(StatusCode::FORBIDDEN, RefusalCode::Forbidden, error).into_response()
+/// Which host a request names, if it names just one.
+fn meant(headers: &HeaderMap) -> Option<&str> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
+    host.to_str().ok()
 }
 
 #[cfg(test)]
@@ -75,7 +62,7 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(ORIGIN, origin.parse().expect("a header's value"));
         }
-        AdminHosts::new(["NAS".to_owned()].into_iter()).accepts(&headers)
+        OwnHosts::new(["NAS".to_owned()].into_iter()).accept(&headers)
     }
 
     #[test]
@@ -96,7 +83,7 @@ mod tests {
         ] {
             assert!(!accepts(host, None), "{host}");
         }
-        assert!(!AdminHosts::new(std::iter::empty()).accepts(&HeaderMap::new()));
+        assert!(!OwnHosts::new(std::iter::empty()).accept(&HeaderMap::new()));
     }
 
     #[test]

@@ -2,9 +2,8 @@
 //!
 //! Each file has the path that it has on disk, the torrent's name first. Range requests are answered with
 //! verified bytes only; what is not there yet is fetched first, and waited for. A page of the web must not
-//! read along: the name that a request is for (`Host`) must be an address or `localhost`, or one that the
-//! person gave, so no name of a stranger's that leads here is answered (DNS rebinding), and no page is told
-//! that it may read answers (CORS).
+//! read along: only names of this machine and those that the person gave are answered
+//! ([`crate::own_hosts`]), and no page is told that it may read answers (CORS).
 
 mod body;
 mod range;
@@ -19,7 +18,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode};
 use node::{Reading, Torrent};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use proto::FileIndex;
@@ -33,13 +32,14 @@ use self::body::FileBody;
 use self::range::Wanted;
 use crate::local_server;
 use crate::output::Output;
+use crate::own_hosts::OwnHosts;
 
 /// A server that listens; torrents are served once their files are known.
 #[derive(Debug)]
 pub(crate) struct Streaming {
     listener: TcpListener,
     addr: SocketAddr,
-    hosts: Vec<String>,
+    hosts: OwnHosts,
     readers: Arc<Semaphore>,
 }
 
@@ -59,6 +59,7 @@ impl Streaming {
             format!("cannot listen on {addr} for readers; `ss -lntp` shows who holds the port")
         })?;
         let addr = listener.local_addr().context("the address for readers")?;
+        let hosts = OwnHosts::new(hosts.into_iter());
         Ok(Self { listener, addr, hosts, readers: Arc::new(Semaphore::new(READERS_MAX)) })
     }
 
@@ -144,7 +145,7 @@ fn shown(addr: SocketAddr) -> SocketAddr {
 #[derive(Debug)]
 struct Site {
     reading: Reading,
-    hosts: Vec<String>,
+    hosts: OwnHosts,
     readers: Arc<Semaphore>,
 }
 
@@ -152,7 +153,7 @@ type Answer = Response<Either<Full<Bytes>, FileBody>>;
 
 impl Site {
     fn answer(&self, request: &Request<Incoming>) -> Answer {
-        if !self.may_be_called(request.headers(), request.uri()) {
+        if !self.hosts.are_meant(request.headers()) {
             return plain(
                 StatusCode::MISDIRECTED_REQUEST,
                 "this server answers to its address and to localhost; --stream-host adds names\n",
@@ -167,22 +168,6 @@ impl Site {
             Some(file) => self.file(request, file),
             None => plain(StatusCode::NOT_FOUND, "no such file, or not one that is fetched\n"),
         }
-    }
-
-    /// Names of strangers may lead to any address; addresses lead to themselves.
-    fn may_be_called(&self, headers: &HeaderMap, uri: &Uri) -> bool {
-        let mut hosts = headers.get_all(header::HOST).iter();
-        let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-        let host = uri.authority().map_or_else(|| host.to_str().ok(), |own| Some(own.as_str()));
-        let Some(host) = host.and_then(|host| host.parse::<hyper::http::uri::Authority>().ok())
-        else {
-            return false;
-        };
-        let name = host.host().trim_matches(['[', ']']);
-        let named = |known: &String| known.eq_ignore_ascii_case(name);
-        name.parse::<IpAddr>().is_ok()
-            || name.eq_ignore_ascii_case("localhost")
-            || self.hosts.iter().any(named)
     }
 
     fn find(&self, path: &str) -> Option<FileIndex> {

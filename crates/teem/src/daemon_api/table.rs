@@ -17,7 +17,7 @@ use super::dto::RefusalCode;
 use super::openapi;
 use super::routes::{self, Refused};
 use crate::daemon::Asked;
-use crate::tracker_api::AdminHosts;
+use crate::own_hosts::OwnHosts;
 
 /// One route.
 pub(super) struct Route {
@@ -90,10 +90,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .with_state(shared)
-        .layer(middleware::from_fn_with_state(
-            AdminHosts::new(std::iter::empty()),
-            refuse_strangers,
-        ))
+        .layer(middleware::from_fn_with_state(OwnHosts::new(std::iter::empty()), refuse_strangers))
 }
 
 async fn require_token(
@@ -114,12 +111,8 @@ async fn require_token(
     Refused::new(StatusCode::UNAUTHORIZED, RefusalCode::Unauthorised, error).into_response()
 }
 
-async fn refuse_strangers(
-    State(hosts): State<AdminHosts>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if hosts.accepts(request.headers()) {
+async fn refuse_strangers(State(hosts): State<OwnHosts>, request: Request, next: Next) -> Response {
+    if hosts.accept(request.headers()) {
         return next.run(request).await;
     }
     let error = "only requests to this machine's address or to localhost are answered";

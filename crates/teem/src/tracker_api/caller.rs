@@ -86,7 +86,7 @@ fn secret_in(headers: &HeaderMap) -> Result<Option<Secret>, Denied> {
 }
 
 /// The token as a password, whatever the user is called: browsers know no other way (RFC 7617). Pages
-/// of other origins cannot use what a browser remembers: `admin_host` turns them away.
+/// of other origins cannot use what a browser remembers: [`crate::own_hosts`] turns them away.
 fn password_in(headers: &HeaderMap) -> Option<Secret> {
     let (scheme, coded) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let coded = scheme.eq_ignore_ascii_case("basic").then_some(coded.trim())?;

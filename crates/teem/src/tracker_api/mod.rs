@@ -8,7 +8,6 @@
 //! stands in. The torrent's own trackers follow in later tiers, those on loopback left out.
 
 mod admin;
-mod admin_host;
 mod caller;
 mod convert;
 pub(crate) mod dto;
@@ -26,7 +25,6 @@ pub(crate) mod statistics;
 mod table;
 mod tokens;
 
-pub(crate) use admin_host::AdminHosts;
 pub(crate) use hosts::announce_path;
 pub(crate) use table::routers;
 

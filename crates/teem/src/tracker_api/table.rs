@@ -6,18 +6,19 @@
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
-use axum::middleware;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Router};
 use tracker::{Routers, Shared};
 
-use super::admin_host::{self, AdminHosts};
 use super::dto::RefusalCode;
 use super::refusal::Refused;
 use super::statistics::{self, LastOverview};
 use super::{admin, openapi, page, publishing, routes, tokens};
+use crate::own_hosts::OwnHosts;
 
 /// One route.
 #[cfg_attr(not(test), expect(dead_code, reason = "the handlers hold it; the tests compare"))]
@@ -139,12 +140,12 @@ pub(super) const ROUTES: &[Route] = {
 };
 
 /// Everything that the tracker answers over HTTP beside announces.
-pub(crate) fn routers(shared: Arc<Shared>, hosts: AdminHosts) -> Routers {
+pub(crate) fn routers(shared: Arc<Shared>, hosts: OwnHosts) -> Routers {
     let public = router(At::Public).with_state(Arc::clone(&shared));
     let admin = router(At::Admin)
         .with_state(shared)
         .layer(Extension(Arc::<LastOverview>::default()))
-        .layer(middleware::from_fn_with_state(hosts, admin_host::check));
+        .layer(middleware::from_fn_with_state(hosts, refuse_strangers));
     Routers { public, admin }
 }
 
@@ -157,6 +158,15 @@ fn router(at: At) -> Router<Arc<Shared>> {
         .method_not_allowed_fallback(no_such_method)
         // What reads a body has a bound of its own.
         .layer(DefaultBodyLimit::disable())
+}
+
+async fn refuse_strangers(State(hosts): State<OwnHosts>, request: Request, next: Next) -> Response {
+    if hosts.accept(request.headers()) {
+        return next.run(request).await;
+    }
+    let error = "this port answers under addresses and this machine's own name only; \
+                 --admin-host NAME adds another";
+    Refused::new(StatusCode::FORBIDDEN, RefusalCode::Forbidden, error).into_response()
 }
 
 async fn no_such_page() -> Refused {

@@ -53,7 +53,7 @@ async fn start_with(folder: &TempDir, listen: &str, private: bool) -> Server {
         ..TrackerConfig::default()
     };
     let home = ("here".to_owned(), folder.path().to_owned());
-    let hosts = super::AdminHosts::new(std::iter::empty());
+    let hosts = crate::own_hosts::OwnHosts::new(std::iter::empty());
     let tracker = Tracker::start(home, config, |shared| super::routers(shared, hosts));
     let tracker = tracker.await.unwrap();
     let addr = tracker.listeners()[0].addr;
