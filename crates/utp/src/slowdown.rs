@@ -43,7 +43,8 @@ impl Slowdown {
             self.next = now + (EVERY - phase);
             if now.saturating_duration_since(self.seen_at) >= EVERY / 2 {
                 // What is in flight arrives; then a packet that meets no queue comes back.
-                self.until = Some(now + (round_trip + least + ACK_DELAY).max(LENGTH_MIN));
+                let length = (round_trip + least + ACK_DELAY).clamp(LENGTH_MIN, LENGTH_MAX);
+                self.until = Some(now + length);
             }
         }
     }
@@ -68,6 +69,8 @@ impl Slowdown {
 const EVERY: Duration = Duration::from_secs(30);
 /// How long it lasts at least, unless the queue is seen empty: streams with longer round trips are quiet later.
 const LENGTH_MIN: Duration = Duration::from_millis(300);
+/// How long it lasts at most: on a path that is slower than that, silence finds out nothing that is worth it.
+const LENGTH_MAX: Duration = Duration::from_secs(2);
 /// A queue of an eighth of the target is as good as none.
 const NEAR: Duration = Duration::from_micros(12_500);
 
@@ -129,5 +132,14 @@ mod tests {
         slowdown.on_delay(now + TRIPS.0, 30_120_000, NEAR, TRIPS);
         assert!(!slowdown.is_on(now + TRIPS.0));
         assert_eq!(slowdown.poll_timeout(), None);
+    }
+
+    #[test]
+    fn slow_path_is_not_given_up_for_long() {
+        let start = test_now();
+        let mut slowdown = Slowdown::new(start);
+        let now = start + EVERY;
+        slowdown.on_delay(now, 30_000_000, FULL, (Duration::from_secs(40), Duration::from_secs(9)));
+        assert_eq!(slowdown.poll_timeout(), Some(now + LENGTH_MAX));
     }
 }
