@@ -352,6 +352,7 @@ impl Swarm {
             if torrent.lacks(piece) {
                 peer.wanted -= 1;
             }
+            self.super_seed_lost(key, piece);
         }
         self.update_interest(key);
     }

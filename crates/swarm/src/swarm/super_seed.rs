@@ -102,6 +102,15 @@ impl Swarm {
         givers.into_iter().for_each(|giver| self.tell_next(giver));
     }
 
+    /// A peer lost a piece that it had.
+    pub(super) fn super_seed_lost(&mut self, key: PeerKey, piece: PieceIndex) {
+        if let Some(seed) = &mut self.super_seed
+            && !seed.knows(key, piece)
+        {
+            seed.supply.fewer(piece);
+        }
+    }
+
     /// A peer has gone; `has` is what it had.
     pub(super) fn super_seed_left(&mut self, key: PeerKey, has: Option<&Bitfield>) {
         let Some(seed) = &mut self.super_seed else { return };

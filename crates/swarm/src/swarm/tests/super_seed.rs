@@ -113,3 +113,22 @@ fn who_wants_other_pieces_is_soon_told_of_another_and_idlers_hold_up_nobody() {
     assert_eq!(told(&play.actions(), one).len(), 1, "the idler wants nothing of it");
     play.swarm.handle_disconnected(play.now, idler, None);
 }
+
+#[test]
+fn a_piece_that_its_only_other_owner_lost_is_told_of_first() {
+    for lost in (0..PIECES).map(PieceIndex) {
+        let mut play = play();
+        let one = play.connect(1, 1, Direction::Incoming);
+        let first = told(&play.actions(), one)[0];
+        if lost == first {
+            continue;
+        }
+        for piece in (0..PIECES).map(PieceIndex).filter(|piece| *piece != first) {
+            play.tell(one, [PeerEvent::Have(piece)]);
+        }
+        play.tell(one, [PeerEvent::DontHave(lost)]);
+        play.actions();
+        let two = play.connect(2, 2, Direction::Incoming);
+        assert_eq!(told(&play.actions(), two), [lost]);
+    }
+}
