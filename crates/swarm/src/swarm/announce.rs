@@ -181,9 +181,13 @@ impl Announcer {
         } else {
             line.lonely = 0;
             // Torrents that start together are not to come back together, ever again.
-            let early = if first { FIRST_EARLY } else { EARLY };
-            let spread = regular.mul_f64(early * self.chance.index(SPREAD) as f64 / SPREAD as f64);
-            (regular - spread).max(answer.min_interval.unwrap_or_default().min(regular))
+            let drawn = self.chance.index(SPREAD) as f64 / SPREAD as f64;
+            let spread = regular.mul_f64(drawn * if first { FIRST_SPREAD } else { LATER_SPREAD });
+            match answer.min_interval {
+                Some(least) => (regular - spread).max(least.min(regular)),
+                // Who is too early for such a tracker is not told so: some count it, and ban for it.
+                None => regular + spread / 4,
+            }
         };
         line.next_at = if line.completed_due { now } else { now + wait };
     }
@@ -265,9 +269,10 @@ impl Announcer {
     }
 }
 
-/// So much of an interval is not waited for, at most: the first time, and then.
-const FIRST_EARLY: f64 = 0.5;
-const EARLY: f64 = 0.1;
+/// By so much of an interval an announce is early, at most, where the tracker names how early it may be, and
+/// by a quarter of that late where it does not: the first time, and then.
+const FIRST_SPREAD: f64 = 0.5;
+const LATER_SPREAD: f64 = 0.1;
 /// Moments in that time that chance picks from.
 const SPREAD: usize = 1000;
 /// More than any sane torrent names.
@@ -279,6 +284,8 @@ const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const HASH: InfoHash = InfoHash([7; 20]);
@@ -303,7 +310,7 @@ mod tests {
         announcer.on_failure(now, "a", HASH, "refused".into());
         assert_eq!(announcer.due(now), [("b".into(), HASH, AnnounceEvent::Started)]);
         announcer.on_answer(now, "b", HASH, AnnounceEvent::Started, &answer(60), false);
-        assert!(announcer.next_at() <= Some(now + Duration::from_secs(60)));
+        assert!(announcer.next_at() <= Some(now + Duration::from_secs(68)));
         assert_eq!(announcer.counts, Some((1, 2)));
     }
 
@@ -395,7 +402,7 @@ mod tests {
             waits.sort_unstable();
             waits
         };
-        let all: Vec<_> = (0..500).map(|_| at(None)).collect();
+        let all: Vec<_> = (0..500).map(|_| at(Some(Duration::ZERO))).collect();
         assert!(all.iter().flatten().all(|wait| (500..=1000).contains(wait)));
         for tenth in 0..5 {
             let (from, upto) = (500 + tenth * 100, 600 + tenth * 100);
@@ -404,5 +411,7 @@ mod tests {
         }
         let polite = (0..100).flat_map(|_| at(Some(Duration::from_secs(950))));
         assert!(polite.into_iter().all(|wait| wait >= 950));
+        let late: BTreeSet<_> = (0..100).flat_map(|_| at(None)).collect();
+        assert!(late.iter().all(|wait| (1000..=1125).contains(wait)) && late.len() > 50);
     }
 }
