@@ -39,6 +39,7 @@ mod ledger;
 mod left;
 mod limiter;
 mod listen;
+mod mounts;
 mod neighbours;
 mod node;
 mod opening;
