@@ -13,7 +13,7 @@ use std::sync::Arc;
 use proto::egress::Nearness;
 use proto::metainfo::{Expected, Info, OpenHash, PieceLayers};
 pub use proto::peer::HashRange;
-use proto::peer::{HolePunch, PeerExchange};
+use proto::peer::{HolePunch, PeerExchange, Place};
 pub use proto::tracker::AnnounceEvent;
 use proto::{Bitfield, Block, Geometry, InfoHash, MerkleHash, PeerId, PieceIndex};
 
@@ -127,6 +127,9 @@ pub enum PeerEvent {
     Exchanged(PeerExchange),
     /// It wants to meet somebody, or says whom to meet (BEP 55).
     HolePunch(HolePunch),
+    /// Our place among those that wait for its upload slots changed (`docs/protocols/slots.md`); `None` when
+    /// it tells none. [`PeerEvent::Choked`] and [`PeerEvent::Unchoked`] make it void.
+    Place(Option<Place>),
 }
 
 /// What a session must do.
@@ -170,6 +173,8 @@ pub enum PeerCommand {
     Exchange(PeerExchange),
     /// Ask the peer to bring us together with another, or tell it whom to meet (BEP 55).
     HolePunch(HolePunch),
+    /// The peer's place among those that wait for our upload slots. Told if it understands that.
+    Place(Option<Place>),
 }
 
 /// Why a connection ends.

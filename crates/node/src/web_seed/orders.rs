@@ -80,7 +80,8 @@ impl Orders {
             | PeerCommand::RequestHashes(_)
             | PeerCommand::Hashes(..)
             | PeerCommand::Exchange(_)
-            | PeerCommand::HolePunch(_) => {}
+            | PeerCommand::HolePunch(_)
+            | PeerCommand::Place(_) => {}
         }
     }
 }

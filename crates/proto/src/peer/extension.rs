@@ -24,6 +24,8 @@ pub mod local {
     pub const EXCHANGE: u8 = 4;
     /// `ut_holepunch`.
     pub const HOLE_PUNCH: u8 = 5;
+    /// `teem_slots` (`docs/protocols/slots.md`).
+    pub const SLOTS: u8 = 6;
 }
 
 /// Bytes in a part of the info dictionary; the last part may be short (BEP 9).
@@ -50,6 +52,8 @@ pub struct ExtensionHandshake {
     pub ut_pex: Option<u8>,
     /// The number for `ut_holepunch` messages; 0 turns it off.
     pub ut_holepunch: Option<u8>,
+    /// The number for `teem_slots` messages; 0 turns it off.
+    pub teem_slots: Option<u8>,
     /// Length of the info dictionary in bytes. 0 and what does not fit count as not known.
     pub metadata_len: Option<u32>,
     /// The port that the sender listens on.
@@ -84,6 +88,7 @@ impl ExtensionHandshake {
             upload_only_id: id(b"upload_only"),
             ut_pex: id(b"ut_pex"),
             ut_holepunch: id(b"ut_holepunch"),
+            teem_slots: id(b"teem_slots"),
             metadata_len: number(root, b"metadata_size").filter(|len| *len > 0),
             listen_port: number(root, b"p").filter(|port| *port > 0),
             reqq: number(root, b"reqq"),
@@ -102,6 +107,7 @@ impl ExtensionHandshake {
         insert(&mut ids, b"ut_holepunch", self.ut_holepunch);
         insert(&mut ids, b"lt_donthave", self.lt_donthave);
         insert(&mut ids, b"upload_only", self.upload_only_id);
+        insert(&mut ids, b"teem_slots", self.teem_slots);
         let mut root = DictEncoder::new();
         root.dict(b"m", &ids);
         insert(&mut root, b"metadata_size", self.metadata_len);
@@ -241,6 +247,7 @@ mod tests {
             upload_only_id: Some(local::UPLOAD_ONLY),
             ut_pex: Some(local::EXCHANGE),
             ut_holepunch: Some(local::HOLE_PUNCH),
+            teem_slots: Some(local::SLOTS),
             metadata_len: Some(31_235),
             listen_port: Some(6881),
             reqq: Some(2000),
@@ -249,7 +256,7 @@ mod tests {
             client: Some("Teem/1".to_owned()),
             your_ip: Some(Ipv4Addr::new(65, 66, 67, 68).into()),
         };
-        let expected = b"d1:md11:lt_donthavei2e11:upload_onlyi3e12:ut_holepunchi5e\
+        let expected = b"d1:md11:lt_donthavei2e10:teem_slotsi6e11:upload_onlyi3e12:ut_holepunchi5e\
             11:ut_metadatai1e6:ut_pexi4ee\
             13:metadata_sizei31235e1:pi6881e4:reqqi2000e8:teem_runi262144e11:upload_onlyi1e1:v6:Teem/1\
             6:yourip4:ABCDe";
@@ -299,7 +306,7 @@ mod tests {
     proptest! {
         #[test]
         fn handshakes_round_trip(
-            ids: [Option<u8>; 5],
+            ids: [Option<u8>; 6],
             numbers: (Option<u32>, Option<u16>, Option<u32>, Option<u32>),
             upload_only: Option<bool>,
             client in prop::option::of("[a-z/é]{1,20}"),
@@ -311,6 +318,7 @@ mod tests {
                 upload_only_id: ids[2],
                 ut_pex: ids[3],
                 ut_holepunch: ids[4],
+                teem_slots: ids[5],
                 metadata_len: numbers.0.filter(|len| *len > 0),
                 listen_port: numbers.1.filter(|port| *port > 0),
                 reqq: numbers.2,

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use proto::peer::extension::local;
 use proto::peer::{
-    ExtensionHandshake, HolePunch, Message, PeerExchange, RUN_LEN_MAX, allowed_fast,
+    ExtensionHandshake, HolePunch, Message, PeerExchange, Place, RUN_LEN_MAX, allowed_fast,
 };
 use proto::{Bitfield, PieceIndex};
 
@@ -22,6 +22,7 @@ pub(super) struct Told {
     pub(super) choke: Flag,
     pub(super) interest: Flag,
     pub(super) upload_only: Flag,
+    pub(super) place: QueuePlace,
     /// Our handshake named the length of the info dictionary.
     metadata_len: bool,
     /// Our handshake had the extension that peers hear of each other by.
@@ -39,6 +40,13 @@ pub(super) struct Told {
     /// Pieces of which something may have to be told; each at most once.
     news: VecDeque<PieceIndex>,
     in_news: Bitfield,
+}
+
+/// The peer's place among those that wait for an upload slot; only the latest one matters.
+#[derive(Debug, Default)]
+pub(super) struct QueuePlace {
+    pub(super) want: Option<Place>,
+    told: Option<Place>,
 }
 
 /// A flag of which only the latest value matters.
@@ -65,6 +73,7 @@ impl Told {
             choke: Flag::new(true),
             interest: Flag::new(false),
             upload_only: Flag::new(upload_only),
+            place: QueuePlace::default(),
             metadata_len: false,
             exchange: false,
             punch: false,
@@ -175,9 +184,25 @@ impl Session {
         }
         if let Some(choke) = self.told.choke.update() {
             self.outbox.push(if choke { &Message::Choke } else { &Message::Unchoke });
+            // Whoever has a slot is in no queue, and neither is whoever has just lost one.
+            self.told.place.told = None;
             if choke {
                 self.on_choke_told();
             }
+        }
+        self.write_place();
+    }
+
+    /// Tells a peer that waits for a slot how many come before it.
+    fn write_place(&mut self) {
+        let place = &mut self.told.place;
+        let Some(id) = self.remote.ids.slots.filter(|_| place.want != place.told) else { return };
+        place.told = place.want;
+        // Its slot itself says that it waits no longer.
+        if self.told.choke.told {
+            let mut payload = Vec::new();
+            Place::encode(place.want, &mut payload);
+            self.outbox.push(&Message::Extended(id, &payload));
         }
     }
 
@@ -286,6 +311,7 @@ impl Session {
             upload_only_id: Some(local::UPLOAD_ONLY),
             ut_pex,
             ut_holepunch,
+            teem_slots: Some(local::SLOTS),
             metadata_len,
             listen_port: self.config.listen_port.filter(|_| dialled),
             reqq: Some(REQQ),

@@ -133,7 +133,10 @@ impl Session {
                 (self.config.exchange, self.config.punch) = (exchange, punch);
                 self.open(geometry, info, have);
             }
-            PeerCommand::Choke(choke) => self.told.choke.want = choke,
+            PeerCommand::Choke(choke) => {
+                self.told.choke.want = choke;
+                self.told.place.want = None;
+            }
             PeerCommand::Interest(interest) => self.told.interest.want = interest,
             PeerCommand::Request(blocks) => self.request(blocks),
             PeerCommand::Cancel(block) => self.cancel(block),
@@ -145,6 +148,7 @@ impl Session {
             PeerCommand::Hashes(range, hashes) => self.answer_hashes(range, hashes),
             PeerCommand::Exchange(message) => self.send_exchange(&message),
             PeerCommand::HolePunch(message) => self.send_hole_punch(message),
+            PeerCommand::Place(place) => self.told.place.want = place,
         }
         self.note_pending(now);
     }

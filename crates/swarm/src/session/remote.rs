@@ -1,6 +1,6 @@
 //! What the peer told us about itself.
 
-use proto::peer::{ExtensionHandshake, RUN_LEN_MAX};
+use proto::peer::{ExtensionHandshake, Place, RUN_LEN_MAX};
 use proto::{BLOCK_LEN, Bitfield, PieceIndex};
 
 use super::requests::AllowedFast;
@@ -23,6 +23,8 @@ pub(super) struct Remote {
     pub(super) ids: ExtensionIds,
     /// The longest run that it may be asked for in one message, in bytes.
     pub(super) run_len: u32,
+    /// Our place among those that wait for its slots, as it told us since its choke state changed.
+    pub(super) place: Option<Place>,
     pub(super) info: PeerInfo,
 }
 
@@ -50,6 +52,7 @@ pub(super) struct ExtensionIds {
     pub(super) upload_only: Option<u8>,
     pub(super) exchange: Option<u8>,
     pub(super) hole_punch: Option<u8>,
+    pub(super) slots: Option<u8>,
 }
 
 impl Remote {
@@ -63,6 +66,7 @@ impl Remote {
             allowed_fast: AllowedFast::default(),
             ids: ExtensionIds::default(),
             run_len: BLOCK_LEN,
+            place: None,
             info: PeerInfo::default(),
         }
     }
@@ -79,6 +83,7 @@ impl Remote {
         update(&mut self.ids.upload_only, handshake.upload_only_id);
         update(&mut self.ids.exchange, handshake.ut_pex);
         update(&mut self.ids.hole_punch, handshake.ut_holepunch);
+        update(&mut self.ids.slots, handshake.teem_slots);
         self.run_len =
             handshake.run_len.map_or(self.run_len, |len| len.clamp(BLOCK_LEN, RUN_LEN_MAX));
         let info = &mut self.info;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proto::metainfo::Info;
 use proto::peer::extension::{decode_dont_have, decode_upload_only, local};
 use proto::peer::{
-    ExtensionHandshake, HolePunch, Message, MetadataMessage, PeerExchange, RUN_LEN_MAX,
+    ExtensionHandshake, HolePunch, Message, MetadataMessage, PeerExchange, Place, RUN_LEN_MAX,
 };
 use proto::{Bitfield, Block, Geometry, PieceIndex};
 
@@ -30,6 +30,7 @@ impl Session {
             }
             Message::Unchoke => {
                 if std::mem::take(&mut self.remote.choking) {
+                    self.remote.place = None;
                     self.events.push(PeerEvent::Unchoked);
                 }
                 Ok(())
@@ -81,6 +82,7 @@ impl Session {
         if std::mem::replace(&mut self.remote.choking, true) {
             return;
         }
+        self.remote.place = None;
         // With the fast extension each request is rejected one by one.
         if !self.config.connected.fast {
             self.events.extend(self.requests.drain().map(PeerEvent::Dropped));
@@ -195,6 +197,13 @@ impl Session {
             }
             local::HOLE_PUNCH if self.config.punch => {
                 self.events.push(PeerEvent::HolePunch(HolePunch::decode(payload)?));
+                Ok(())
+            }
+            local::SLOTS => {
+                let place = Place::decode(payload)?;
+                if std::mem::replace(&mut self.remote.place, place) != place {
+                    self.events.push(PeerEvent::Place(place));
+                }
                 Ok(())
             }
             // An extension that we did not offer.

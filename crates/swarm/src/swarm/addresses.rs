@@ -13,6 +13,8 @@ struct Candidate {
     next_at: Instant,
     /// Being dialled, or connected either way.
     busy: bool,
+    /// The last dial failed, or the last connection has ended.
+    away: bool,
     /// The nearest of those who named it.
     by: Nearness,
 }
@@ -47,7 +49,8 @@ impl Addresses {
         if self.candidates.len() >= CANDIDATES_MAX && !self.evict_worst() {
             return;
         }
-        self.candidates.insert(addr, Candidate { failures: 0, next_at: now, busy: false, by });
+        self.candidates
+            .insert(addr, Candidate { failures: 0, next_at: now, busy: false, away: false, by });
     }
 
     /// The next addresses to dial, at most `room`.
@@ -95,15 +98,18 @@ impl Addresses {
     }
 
     /// A dial led to a connection; whether that is worth anything is seen when it ends.
-    pub(crate) fn on_connected(&mut self) {
+    pub(crate) fn on_connected(&mut self, addr: SocketAddr) {
         self.dialling = self.dialling.saturating_sub(1);
+        if let Some(candidate) = self.candidates.get_mut(&addr) {
+            candidate.away = false;
+        }
     }
 
     /// Who listens there dialled us: no need to dial it.
     pub(crate) fn hold(&mut self, now: Instant, addr: SocketAddr) {
         self.add(now, addr, Nearness::of(addr.ip()));
         if let Some(candidate) = self.candidates.get_mut(&addr) {
-            candidate.busy = true;
+            (candidate.busy, candidate.away) = (true, false);
         }
     }
 
@@ -147,9 +153,16 @@ impl Addresses {
             || self.liars.get(&addr.ip()).is_some_and(|liars| *liars >= LIARS_A_HOST)
     }
 
+    /// Where nobody is to be had now: some of the addresses, and how many there are.
+    pub(crate) fn unavailable(&self) -> (Vec<SocketAddr>, usize) {
+        let away = self.candidates.iter().filter(|(_, candidate)| candidate.away);
+        let all = || self.banned.keys().chain(away.clone().map(|(addr, _)| addr));
+        (all().take(UNAVAILABLE_MAX).copied().collect(), all().count())
+    }
+
     fn retry_later(&mut self, now: Instant, addr: SocketAddr) {
         let Some(candidate) = self.candidates.get_mut(&addr) else { return };
-        candidate.busy = false;
+        (candidate.busy, candidate.away) = (false, true);
         candidate.next_at = now + RETRY_FIRST * (1 << candidate.failures.min(8));
         candidate.failures += 1;
         if candidate.failures > FAILURES_MAX {
@@ -182,6 +195,8 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// After about ten minutes of trying an address is dropped; a tracker may name it again.
 const FAILURES_MAX: u32 = 10;
 const LIARS_A_HOST: u32 = 3;
+/// More are counted and not shown: people look at a few.
+const UNAVAILABLE_MAX: usize = 50;
 
 #[cfg(test)]
 mod tests {
@@ -213,7 +228,7 @@ mod tests {
         let mut waits = Vec::new();
         for worked in [false, false, false, true] {
             assert_eq!(known.due(now, 1, &mut Chance::new(1)), [(addr(1), Nearness::Machine)]);
-            known.on_connected();
+            known.on_connected(addr(1));
             known.on_disconnected(now, addr(1), worked);
             let next = known.next_at().unwrap();
             waits.push((next - now).as_secs());
@@ -262,7 +277,7 @@ mod tests {
         (0..100).for_each(|last| known.add(now, addr(last), Nearness::Machine));
         assert_eq!(known.due(now, 100, &mut Chance::new(1)).len(), DIALLING_MAX);
         assert_eq!(known.next_at(), None, "or the swarm would wake itself for ever");
-        known.on_connected();
+        known.on_connected(addr(1));
         assert_eq!(known.next_at(), Some(now));
     }
 
@@ -294,6 +309,27 @@ mod tests {
         assert!(known.is_banned(neighbour));
         known.add(now, addr(1), Nearness::Machine);
         assert!(known.due(now, 1, &mut Chance::new(1)).is_empty());
+    }
+
+    #[test]
+    fn who_is_away_or_banned_is_unavailable_until_they_connect() {
+        let now = crate::test_now();
+        let mut known = Addresses::new();
+        (1..=3).for_each(|last| known.add(now, addr(last), Nearness::Machine));
+        assert_eq!(known.unavailable(), (vec![], 0), "nobody has tried");
+        known.due(now, 3, &mut Chance::new(1));
+        known.on_dial_failed(now, addr(1));
+        known.on_connected(addr(2));
+        known.ban(addr(3), None);
+        assert_eq!(known.unavailable(), (vec![addr(3), addr(1)], 2));
+        known.reserve(now, addr(1), Nearness::Machine);
+        assert_eq!(known.unavailable().1, 2, "as long as it has not answered");
+        known.on_connected(addr(1));
+        known.on_disconnected(now, addr(2), true);
+        assert_eq!(known.unavailable(), (vec![addr(3), addr(2)], 2));
+        (4..200).for_each(|last| known.ban(addr(last), None));
+        let (some, all) = known.unavailable();
+        assert_eq!((some.len(), all), (UNAVAILABLE_MAX, 198));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! While we seed: by turns, so that nobody holds a slot for long. Peers on the local network need no
 //! slot at all.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use crate::PeerKey;
@@ -20,7 +21,7 @@ pub(crate) struct PeerView {
     pub(crate) down_rate: u64,
     /// Bytes it got from us since it was unchoked.
     pub(crate) served: u64,
-    /// When its choke state changed last.
+    /// Since when it has its slot, or waits for one.
     pub(crate) since: Instant,
     pub(crate) connected_at: Instant,
 }
@@ -43,6 +44,7 @@ pub(crate) struct Choker {
     optimistic: Option<PeerKey>,
     round_at: Instant,
     optimistic_at: Instant,
+    rounds: u64,
 }
 
 impl Choker {
@@ -55,11 +57,30 @@ impl Choker {
             optimistic: None,
             round_at: now,
             optimistic_at: now,
+            rounds: 0,
         }
     }
 
     pub(crate) const fn next_round(&self) -> Instant {
         self.round_at
+    }
+
+    /// Rounds so far.
+    pub(crate) const fn rounds(&self) -> u64 {
+        self.rounds
+    }
+
+    /// Slots that there are; local peers need none.
+    pub(crate) const fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Who waits for a slot, in the order in which they would get one if nothing changed. While we fetch, rates
+    /// do change, and now and then somebody goes first by chance.
+    pub(crate) fn queue(now: Instant, seeding: bool, peers: &[PeerView]) -> Vec<PeerKey> {
+        let mut waiting: Vec<_> = peers.iter().copied().filter(PeerView::waits).collect();
+        line_up(now, seeding, &mut waiting);
+        waiting.into_iter().map(|peer| peer.key).collect()
     }
 
     /// A peer became interested: it may go at once if it is local or a slot is free.
@@ -69,7 +90,12 @@ impl Choker {
 
     /// A slot is free.
     pub(crate) fn has_room(&self, peers: &[PeerView], guests: GuestLoad) -> bool {
-        peers.iter().filter(|other| takes_slot(other)).count() + guests.served < self.slots
+        self.used(peers, guests) < self.slots
+    }
+
+    /// Slots that are taken. They may be more than there are while those grow fewer.
+    pub(crate) fn used(&self, peers: &[PeerView], guests: GuestLoad) -> usize {
+        peers.iter().filter(|other| takes_slot(other)).count() + guests.served
     }
 
     /// Slots that guests may hold while peers want some too.
@@ -88,6 +114,7 @@ impl Choker {
         chance: &mut Chance,
     ) -> Vec<PeerKey> {
         self.round_at = now + ROUND;
+        self.rounds += 1;
         self.odd_to_guests = !self.odd_to_guests;
         self.slots = self.fixed_slots.unwrap_or_else(|| slots_for(up_rate)).max(1);
         let (mut chosen, rivals): (Vec<_>, Vec<_>) =
@@ -97,12 +124,7 @@ impl Choker {
             self.optimistic_at = now + OPTIMISTIC;
             self.optimistic = choose_optimistic(now, seeding, &rivals, chance);
         }
-        match seeding {
-            true => {
-                rivals.sort_by_key(|peer| (had_its_turn(now, peer), !peer.unchoked, peer.since))
-            }
-            false => rivals.sort_by_key(|peer| std::cmp::Reverse(peer.down_rate)),
-        }
+        line_up(now, seeding, &mut rivals);
         let optimistic = rivals.iter().position(|peer| Some(peer.key) == self.optimistic);
         if let Some(place) = optimistic {
             let peer = rivals.remove(place);
@@ -119,6 +141,14 @@ impl PeerView {
     /// It wants a slot and has none.
     pub(crate) const fn waits(&self) -> bool {
         self.interested && !self.unchoked && !self.local
+    }
+}
+
+/// Who comes first gets a slot first. Among those that give us as much, who has waited longest.
+fn line_up(now: Instant, seeding: bool, peers: &mut [PeerView]) {
+    match seeding {
+        true => peers.sort_by_key(|peer| (had_its_turn(now, peer), !peer.unchoked, peer.since)),
+        false => peers.sort_by_key(|peer| (Reverse(peer.down_rate), !peer.unchoked, peer.since)),
     }
 }
 
@@ -222,6 +252,40 @@ mod tests {
         assert!(choker.admits(&peer(1, now), &[], NOBODY));
         let taken = PeerView { unchoked: true, ..peer(2, now) };
         assert!(!choker.admits(&peer(1, now), &[taken], NOBODY));
+    }
+
+    #[test]
+    fn a_seeder_serves_who_has_waited_longest() {
+        let start = crate::test_now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut peers = vec![PeerView { unchoked: true, ..peer(1, start) }];
+        peers.extend([(2, 30), (3, 10), (4, 20)].map(|(key, since)| peer(key, at(since))));
+        peers.push(PeerView { interested: false, ..peer(5, at(1)) });
+        peers.push(PeerView { local: true, ..peer(6, at(1)) });
+        assert_eq!(Choker::queue(at(40), true, &peers), [PeerKey(3), PeerKey(4), PeerKey(2)]);
+        // As told, so it comes.
+        peers.retain(|peer| peer.key != PeerKey(1) && !peer.local);
+        let mut choker = Choker::new(start, Some(2));
+        let chosen = choker.round(at(40), true, 0, &peers, NOBODY, &mut Chance::new(1));
+        assert_eq!(chosen, [PeerKey(3), PeerKey(4)]);
+        // Who had its turn waits again, behind all others.
+        peers.iter_mut().for_each(|peer| peer.unchoked = chosen.contains(&peer.key));
+        peers.iter_mut().filter(|peer| peer.unchoked).for_each(|peer| {
+            (peer.since, peer.served) = (at(40), TURN_BYTES);
+        });
+        let chosen = choker.round(at(100), true, 0, &peers, NOBODY, &mut Chance::new(1));
+        assert_eq!(chosen, [PeerKey(2), PeerKey(3)]);
+    }
+
+    #[test]
+    fn who_fetches_lets_those_wait_least_that_give_most() {
+        let start = crate::test_now();
+        let rates = [(1, 0), (2, 500), (3, 9_000), (4, 500)];
+        let mut peers: Vec<_> =
+            rates.map(|(key, down_rate)| PeerView { down_rate, ..peer(key, start) }).into();
+        peers[1].since += Duration::from_secs(1);
+        let queue = Choker::queue(start, false, &peers);
+        assert_eq!(queue, [3, 4, 2, 1].map(PeerKey), "then those that have waited longest");
     }
 
     #[test]

@@ -58,8 +58,7 @@ impl Swarm {
         self.now = now;
         self.up.add(sent);
         self.guests.remove(key);
-        self.admit_guests();
-        self.admit_peer();
+        self.admit_who_waits();
         self.after();
     }
 

@@ -1,7 +1,7 @@
 //! One torrent: which pieces are fetched from whom, who is served, who is banned, who is told.
 //!
 //! This file takes each input to the part that owns it. The parts: [`rarity`] and [`open`] choose
-//! blocks, [`window`] how many at once, [`choker`] and [`guests`] who is served, [`blame`] who lied, [`addresses`]
+//! blocks, [`window`] how many at once, [`choker`] and [`guests`] who is served, [`slots`] how that looks, [`blame`] who lied, [`addresses`]
 //! whom to dial, [`announce`] which tracker is told, [`seek`] when strangers are asked, [`super_seed`] who is told of which piece, [`exchange`] which peers hear of each other, [`punch`] how they meet through NATs, [`metadata`] and [`hashes`] what a magnet link
 //! lacks, [`web_seeds`] when servers are asked, [`wishes`] which files are fetched, [`readers`] what somebody waits for.
 
@@ -24,6 +24,7 @@ mod rate;
 mod readers;
 mod seek;
 mod serve;
+mod slots;
 mod super_seed;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub use self::addresses::canonical;
 pub use self::announce::TrackerAnswer;
 pub use self::guests::GuestView;
 pub use self::readers::ReaderKey;
+pub use self::slots::{Slots, Standing, UploadState};
 pub use self::view::{PeerStats, Stats, TrackerStats};
 pub use self::wishes::Priority;
 use self::{
@@ -437,6 +439,7 @@ impl Swarm {
         self.exchange_peers();
         self.set_duty_of_web_seeds();
         self.super_seed_tick();
+        self.tell_places();
         // The end game waits for time to pass.
         self.refill = true;
     }

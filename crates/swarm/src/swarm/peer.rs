@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use proto::address::is_local;
+use proto::peer::Place;
 use proto::{Bitfield, InfoHash, PeerId, PieceIndex};
 
 use super::choker;
@@ -31,10 +32,15 @@ pub(crate) struct Peer {
     pub(crate) allowed_fast: Vec<PieceIndex>,
     pub(crate) chokes_us: bool,
     pub(crate) interested_in_us: bool,
+    pub(crate) interested_at: Instant,
     pub(crate) we_choke: bool,
     pub(crate) we_are_interested: bool,
     pub(crate) choke_changed_at: Instant,
     pub(crate) served: u64,
+    /// Our place among those that wait for its slots, as it says.
+    pub(crate) place: Option<Place>,
+    /// What it was told of its own among those that wait for ours, in which of the choker's rounds.
+    pub(crate) place_told: (Option<Place>, Option<u64>),
     pub(crate) window: Window,
     pub(crate) outstanding: usize,
     /// It could be asked for more, but there was nothing to ask for.
@@ -61,10 +67,13 @@ impl Peer {
             allowed_fast: Vec::new(),
             chokes_us: true,
             interested_in_us: false,
+            interested_at: now,
             we_choke: true,
             we_are_interested: false,
             choke_changed_at: now,
             served: 0,
+            place: None,
+            place_told: (None, None),
             window: Window::new(),
             outstanding: 0,
             starved: false,
@@ -151,6 +160,11 @@ impl Peer {
         if self.connected.utp { Some(self.connected.addr) } else { self.listen_addr() }
     }
 
+    /// Who says that it wants something, takes that back, and says it again, waits from then on.
+    fn waits_since(&self) -> Instant {
+        self.choke_changed_at.max(self.interested_at)
+    }
+
     pub(crate) fn choker_view(&self, key: PeerKey) -> choker::PeerView {
         choker::PeerView {
             key,
@@ -160,7 +174,7 @@ impl Peer {
             unchoked: !self.we_choke,
             down_rate: self.down.per_second(),
             served: self.served,
-            since: self.choke_changed_at,
+            since: if self.we_choke { self.waits_since() } else { self.choke_changed_at },
             connected_at: self.connected_at,
         }
     }

@@ -23,7 +23,7 @@ impl Swarm {
         self.next_key += 1;
         let connected = Connected { addr: addresses::canonical(connected.addr), ..connected };
         if connected.direction == Direction::Outgoing {
-            self.addresses.on_connected();
+            self.addresses.on_connected(connected.addr);
             self.punching.as_mut().map(|punching| punching.ended(connected.addr));
         }
         let peer = Peer::new(now, connected);
@@ -93,6 +93,9 @@ impl Swarm {
             self.announcer.hurry(now);
             self.seeker.hurry(now);
         }
+        if peer.interested_in_us && !peer.we_choke {
+            self.admit_who_waits();
+        }
         self.dial_and_announce();
         self.after();
     }
@@ -106,8 +109,10 @@ impl Swarm {
             PeerEvent::Has(has) => self.on_has(key, has),
             PeerEvent::Have(piece) => self.on_have(key, piece),
             PeerEvent::DontHave(piece) => self.on_dont_have(key, piece),
-            PeerEvent::Choked => self.with(key, |peer| peer.chokes_us = true),
-            PeerEvent::Unchoked => self.with(key, |peer| peer.chokes_us = false),
+            PeerEvent::Choked => self.with(key, |peer| (peer.chokes_us, peer.place) = (true, None)),
+            PeerEvent::Unchoked => {
+                self.with(key, |peer| (peer.chokes_us, peer.place) = (false, None));
+            }
             PeerEvent::Interested => self.on_interested(key),
             PeerEvent::NotInterested => self.on_not_interested(key),
             PeerEvent::AllowedFast(piece) => self.with(key, |peer| {
@@ -142,6 +147,7 @@ impl Swarm {
             PeerEvent::Waiting(_) => {}
             PeerEvent::Exchanged(message) => self.on_exchanged(key, message),
             PeerEvent::HolePunch(message) => self.on_hole_punch(key, message),
+            PeerEvent::Place(place) => self.on_place(key, place),
             PeerEvent::DhtPort(port) => self.on_dht_port(key, port),
         }
     }

@@ -16,6 +16,7 @@ use crate::{
 
 mod reading;
 mod selection;
+mod slots;
 mod super_seed;
 mod web_seeds;
 

@@ -1,11 +1,12 @@
 //! How a swarm stands, for people.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use proto::{Geometry, PieceIndex};
 
-use super::Swarm;
+use super::{Standing, Swarm};
 
 /// Totals of one torrent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +62,10 @@ pub struct PeerStats {
     pub down_rate: u64,
     /// Bytes a second.
     pub up_rate: u64,
+    /// What it is to us; `None` while it has nothing that we want.
+    pub gives: Option<Standing>,
+    /// What we are to it; `None` while it wants nothing.
+    pub gets: Option<Standing>,
 }
 
 /// One tracker.
@@ -104,7 +109,9 @@ impl Swarm {
 
     /// Each connection.
     pub fn peers(&self) -> impl Iterator<Item = PeerStats> {
-        self.peers.values().map(|peer| PeerStats {
+        let places: BTreeMap<_, _> =
+            self.queue().into_iter().enumerate().map(|(place, key)| (key, place)).collect();
+        self.peers.iter().map(move |(key, peer)| PeerStats {
             addr: peer.connected.addr,
             client: peer.info.client.clone(),
             pieces: peer.has.as_ref().map_or(0, proto::Bitfield::count),
@@ -115,7 +122,15 @@ impl Swarm {
             uploaded: peer.up.total(),
             down_rate: peer.down.per_second(),
             up_rate: peer.up.per_second(),
+            gives: peer.gives_us(),
+            gets: peer.gets_from_us(places.get(key).copied()),
         })
+    }
+
+    /// Addresses of peers that cannot be reached, refused us or are banned: some of them, and how many there are.
+    #[must_use]
+    pub fn unavailable(&self) -> (Vec<SocketAddr>, usize) {
+        self.addresses.unavailable()
     }
 
     /// Where peers can be dialled, of those that are connected.

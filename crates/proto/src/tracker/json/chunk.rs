@@ -27,7 +27,7 @@ pub enum ChunkRequest {
     State,
 }
 
-/// How busy a peer is, for who asks.
+/// How busy a peer is, for who asks: the words of `docs/protocols/slots.md`, as this protocol has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum UploadState {

@@ -4,6 +4,7 @@ mod conservation;
 mod exchange;
 mod rules;
 mod runs;
+mod slots;
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
