@@ -305,6 +305,12 @@ pub struct Snapshot {
     pub eta: Option<Duration>,
     /// Each connection.
     pub peers: Vec<PeerView>,
+    /// The upload slots.
+    pub slots: swarm::Slots,
+    /// Some of the addresses where peers cannot be had now: not reached, refused, or banned.
+    pub unavailable: Vec<SocketAddr>,
+    /// How many of them there are.
+    pub unavailable_count: usize,
     /// Peers that were seen with all of it, those that left too; 10,000 at most.
     pub copies: usize,
     /// What the trackers said last: seeders and leechers.
@@ -363,6 +369,12 @@ pub struct PeerView {
     pub down_rate: u64,
     /// Bytes a second to it.
     pub up_rate: u64,
+    /// It is a web seed (BEP 19), and its address says nothing.
+    pub web_seed: bool,
+    /// What it is to us; `None` while it has nothing that we want.
+    pub gives: Option<swarm::Standing>,
+    /// What we are to it; `None` while it wants nothing.
+    pub gets: Option<swarm::Standing>,
 }
 
 /// One tracker of a [`Snapshot`].

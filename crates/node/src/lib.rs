@@ -70,7 +70,7 @@ pub use node::{ExternalPort, Node, Torrent};
 pub use orders::{Data, Force, OrderError, Rest};
 pub use proto::choice::Choice;
 pub use reading::{Reader, Reading};
-pub use swarm::{PieceOrder, Priority};
+pub use swarm::{PieceOrder, Priority, Slots, Standing, UploadState};
 
 /// Our name and version, as other clients show it.
 pub const CLIENT: &str = concat!("Teem ", env!("CARGO_PKG_VERSION"));

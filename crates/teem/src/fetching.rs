@@ -11,6 +11,7 @@ use crate::exit::{Failure, Status};
 use crate::output::Output;
 use crate::progress::{Progress, Serving};
 use crate::seed_limits::SeedLimits;
+use crate::slots::{Slots, Sources, Teller};
 use crate::units;
 
 /// When the command ends.
@@ -86,6 +87,7 @@ struct View<'a> {
     verified: bool,
     finished: Option<Instant>,
     reported: Instant,
+    teller: Teller,
 }
 
 impl<'a> View<'a> {
@@ -102,11 +104,13 @@ impl<'a> View<'a> {
             verified: false,
             finished: None,
             reported: now,
+            teller: Teller::default(),
         }
     }
 
     fn update(&mut self, snapshot: &Snapshot) -> Result<Next, Failure> {
         self.tell_pause(snapshot)?;
+        self.teller.tell(snapshot, &self.context.output);
         match &snapshot.state {
             State::Metadata
             | State::Checking
@@ -252,6 +256,8 @@ struct Report<'a> {
     rate: u64,
     eta: Option<u64>,
     peers: usize,
+    sources: Sources,
+    slots: Slots,
 }
 
 impl<'a> Report<'a> {
@@ -263,6 +269,8 @@ impl<'a> Report<'a> {
             rate: snapshot.down_rate,
             eta: snapshot.eta.map(|eta| eta.as_secs()),
             peers: snapshot.peers.len(),
+            sources: Sources::of(snapshot),
+            slots: snapshot.slots.into(),
         }
     }
 }

@@ -30,6 +30,7 @@ mod schedule;
 mod seed_limits;
 mod seeding;
 mod signal;
+mod slots;
 mod state;
 mod streaming;
 mod table;

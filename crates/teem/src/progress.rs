@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use node::Snapshot;
 
 use crate::output::Output;
+use crate::slots::{Slots, Sources};
 use crate::units;
 
 /// One thing that goes from nothing to all of its bytes. May be moved on from any thread.
@@ -179,8 +180,10 @@ impl Serving {
             | node::State::Moving
             | node::State::Stopped => "waiting",
         };
-        let peers = peers(snapshot);
-        line.set_message(format!("{state} {name} · {peers} · {rate} · {sent} sent · Ctrl-C ends"));
+        let (peers, slots) = (peers(snapshot), Slots::from(snapshot.slots).words());
+        line.set_message(format!(
+            "{state} {name} · {peers} · {slots} · {rate} · {sent} sent · Ctrl-C ends"
+        ));
     }
 }
 
@@ -204,9 +207,13 @@ fn pace(rate: u64, left: Option<Duration>) -> String {
 }
 
 fn peers(snapshot: &Snapshot) -> String {
-    match snapshot.peers.len() {
+    let peers = match snapshot.peers.len() {
         1 => "1 peer".to_owned(),
         many => format!("{many} peers"),
+    };
+    match Sources::trouble(snapshot) {
+        Some(trouble) => format!("{peers}, {trouble}"),
+        None => peers,
     }
 }
 

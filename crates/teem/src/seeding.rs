@@ -17,6 +17,7 @@ use crate::exit::Failure;
 use crate::hashing::Made;
 use crate::locate::{self, Answer, Endpoint, Trackers};
 use crate::progress::{Progress, Serving};
+use crate::slots::Teller;
 use crate::state::StateDir;
 use crate::{magnets, units};
 
@@ -234,6 +235,7 @@ pub(crate) async fn serve(
     let serving = Serving::new(&context.output);
     let mut paused = None;
     let mut copies = Copies::default();
+    let mut teller = Teller::default();
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         still_there(&snapshot)?;
@@ -254,6 +256,7 @@ pub(crate) async fn serve(
             | State::Stopped => paused = None,
         }
         serving.set(&snapshot);
+        teller.tell(&snapshot, &context.output);
         if let Some(wanted) = until {
             copies.tell(&snapshot, wanted, context);
             if snapshot.copies >= wanted.get() {

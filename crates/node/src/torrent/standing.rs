@@ -64,6 +64,7 @@ impl TorrentTask {
         let info = self.metainfo.as_ref().map(|metainfo| &metainfo.info);
         let seeding = self.finished && self.stopping.is_none();
         let totals = self.wiring.account.update(stats.downloaded, stats.uploaded, seeding);
+        let (unavailable, unavailable_count) = self.swarm.unavailable();
         let snapshot = Snapshot {
             state: self.state.clone(),
             name: info.map(|info| info.name().to_owned()).or_else(|| self.opening.name.clone()),
@@ -84,6 +85,9 @@ impl TorrentTask {
             up_rate: stats.up_rate,
             eta: stats.eta,
             peers: self.swarm.peers().map(PeerView::from).collect(),
+            slots: self.swarm.slots(),
+            unavailable,
+            unavailable_count,
             copies: stats.copies,
             swarm_counts: stats.counts,
             trackers: self.swarm.trackers().map(TrackerView::from).collect(),
@@ -109,6 +113,9 @@ impl From<swarm::PeerStats> for PeerView {
             uploaded: peer.uploaded,
             down_rate: peer.down_rate,
             up_rate: peer.up_rate,
+            web_seed: peer.web_seed,
+            gives: peer.gives,
+            gets: peer.gets,
         }
     }
 }

@@ -8,20 +8,23 @@ use serde::Serialize;
 
 use super::Context;
 use crate::daemon_api::{Client, dto};
+use crate::slots::{Peer, Peers, Standing};
 use crate::state::StateArgs;
 use crate::table::Table;
 use crate::units;
 
-/// List the torrents of the running daemon; --help has what can be done with them
+/// List the torrents of the running daemon, or the peers of one; --help has what can be done with them
 ///
 /// `teem hold NAME` stops one, `teem resume NAME` lets it go on, `teem recheck NAME` reads all of it again, `teem move
 /// NAME FOLDER` and `teem rename NAME NEWNAME` put its content elsewhere, `teem queue NAME PLACE` changes
 /// when it is its turn, and `teem remove NAME` forgets it. Each has a --help of its own.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  teem transfers\n  teem transfers --json | jq -r 'select(.state == \"failed\") | .name'"
+    after_help = "Examples:\n  teem transfers\n  teem transfers --json | jq -r 'select(.state == \"failed\") | .name'\n  teem transfers big.iso"
 )]
 pub(super) struct ListArgs {
+    /// Show the peers of this one instead: who gives, who waits for an upload slot and in which place
+    name: Option<String>,
     #[command(flatten)]
     state: StateArgs,
 }
@@ -185,6 +188,9 @@ pub(super) async fn remove(args: RemoveArgs, context: &Context) -> anyhow::Resul
 
 pub(super) async fn list(args: ListArgs, context: &Context) -> anyhow::Result<()> {
     let client = Client::new(args.state.open()?.path())?;
+    if let Some(name) = &args.name {
+        return context.interrupt.or(list_peers(&client, name, context)).await;
+    }
     let transfers = context.interrupt.or(client.transfers()).await?;
     let mut table = Table::new(HEADER);
     for transfer in &transfers {
@@ -196,6 +202,46 @@ pub(super) async fn list(args: ListArgs, context: &Context) -> anyhow::Result<()
         false => table.print(&context.output),
     }
     Ok(())
+}
+
+async fn list_peers(client: &Client, name: &str, context: &Context) -> anyhow::Result<()> {
+    let found = client.find(name).await?;
+    let Peers { slots, peers, unavailable } = client.peers(&found).await?;
+    context.output.object("slots", &slots);
+    let mut table = Table::new(PEERS_HEADER);
+    for peer in &peers {
+        context.output.object("peer", peer);
+        table.push(peer_row(peer));
+    }
+    match table.is_empty() {
+        true => context.output.note("no peers"),
+        false => table.print(&context.output),
+    }
+    let shown = peers.iter().filter(|peer| !peer.connected).count();
+    if shown < unavailable {
+        context.output.note(&format!("{} more are unavailable", unavailable - shown));
+    }
+    context.output.note(&format!("upload slots: {}", slots.words()));
+    Ok(())
+}
+
+fn peer_row(peer: &Peer) -> [String; PEERS_HEADER.len()] {
+    let has = match (peer.connected, peer.seeder) {
+        (false, _) => "-",
+        (true, true) => "all",
+        (true, false) => "some",
+    };
+    let words =
+        |standing: Option<Standing>| standing.map_or_else(|| "-".to_owned(), Standing::words);
+    [
+        peer.addr.map_or_else(|| "web seed".to_owned(), |addr| addr.to_string()),
+        peer.client.clone().unwrap_or_else(|| "-".to_owned()),
+        has.to_owned(),
+        words(peer.gives),
+        words(peer.gets),
+        units::rate(peer.down_rate),
+        units::rate(peer.up_rate),
+    ]
 }
 
 fn row(transfer: &dto::Transfer) -> [String; HEADER.len()] {
@@ -238,4 +284,5 @@ fn state(transfer: &dto::Transfer) -> String {
     if transfer.forced { format!("{words} (forced)") } else { words.to_owned() }
 }
 
+const PEERS_HEADER: [&str; 7] = ["PEER", "CLIENT", "HAS", "GIVES", "GETS", "DOWN", "UP"];
 const HEADER: [&str; 9] = ["NAME", "ID", "SIZE", "DONE", "STATE", "DOWN", "UP", "PEERS", "RATIO"];

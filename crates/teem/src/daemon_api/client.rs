@@ -14,6 +14,7 @@ use url::Url;
 use super::Door;
 use super::dto::{self, RefusalCode};
 use crate::exit::{Failure, Status};
+use crate::slots::Peers;
 
 /// Asks the daemon of a state folder.
 #[derive(Debug)]
@@ -34,6 +35,11 @@ impl Client {
     pub(crate) async fn transfers(&self) -> anyhow::Result<Vec<dto::Transfer>> {
         let all: dto::Transfers = self.ask(Method::GET, "transfers", &()).await?;
         Ok(all.transfers)
+    }
+
+    /// Who takes part in a torrent.
+    pub(crate) async fn peers(&self, transfer: &dto::Transfer) -> anyhow::Result<Peers> {
+        self.ask(Method::GET, &format!("transfers/{}/peers", transfer.id), &()).await
     }
 
     /// The torrent that somebody means: by its name, its info hash, or the beginning of that.

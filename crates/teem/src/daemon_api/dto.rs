@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use node::{Snapshot, State};
 
 use crate::daemon;
+use crate::slots::Slots;
 
 /// All torrents of the daemon, in the order of the queue.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -47,6 +48,8 @@ pub(crate) struct Transfer {
     pub(crate) eta: Option<u64>,
     /// Connections.
     pub(crate) peers: usize,
+    /// Its upload slots.
+    pub(crate) slots: Slots,
     /// Bytes received in all runs.
     pub(crate) downloaded: u64,
     /// Bytes sent in all runs.
@@ -185,6 +188,7 @@ impl From<daemon::Transfer> for Transfer {
             up_rate: snapshot.up_rate,
             eta: snapshot.eta.map(|eta| eta.as_secs()),
             peers: snapshot.peers.len(),
+            slots: snapshot.slots.into(),
             downloaded: snapshot.totals.downloaded,
             uploaded: snapshot.totals.uploaded,
             ratio: (ratio * 1000.0).round() / 1000.0,

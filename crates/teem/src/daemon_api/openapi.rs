@@ -19,7 +19,7 @@ use super::routes;
     servers((url = "/", description = "The address that this was read from")),
     tags((name = "transfers", description = "Torrents, what they do and what they should do")),
     paths(
-        show, routes::list, routes::show, routes::remove, routes::hold, routes::resume, routes::recheck,
+        show, routes::list, routes::show, routes::peers, routes::remove, routes::hold, routes::resume, routes::recheck,
         routes::relocate, routes::rename, routes::place,
     )
 )]

@@ -17,6 +17,7 @@ use utoipa::IntoParams;
 use super::dto::{self, RefusalCode};
 use super::table::Shared;
 use crate::daemon::{Answer, Asked, DeskError, Wish};
+use crate::slots::Peers;
 
 type Reply<T> = Result<Json<T>, Refused>;
 
@@ -38,6 +39,24 @@ pub(super) async fn show(
 ) -> Reply<dto::Transfer> {
     let Json(found) = transfers(ask(&shared, Wish::Show(key(&id)?)).await?)?;
     found.transfers.into_iter().next().map(Json).ok_or_else(|| DeskError::NotFound.into())
+}
+
+/// Who takes part in a torrent, who waits for an upload slot, and who gives us something
+#[utoipa::path(get, path = "/api/v1/transfers/{id}/peers", tag = "transfers", params(
+    ("id" = String, Path, description = "Its id")
+), responses((status = 200, body = Peers), (status = "4XX", body = dto::Refusal)))]
+pub(super) async fn peers(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Reply<Peers> {
+    match ask(&shared, Wish::Show(key(&id)?)).await? {
+        Answer::Transfers(found) => {
+            let found = found.first().ok_or(DeskError::NotFound)?;
+            let snapshot: &node::Snapshot = &found.snapshot;
+            Ok(Json(snapshot.into()))
+        }
+        Answer::Done(_) => Err(DeskError::NotFound.into()),
+    }
 }
 
 /// Stop fetching and serving, until it is resumed

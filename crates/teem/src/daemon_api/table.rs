@@ -62,6 +62,7 @@ pub(super) const ROUTES: &[Route] = {
         route("GET", "/api/v1/openapi.json", Nothing, || get(openapi::show)),
         route("GET", "/api/v1/transfers", Token, || get(routes::list)),
         route("GET", "/api/v1/transfers/{id}", Token, || get(routes::show)),
+        route("GET", "/api/v1/transfers/{id}/peers", Token, || get(routes::peers)),
         route("DELETE", "/api/v1/transfers/{id}", Token, || delete(routes::remove)),
         route("POST", "/api/v1/transfers/{id}/hold", Token, || post(routes::hold)),
         route("POST", "/api/v1/transfers/{id}/resume", Token, || post(routes::resume)),
