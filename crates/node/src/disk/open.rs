@@ -152,7 +152,7 @@ impl<'a> Opener<'a> {
         let good = self.check(&files, &unread, &counted, cancel)?;
         let conflict = self.adopt(&mut files, &unread, &good);
         let aside = match self.args.distrust && self.is_fetch() {
-            true => self.mend(&mut files, &good)?,
+            true => self.mend(&mut files, (&unread, &good))?,
             false => BTreeSet::new(),
         };
         // What was wrong is out of the way.

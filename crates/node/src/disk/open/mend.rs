@@ -31,14 +31,16 @@ impl Opener<'_> {
     pub(super) fn mend(
         &self,
         files: &mut [Surveyed],
-        good: &[PieceIndex],
+        (read, good): (&[PieceIndex], &[PieceIndex]),
     ) -> Result<BTreeSet<PathBuf>, OpenError> {
         let mut dirs = BTreeSet::new();
         for (index, file) in (0..).map(FileIndex).zip(files) {
             let own = &self.names[index.0 as usize].own;
             let wrong = match (&file.foreign, file.state) {
                 (Some((path, identity)), _) if path == own => Some(*identity),
-                (None, SlotState::Whole(identity)) if self.is_wrong(index, good) => Some(identity),
+                (None, SlotState::Whole(identity)) if self.is_wrong(index, (read, good)) => {
+                    Some(identity)
+                }
                 (Some(_) | None, _) => None,
             };
             let Some(identity) = wrong else { continue };
@@ -51,10 +53,12 @@ impl Opener<'_> {
         Ok(dirs)
     }
 
-    /// A piece that has bytes of the file is not right.
-    fn is_wrong(&self, index: FileIndex, good: &[PieceIndex]) -> bool {
+    /// A piece that has bytes of the file was read and is not right. One that reaches into a file that is not
+    /// there could not be read, which says nothing.
+    fn is_wrong(&self, index: FileIndex, (read, good): (&[PieceIndex], &[PieceIndex])) -> bool {
         self.geometry.pieces_of(index).map(PieceIndex).any(|piece| {
-            self.args.info.expected(piece, &self.args.layers).is_some()
+            read.binary_search(&piece).is_ok()
+                && self.args.info.expected(piece, &self.args.layers).is_some()
                 && good.binary_search(&piece).is_err()
         })
     }

@@ -107,6 +107,39 @@ fn edges_shared_with_a_missing_neighbour_are_compared_when_they_come() {
 }
 
 #[test]
+fn a_recheck_takes_a_missing_neighbour_for_no_fault_of_the_file_beside_it() {
+    let torrent =
+        Torrent::folder(vec![file("a", PIECE as usize + 100), file("b", 2 * PIECE as usize)]);
+    for spoiled in [false, true] {
+        let place = Place::new();
+        torrent.write_out(place.target.path());
+        let b = place.target.path().join("t/b");
+        let mut content = torrent.files[1].content.clone();
+        content[PIECE as usize] ^= u8::from(spoiled);
+        std::fs::write(&b, &content).unwrap();
+        if !spoiled {
+            let rig = place.start(DiskConfig::default());
+            rig.open(&torrent, &place.fetch()).wait_finished();
+        }
+        std::fs::remove_file(place.target.path().join("t/a")).unwrap();
+        let mut rig = place.start(DiskConfig::default());
+        rig.distrust = true;
+        let mut open = rig.open(&torrent, &place.fetch());
+        let aside = place.target.path().join("t/b (changed 1)");
+        assert_eq!((b.exists(), aside.exists()), (!spoiled, spoiled));
+        if spoiled {
+            assert_eq!(open.have, [3]);
+            assert!(std::fs::read(&aside).unwrap() == content);
+            continue;
+        }
+        assert_eq!(open.have, [2, 3]);
+        rig.store(&mut open, &torrent, [0, 1]);
+        open.wait_finished();
+        torrent.assert_tree(place.target.path());
+    }
+}
+
+#[test]
 fn too_little_room_is_said_before_anything_is_fetched() {
     let mut torrent = Torrent::single(file("f", 3));
     // A file of 2^52 bytes fits nowhere.
