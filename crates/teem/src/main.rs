@@ -21,6 +21,7 @@ mod locate;
 mod magnets;
 mod mapping;
 mod near;
+mod openapi;
 mod output;
 mod own_hosts;
 mod peer_ports;

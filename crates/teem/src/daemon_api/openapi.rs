@@ -7,6 +7,7 @@ use axum::response::IntoResponse;
 use utoipa::OpenApi;
 
 use super::routes;
+use crate::openapi;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -35,11 +36,23 @@ pub(super) async fn show() -> impl IntoResponse {
 
 /// The document as text; the same in every run.
 pub(super) fn document() -> &'static str {
-    static TEXT: LazyLock<String> = LazyLock::new(|| {
-        let mut document = Document::openapi();
-        // It does not change with every release.
-        document.info.version = "1".to_owned();
-        document.to_pretty_json().expect("it has string keys and plain values only")
-    });
+    static TEXT: LazyLock<String> = LazyLock::new(|| openapi::text(Document::openapi()));
     &TEXT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::ROUTES;
+    use super::*;
+
+    #[test]
+    fn every_route_has_its_row_and_its_description() {
+        let routes = ROUTES.iter().map(|route| (route.method, route.path));
+        openapi::assert_describes(document(), routes);
+    }
+
+    #[test]
+    fn the_document_is_as_it_was() {
+        openapi::assert_as_kept(document(), "openapi-daemon.json");
+    }
 }

@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hyper::body::Bytes;
@@ -11,19 +10,6 @@ use tracker::Secret;
 use super::table::{Needs, ROUTES};
 use super::*;
 use crate::daemon::{Answer, Asked};
-
-#[test]
-fn every_route_is_described_and_every_description_is_a_route() {
-    let document: serde_json::Value = serde_json::from_str(openapi::document()).expect("JSON");
-    let mut described = BTreeSet::new();
-    for (path, item) in document["paths"].as_object().expect("paths") {
-        for method in item.as_object().expect("operations").keys() {
-            described.insert((method.to_uppercase(), path.clone()));
-        }
-    }
-    let rows = ROUTES.iter().map(|route| (route.method.to_owned(), route.path.to_owned()));
-    assert_eq!(described, rows.collect());
-}
 
 /// A server whose daemon has nothing and does everything.
 async fn started(secret: &Secret) -> (std::net::SocketAddr, impl Sized) {
