@@ -102,6 +102,22 @@ pub(crate) async fn publish(offer: &Offer, context: &Context) -> anyhow::Result<
     }
 }
 
+/// The same as soon as a tracker is there: waits for those that are away.
+pub(crate) async fn publish_when_there(offer: &Offer, context: &Context) -> anyhow::Result<u32> {
+    loop {
+        match publish(offer, context).await {
+            Err(error) if locate::is_away(&error) => {
+                let again = async {
+                    tokio::time::sleep(PUBLISH_AGAIN).await;
+                    Ok(())
+                };
+                context.interrupt.or(again).await?;
+            }
+            published => return published,
+        }
+    }
+}
+
 /// Starts a node that will seed `path`.
 pub(crate) async fn start_node(
     path: &Path,
@@ -311,6 +327,8 @@ fn still_there(snapshot: &Snapshot) -> Result<(), Failure> {
 
 /// How long an announce may take before the person hears of it.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Between attempts to publish.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,6 @@ use walkdir::WalkDir;
 
 use crate::cli::Context;
 use crate::hashing::{self, Made, Recipe};
-use crate::locate;
 use crate::seeding::{self, Offer, Ready, shell_quoted};
 
 /// Content that is published again when it changes.
@@ -86,26 +85,10 @@ impl Watching<'_> {
                 made = next_version(&self.offer, &self.recipe, &mut self.seen, &mut replaced, self.context) => made?,
             };
             self.offer.made = made;
-            let version = self.publish().await?;
+            let version = seeding::publish_when_there(&self.offer, self.context).await?;
             let next = seeding::start(self.node, (&self.offer, version), self.context).await?;
             replaced.push(Replaced(std::mem::replace(&mut torrent, next.0), Instant::now()));
             self.tell(&next.1);
-        }
-    }
-
-    /// Puts the version into the catalogue; waits for trackers that are away.
-    async fn publish(&self) -> anyhow::Result<u32> {
-        loop {
-            match seeding::publish(&self.offer, self.context).await {
-                Err(error) if locate::is_away(&error) => {
-                    let again = async {
-                        tokio::time::sleep(PUBLISH_AGAIN).await;
-                        Ok(())
-                    };
-                    self.context.interrupt.or(again).await?;
-                }
-                published => return published,
-            }
         }
     }
 
@@ -180,8 +163,6 @@ async fn retire(replaced: &mut Vec<Replaced>) {
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A look is followed by so many times its own length of rest.
 const REST: u32 = 20;
-/// Between attempts to publish.
-const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 /// A version that was replaced is served for so long in any case: peers may be on their way.
 const SERVED_FOR: Duration = Duration::from_secs(60);
 /// Versions before the newest that are served at once.

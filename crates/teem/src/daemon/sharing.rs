@@ -191,18 +191,11 @@ impl Shares {
         let about = About::new(None, None).unwrap_or_default();
         let (trackers, super_seed) = (self.trackers.clone(), false);
         let offer = Offer { name, path, made, about, trackers, super_seed };
-        loop {
-            match seeding::publish(&offer, &self.context).await {
-                Err(error) if crate::locate::is_away(&error) => {
-                    tokio::time::sleep(PUBLISH_AGAIN).await;
-                }
-                Err(error) => {
-                    let output = &self.context.output;
-                    output.warn(&format!("{} is not published: {error:#}", offer.name));
-                    return;
-                }
-                Ok(_) => return,
+        match seeding::publish_when_there(&offer, &self.context).await {
+            Err(error) if !self.context.interrupt.has_come() => {
+                self.context.output.warn(&format!("{} is not published: {error:#}", offer.name));
             }
+            Ok(_) | Err(_) => {}
         }
     }
 }
@@ -270,8 +263,6 @@ impl Looks {
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A look is followed by so many times its own length of rest.
 const REST: u32 = 20;
-/// Between attempts to publish.
-const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
