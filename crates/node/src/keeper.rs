@@ -71,7 +71,6 @@ pub(crate) enum Resting {
 /// What a keeper begins with.
 pub(crate) struct Keeper {
     pub(crate) node: Arc<Inner>,
-    pub(crate) key: InfoHash,
     pub(crate) config: swarm::Config,
     pub(crate) opening: Opening,
     pub(crate) metainfo: Option<Arc<Metainfo>>,
@@ -134,12 +133,12 @@ impl Keeper {
     /// Whether an earlier run left a move to end, and what is known of a torrent that does not run at once.
     async fn begin(&mut self) -> Result<(), OrderError> {
         let knows_all = self.metainfo.is_some() && self.resting.is_none();
-        if !self.moving || (knows_all && !self.node.is_left(self.key)) {
+        if !self.moving || (knows_all && !self.node.is_left(self.key())) {
             self.moving = false;
             return Ok(());
         }
         let turn = self.node.openings.turn(&self.opening.content).await;
-        let (node, key, known) = (self.node.clone(), self.key, self.metainfo.clone());
+        let (node, key, known) = (self.node.clone(), self.key(), self.metainfo.clone());
         let resting = self.resting.is_some();
         let looked = tokio::task::spawn_blocking(move || look(&node, key, known, resting));
         let looked = looked.await.map_err(|_| OrderError::Ended)??;
@@ -168,6 +167,11 @@ impl Keeper {
         Ok(())
     }
 
+    /// By what the record knows the torrent.
+    const fn key(&self) -> InfoHash {
+        self.wiring.key
+    }
+
     /// Where the content is, if we may do anything to it.
     fn place(&self) -> Option<Place> {
         match &self.opening.content {
@@ -185,7 +189,7 @@ impl Keeper {
 
     /// Lets it run until it is told otherwise; `None` when it was stopped.
     async fn live(self, waiting: &mut Waiting) -> Option<Self> {
-        let Self { node, key, mut config, opening, metainfo, name, wiring, resting, moving } = self;
+        let Self { node, mut config, opening, metainfo, name, wiring, resting, moving } = self;
         config.seed = rand::random();
         if let Some(metainfo) = &metainfo {
             config.info_hashes = metainfo.info.hashes();
@@ -211,7 +215,7 @@ impl Keeper {
         let metainfo = ended.metainfo;
         config.metadata_known = metainfo.is_some();
         let (opening, wiring) = (ended.opening.again(), ended.wiring);
-        let mut kept = Self { node, key, config, opening, metainfo, name, wiring, resting, moving };
+        let mut kept = Self { node, config, opening, metainfo, name, wiring, resting, moving };
         waiting.orders.extend(ended.orders);
         waiting.peers = ended.peers;
         waiting.priorities = ended.priorities;
@@ -260,7 +264,7 @@ impl Keeper {
             Order::Change(change) => self.change(change, waiting).await,
             Order::Remove(data) => match self.remove(data, waiting).await {
                 Ok(left) => {
-                    self.node.forget_wishes(self.key);
+                    self.node.forget_wishes(self.key());
                     self.wiring.account.forget();
                     self.end();
                     // Whoever asked may have gone, here and below.
@@ -275,7 +279,7 @@ impl Keeper {
     }
 
     async fn save_rest(&self, rest: Option<Rest>, force: Force) -> Result<(), OrderError> {
-        let (node, key) = (self.node.clone(), self.key);
+        let (node, key) = (self.node.clone(), self.key());
         let save = move || node.save_rest(key, rest, force);
         let saved = tokio::task::spawn_blocking(save).await.map_err(|_| OrderError::Ended)?;
         Ok(saved?)
@@ -325,7 +329,7 @@ impl Keeper {
             (Data::Delete, Some(known), Some(place)) => Some((known, place)),
         };
         let (records, key) = (self.node.records.clone(), self.hashes().primary());
-        let own = self.key;
+        let own = self.key();
         let removing = tokio::task::spawn_blocking(move || -> Result<_, OrderError> {
             records.condemn(key, content.is_some())?;
             let content = content.as_ref().map(|(known, place)| (&known.info, place));
@@ -387,7 +391,7 @@ impl Keeper {
     }
 
     fn fail(&mut self, error: &OrderError) {
-        tracing::error!(torrent = %self.key, %error, "a torrent cannot begin");
+        tracing::error!(torrent = %self.key(), %error, "a torrent cannot begin");
         let (reason, fault) = (error.to_string(), crate::api::Fault::Disk);
         let state = State::Failed { reason, fault };
         let show = |snapshot| Snapshot { state, ..snapshot };

@@ -272,7 +272,7 @@ impl Node {
         }
         let (node, name) = (self.inner.clone(), add.name);
         self.inner.threads.spawn_pinned(move || {
-            Keeper { node, key, config, opening, metainfo, name, resting, moving, wiring }.run()
+            Keeper { node, config, opening, metainfo, name, resting, moving, wiring }.run()
         });
         if !add.peers.is_empty() {
             let _ = inputs.send(Input::Command(swarm::Command::AddPeers(add.peers)));

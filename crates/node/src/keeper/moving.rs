@@ -68,7 +68,7 @@ impl Keeper {
         let metainfo = match self.metainfo.clone() {
             Some(metainfo) => metainfo,
             None => {
-                let (node, key) = (self.node.clone(), self.key);
+                let (node, key) = (self.node.clone(), self.key());
                 let saved = tokio::task::spawn_blocking(move || node.records.saved(key));
                 match saved.await.map_err(|_| OrderError::Ended)?? {
                     Some((metainfo, _)) => Arc::new(metainfo),
@@ -111,7 +111,7 @@ impl Keeper {
 
     /// The content is there from now on, also for who adds the torrent once more.
     fn settle_in(&mut self, place: Place) {
-        self.node.revise_wishes(self.key, |wishes| {
+        self.node.revise_wishes(self.key(), |wishes| {
             (wishes.folder, wishes.renames) = (Some(place.folder.clone()), place.renames.clone());
         });
         self.opening.content = Content::Fetch { folder: place.folder };
