@@ -29,15 +29,22 @@ pub(crate) enum Wish {
     List,
     /// How one stands.
     Show(InfoHash),
-    Hold(InfoHash),
-    Resume(InfoHash, Force),
-    Recheck(InfoHash),
-    Move(InfoHash, PathBuf),
-    /// One of its files, or all of it.
-    Rename(InfoHash, Option<FileIndex>, String),
     /// To this place in the queue, 1 the first.
     Place(InfoHash, usize),
-    Remove(InfoHash, Data),
+    /// Something of a torrent that may take its time.
+    Do(InfoHash, Deed),
+}
+
+/// What a torrent is to do.
+#[derive(Debug)]
+pub(crate) enum Deed {
+    Hold,
+    Resume(Force),
+    Recheck,
+    Move(PathBuf),
+    /// One of its files, or all of it.
+    Rename(Option<FileIndex>, String),
+    Remove(Data),
 }
 
 /// What comes back.
@@ -108,14 +115,9 @@ impl Daemon<'_> {
         let Asked { wish, answer } = asked;
         let answered = match wish {
             Wish::List => Ok(self.transfers(None)),
-            Wish::Show(key) => self.held(key).map(|_| ()).map(|()| self.transfers(Some(key))),
+            Wish::Show(key) => self.held(key).map(|_| self.transfers(Some(key))),
             Wish::Place(key, place) => self.place(key, place).await,
-            Wish::Hold(key)
-            | Wish::Resume(key, _)
-            | Wish::Recheck(key)
-            | Wish::Move(key, _)
-            | Wish::Rename(key, ..)
-            | Wish::Remove(key, _) => match self.order(key, wish).await {
+            Wish::Do(key, deed) => match self.prepare(key, deed).await {
                 Ok(work) => {
                     // Moving takes as long as it takes.
                     tokio::spawn(async move {
@@ -165,15 +167,16 @@ impl Daemon<'_> {
         Ok(Answer::Done(Vec::new()))
     }
 
-    async fn order(&mut self, key: InfoHash, wish: Wish) -> Result<Work, DeskError> {
+    /// What it means for the queue and the folder comes first.
+    async fn prepare(&mut self, key: InfoHash, deed: Deed) -> Result<Work, DeskError> {
         let held = self.held(key)?;
-        let torrent = held.torrent.clone();
-        match wish {
-            Wish::Hold(_) => {
+        let (torrent, mut waits) = (held.torrent.clone(), false);
+        let deed = match deed {
+            Deed::Hold => {
                 self.queue.set_will(key, Will::Hold);
-                Ok(Work::Hold(torrent))
+                deed
             }
-            Wish::Resume(_, force) => {
+            Deed::Resume(force) => {
                 // What was seeded enough would rest again at once.
                 let enough = self.node.left_of(key).rest == Some(Rest::Seeded);
                 let force = if enough { Force::Yes } else { force };
@@ -181,18 +184,20 @@ impl Daemon<'_> {
                 let will = if force == Force::Yes { Will::Force } else { Will::Queue };
                 let (turns, runs) = self.queue.resume(Instant::now(), key, will);
                 self.tell_turns(turns);
-                Ok(Work::Resume(torrent, force, if runs { Waits::No } else { Waits::Yes }))
+                waits = !runs;
+                Deed::Resume(force)
             }
-            Wish::Recheck(_) => Ok(Work::Recheck(torrent)),
-            Wish::Move(_, folder) => Ok(Work::Move(torrent, folder)),
-            Wish::Rename(_, file, name) => Ok(Work::Rename(torrent, file, name)),
-            Wish::Remove(_, data) => self.take_out(key, data).await,
-            Wish::List | Wish::Show(_) | Wish::Place(..) => Err(DeskError::NotFound),
-        }
+            Deed::Remove(data) => {
+                self.take_out(key, data).await?;
+                deed
+            }
+            Deed::Recheck | Deed::Move(_) | Deed::Rename(..) => deed,
+        };
+        Ok(Work { torrent, deed, waits })
     }
 
     /// The torrent is to go, and this run or the next one sees to it.
-    async fn take_out(&mut self, key: InfoHash, data: Data) -> Result<Work, DeskError> {
+    async fn take_out(&mut self, key: InfoHash, data: Data) -> Result<(), DeskError> {
         let file = self.files.get(&key).cloned().ok_or(DeskError::NotFound)?;
         if self.held(key)?.shared {
             return Err(DeskError::Watched(file));
@@ -205,46 +210,38 @@ impl Daemon<'_> {
         }
         let held = self.forget(&file).ok_or(DeskError::NotFound)?;
         self.tell("removed", &held.name, &file, None);
-        Ok(Work::Remove(held.torrent, data))
+        Ok(())
     }
 }
 
 /// What a torrent is told to do.
-enum Work {
-    Hold(Torrent),
-    Resume(Torrent, Force, Waits),
-    Recheck(Torrent),
-    Move(Torrent, PathBuf),
-    Rename(Torrent, Option<FileIndex>, String),
-    Remove(Torrent, Data),
-}
-
-/// Whether its turn has not come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Waits {
-    Yes,
-    No,
+struct Work {
+    torrent: Torrent,
+    deed: Deed,
+    /// Its turn to run has not come.
+    waits: bool,
 }
 
 impl Work {
     async fn done(self) -> Result<Answer, DeskError> {
+        let Self { torrent, deed, waits } = self;
         let mut left = Vec::new();
-        match self {
-            Self::Hold(torrent) => torrent.hold(Rest::Held).await?,
-            Self::Resume(torrent, force, waits) => {
+        match deed {
+            Deed::Hold => torrent.hold(Rest::Held).await?,
+            Deed::Resume(force) => {
                 let resumed = torrent.resume(force);
                 // Told before it can begin.
-                let waited = (waits == Waits::Yes).then(|| torrent.wait());
+                let waited = waits.then(|| torrent.wait());
                 resumed.await?;
                 if let Some(waited) = waited {
                     waited.await?;
                 }
             }
-            Self::Recheck(torrent) => torrent.recheck().await?,
-            Self::Move(torrent, folder) => torrent.move_to(folder).await?,
-            Self::Rename(torrent, None, name) => torrent.rename(name).await?,
-            Self::Rename(torrent, Some(file), path) => torrent.rename_file(file, path).await?,
-            Self::Remove(torrent, data) => left = torrent.remove(data).await?,
+            Deed::Recheck => torrent.recheck().await?,
+            Deed::Move(folder) => torrent.move_to(folder).await?,
+            Deed::Rename(None, name) => torrent.rename(name).await?,
+            Deed::Rename(Some(file), path) => torrent.rename_file(file, path).await?,
+            Deed::Remove(data) => left = torrent.remove(data).await?,
         }
         Ok(Answer::Done(left))
     }

@@ -31,7 +31,7 @@ use folder::{Change, Folder};
 use life::{Activity, Event};
 use queue::{Lane, Queue, Turn, Will};
 
-pub(crate) use desk::{Answer, Asked, DeskError, Transfer, Wish};
+pub(crate) use desk::{Answer, Asked, Deed, DeskError, Transfer, Wish};
 pub(crate) use queue::Limits;
 pub(crate) use sharing::{Shares, Told as ShareTold};
 
@@ -54,7 +54,6 @@ pub(crate) struct Daemon<'a> {
     rules: Rules,
     context: &'a Context,
     folder: Option<Folder>,
-    watched: Option<PathBuf>,
     torrents: BTreeMap<PathBuf, Held>,
     files: BTreeMap<InfoHash, PathBuf>,
     queue: Queue,
@@ -139,7 +138,6 @@ impl<'a> Daemon<'a> {
             queue: Queue::new(rules.limits),
             rules,
             context,
-            watched: torrents.clone(),
             folder: torrents.map(|torrents| Folder::new(torrents, is_torrent)),
             torrents: BTreeMap::new(),
             files: BTreeMap::new(),
@@ -437,7 +435,7 @@ impl<'a> Daemon<'a> {
         self.opening = None;
         let ready = Ready {
             listening: self.node.listening().iter().map(ToString::to_string).collect(),
-            torrents: self.watched.as_deref(),
+            torrents: self.folder.as_ref().map(Folder::path),
             api: self.api.as_deref(),
             count: self.torrents.len(),
         };

@@ -133,7 +133,7 @@ impl Queue {
 
     /// Puts all in the order of these ranks; those without one stay behind, as they are.
     pub(crate) fn sort_by(&mut self, rank: impl Fn(InfoHash) -> Option<i64>) {
-        self.order.sort_by_key(|key| rank(*key).unwrap_or(i64::MAX));
+        self.order.sort_by_cached_key(|key| rank(*key).unwrap_or(i64::MAX));
     }
 
     /// The torrents in their order.

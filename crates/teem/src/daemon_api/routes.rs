@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 
 use super::dto::{self, RefusalCode};
 use super::table::Shared;
-use crate::daemon::{Answer, Asked, DeskError, Wish};
+use crate::daemon::{Answer, Asked, Deed, DeskError, Wish};
 use crate::slots::Peers;
 
 type Reply<T> = Result<Json<T>, Refused>;
@@ -67,7 +67,7 @@ pub(super) async fn hold(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
 ) -> Reply<dto::Done> {
-    done(ask(&shared, Wish::Hold(key(&id)?)).await?)
+    done(ask(&shared, Wish::Do(key(&id)?, Deed::Hold)).await?)
 }
 
 /// Go on
@@ -82,7 +82,7 @@ pub(super) async fn resume(
 ) -> Reply<dto::Done> {
     let Json(dto::Resume { force }) = body?;
     let force = if force { Force::Yes } else { Force::No };
-    done(ask(&shared, Wish::Resume(key(&id)?, force)).await?)
+    done(ask(&shared, Wish::Do(key(&id)?, Deed::Resume(force))).await?)
 }
 
 /// Read all of its content again
@@ -95,7 +95,7 @@ pub(super) async fn recheck(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
 ) -> Reply<dto::Done> {
-    done(ask(&shared, Wish::Recheck(key(&id)?)).await?)
+    done(ask(&shared, Wish::Do(key(&id)?, Deed::Recheck)).await?)
 }
 
 /// Move its content to another folder; answers when it is there
@@ -114,7 +114,7 @@ pub(super) async fn relocate(
     if !folder.is_absolute() {
         return Err(Refused::bad("folder is an absolute path"));
     }
-    done(ask(&shared, Wish::Move(key(&id)?, folder)).await?)
+    done(ask(&shared, Wish::Do(key(&id)?, Deed::Move(folder))).await?)
 }
 
 /// Call its content something else on this machine
@@ -135,7 +135,7 @@ pub(super) async fn rename(
         Some(file) => Some(number(file).ok_or_else(|| Refused::bad("files are counted from 1"))?),
         None => None,
     };
-    done(ask(&shared, Wish::Rename(key(&id)?, file, name)).await?)
+    done(ask(&shared, Wish::Do(key(&id)?, Deed::Rename(file, name))).await?)
 }
 
 /// Give it another place in the queue
@@ -171,7 +171,7 @@ pub(super) async fn remove(
     query: Result<Query<RemoveQuery>, QueryRejection>,
 ) -> Reply<dto::Done> {
     let data = if query?.0.with_data { Data::Delete } else { Data::Keep };
-    done(ask(&shared, Wish::Remove(key(&id)?, data)).await?)
+    done(ask(&shared, Wish::Do(key(&id)?, Deed::Remove(data))).await?)
 }
 
 async fn ask(shared: &Shared, wish: Wish) -> Result<Answer, Refused> {
