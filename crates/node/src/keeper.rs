@@ -10,6 +10,7 @@ mod moving;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,7 +19,6 @@ use proto::InfoHash;
 use proto::metainfo::Metainfo;
 use swarm::{Command, Priority};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 
 use crate::api::{Content, Snapshot, State};
 use crate::clock;
@@ -271,7 +271,14 @@ impl Keeper {
                     let _ = answer.send(Ok(left));
                     return None;
                 }
-                Err(error) => Err(error),
+                Err(error) => {
+                    if !matches!(error, OrderError::Closing | OrderError::NotOurs(_)) {
+                        // It is to go: nothing of it runs any more, and people see why it is still here.
+                        self.fail(&error);
+                        self.resting.get_or_insert(Resting::Queued);
+                    }
+                    Err(error)
+                }
             },
         };
         let _ = answer.send(done.map(|()| Vec::new()));
@@ -294,14 +301,13 @@ impl Keeper {
         let cancelled = opening.clone();
         let (node, checked) = (self.node.clone(), Arc::new(AtomicU64::new(0)));
         let bytes = checked.clone();
-        let check = tokio::task::spawn_blocking(move || -> Result<(u64, bool), OpenError> {
+        let check = move || -> Result<(u64, bool), OpenError> {
             let wanted = opening.choice.of(&metainfo.info).ok();
             let opened = opening.open(&node, &metainfo, wanted, &bytes)?;
             opened.storage.close();
             Ok((Storage::durable(&opened.storage), opened.storage.is_finished()))
-        });
-        let done =
-            self.wait_for(check, (State::Checking, &checked), waiting, || cancelled.cancel());
+        };
+        let done = self.at_work(check, (State::Checking, &checked), waiting, || cancelled.cancel());
         let done = done.await;
         drop(told);
         self.opening.distrust = false;
@@ -330,7 +336,7 @@ impl Keeper {
         };
         let (records, key) = (self.node.records.clone(), self.hashes().primary());
         let own = self.key();
-        let removing = tokio::task::spawn_blocking(move || -> Result<_, OrderError> {
+        let removing = move || -> Result<_, OrderError> {
             records.condemn(key, content.is_some())?;
             let content = content.as_ref().map(|(known, place)| (&known.info, place));
             let left = relocate::remove(&records, key, content)?;
@@ -338,30 +344,41 @@ impl Keeper {
                 records.remove(own)?;
             }
             Ok(left)
-        });
+        };
         let nothing = AtomicU64::new(0);
-        self.wait_for(removing, (State::Moving, &nothing), waiting, || ()).await?
+        self.at_work(removing, (State::Moving, &nothing), waiting, || ()).await?
     }
 
-    /// Waits for work on other threads, and shows how far it is. Whoever stops the torrent calls it off.
-    async fn wait_for<T>(
+    /// Works on another thread, and shows how far it is. Whoever stops or removes the torrent calls it off; when
+    /// the node ends, nobody waits for a disk that does not answer.
+    async fn at_work<T: Send + 'static>(
         &mut self,
-        mut work: JoinHandle<T>,
+        work: impl FnOnce() -> T + Send + 'static,
         (state, bytes): (State, &AtomicU64),
         waiting: &mut Waiting,
         cancel: impl Fn(),
     ) -> Result<T, OrderError> {
+        let node = self.node.clone();
+        if node.closing().is_cancelled() {
+            return Err(OrderError::Closing);
+        }
+        let mut work = node.work(work);
+        let mut given_up = pin!(async {
+            node.closing().cancelled().await;
+            tokio::time::sleep(PATIENCE).await;
+        });
         let mut tick = tokio::time::interval(SHOWN_EVERY);
-        if !waiting.stops.is_empty() {
+        if waiting.has_end() {
             cancel();
         }
         loop {
             tokio::select! {
                 done = &mut work => return done.map_err(|_| OrderError::Ended),
+                () = &mut given_up => return Err(OrderError::Closing),
                 _ = tick.tick() => self.show_work(state.clone(), bytes),
                 Some(input) = self.wiring.inputs.recv() => {
                     waiting.take(input);
-                    if !waiting.stops.is_empty() {
+                    if waiting.has_end() {
                         cancel();
                     }
                 }
@@ -424,6 +441,12 @@ impl Keeper {
 }
 
 impl Waiting {
+    /// Somebody wants the torrent to end: what takes long is of no use any more.
+    fn has_end(&self) -> bool {
+        let removes = |each: &Ordered| matches!(each.order, Order::Remove(_));
+        !self.stops.is_empty() || self.orders.iter().any(removes)
+    }
+
     /// While it rests, only what people want is kept.
     fn take(&mut self, input: Input) {
         match input {
@@ -496,5 +519,7 @@ fn recorded(node: &Inner, known: &Metainfo) -> Result<u64, OrderError> {
 
 /// As often as people see something new.
 const SHOWN_EVERY: Duration = Duration::from_millis(200);
+/// What is told to stop has stopped by then, unless a disk does not answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Peers that are kept for a torrent that rests: enough to begin with.
 const PEERS_KEPT: usize = 200;

@@ -139,10 +139,10 @@ impl Node {
 
     /// Ends the removals that an earlier run began, but for those of `but`; returns those that fail, which
     /// stay begun.
-    pub async fn finish_removals(
+    pub fn finish_removals(
         &self,
         but: BTreeSet<InfoHash>,
-    ) -> Result<Vec<(InfoHash, OrderError)>, OrderError> {
+    ) -> impl Future<Output = Result<Vec<(InfoHash, OrderError)>, OrderError>> + use<> {
         let records = self.records();
         let finish = move || -> Result<_, OrderError> {
             let condemned = records.condemned()?.into_iter();
@@ -153,7 +153,8 @@ impl Node {
             });
             Ok(failed.collect())
         };
-        tokio::task::spawn_blocking(finish).await.map_err(|_| OrderError::Ended)?
+        let finished = self.inner().work(finish);
+        async { finished.await.map_err(|_| OrderError::Ended)? }
     }
 }
 

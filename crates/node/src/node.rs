@@ -99,6 +99,8 @@ pub(crate) struct Inner {
     /// The DHT's task, which keeps what it knows before it ends.
     finding: Mutex<Option<JoinHandle<()>>>,
     closing: CancellationToken,
+    /// Whoever works on files, beside the disk's own threads, has one.
+    working: Arc<()>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -149,6 +151,7 @@ impl Node {
             handles: Mutex::default(),
             finding: Mutex::default(),
             closing: CancellationToken::new(),
+            working: Arc::default(),
             config,
         });
         inner.keep_ledger();
@@ -308,7 +311,10 @@ impl Node {
         let release = move || {
             inner.ledger.write();
             inner.disk.stop();
-            inner.records.release();
+            // What could not be called off has the folder until the process ends.
+            if Arc::strong_count(&inner.working) == 1 {
+                inner.records.release();
+            }
         };
         if tokio::task::spawn_blocking(release).await.is_err() {
             tracing::error!("the disk threads did not end well");
@@ -391,6 +397,20 @@ impl Inner {
 
     pub(crate) const fn closing(&self) -> &CancellationToken {
         &self.closing
+    }
+
+    /// Works on files for as long as it takes, on a thread of its own. A disk may not answer: when the node
+    /// ends, nobody waits for it longer than a moment, and it ends with the process.
+    pub(crate) fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let working = self.working.clone();
+        tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(working);
+            done
+        })
     }
 
     fn swarm_config(

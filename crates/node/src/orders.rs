@@ -95,6 +95,9 @@ pub enum OrderError {
     /// It has ended.
     #[error("the torrent has ended")]
     Ended,
+    /// The node ends.
+    #[error("stopped, since all of it ends; what was begun goes on with the next start")]
+    Closing,
 }
 
 impl Torrent {

@@ -141,8 +141,11 @@ pub(crate) fn relocate(job: &Job<'_>, from: &Place, to: &Place) -> Result<(), Mo
     if from == to {
         return Ok(());
     }
-    std::fs::create_dir_all(&to.folder)
-        .map_err(|error| MoveError::io("make the folder", &to.folder, error))?;
+    // A disk that does not answer lets nothing be made, not even what is there.
+    if !to.folder.is_dir() {
+        std::fs::create_dir_all(&to.folder)
+            .map_err(|error| MoveError::io("make the folder", &to.folder, error))?;
+    }
     let ends = Ends::open(job, from, to)?;
     match begun.map(|begun| (begun.stage, begun.moved)) {
         Some((Stage::Placing, moved)) => Copying::new(job, &ends).place(moved),

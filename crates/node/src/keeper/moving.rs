@@ -33,7 +33,7 @@ impl Keeper {
         let target = to.clone();
         self.moving = true;
         let work = move |job: &Job<'_>| relocate::relocate(job, &from, &target);
-        self.at_work(metainfo, waiting, work).await?;
+        self.on_files(metainfo, waiting, work).await?;
         self.moving = false;
         self.settle_in(to);
         Ok(())
@@ -54,7 +54,7 @@ impl Keeper {
                 });
             }
             Err(error) => {
-                if !matches!(error, OrderError::Move(MoveError::Cancelled)) {
+                if !matches!(error, OrderError::Move(MoveError::Cancelled) | OrderError::Closing) {
                     self.fail(error);
                 }
                 self.resting.get_or_insert(Resting::Queued);
@@ -78,7 +78,7 @@ impl Keeper {
         };
         let from = place.clone();
         let work = move |job: &Job<'_>| relocate::finish(job, from);
-        let ended = self.at_work(metainfo, waiting, work).await?;
+        let ended = self.on_files(metainfo, waiting, work).await?;
         if ended != place {
             self.settle_in(ended);
         }
@@ -86,7 +86,7 @@ impl Keeper {
     }
 
     /// Works on all files, and shows how far it is, until the torrent is stopped.
-    async fn at_work<T: Send + 'static>(
+    async fn on_files<T: Send + 'static>(
         &mut self,
         metainfo: Arc<Metainfo>,
         waiting: &mut Waiting,
@@ -94,7 +94,7 @@ impl Keeper {
     ) -> Result<T, OrderError> {
         let (moved, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (node, bytes, stopped) = (self.node.clone(), moved.clone(), stop.clone());
-        let working = tokio::task::spawn_blocking(move || {
+        let working = move || {
             let job = Job {
                 records: &node.records,
                 info: &metainfo.info,
@@ -104,9 +104,9 @@ impl Keeper {
                 by_copy: false,
             };
             work(&job)
-        });
+        };
         let cancel = || stop.store(true, Ordering::Relaxed);
-        Ok(self.wait_for(working, (State::Moving, &moved), waiting, cancel).await??)
+        Ok(self.at_work(working, (State::Moving, &moved), waiting, cancel).await??)
     }
 
     /// The content is there from now on, also for who adds the torrent once more.

@@ -250,6 +250,7 @@ impl From<DeskError> for Refused {
                 E::Unknown
                 | E::NotOurs(_)
                 | E::Ended
+                | E::Closing
                 | E::Check(_)
                 | E::Move(
                     MoveError::Taken(_)

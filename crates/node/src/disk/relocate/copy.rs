@@ -25,11 +25,11 @@ impl<'a> Copying<'a> {
 
     /// From the beginning: copies, then goes on. A copy that an earlier run began is thrown away.
     pub(super) fn copy(mut self) -> Result<(), MoveError> {
-        self.forget_drafts();
-        self.require_room()?;
         let begun = MoveRecord { stage: Stage::Copying, ..self.ends.record.clone() };
+        // Whatever becomes of this run, what the person wants is known.
         self.job.records.save_move(self.ends.key, begun)?;
-        match self.copy_all() {
+        self.forget_drafts();
+        match self.require_room().and_then(|()| self.copy_all()) {
             Ok(moved) => {
                 let stage = Stage::Placing;
                 let record = MoveRecord { stage, moved: moved.clone(), ..self.ends.record.clone() };
@@ -286,4 +286,4 @@ fn written_run(_: &File, at: u64, len: u64) -> io::Result<Option<(u64, u64)>> {
 /// How exactly file systems keep the time of a change: most of them, NTFS, exFAT, ext3, FAT.
 const TIME_STEPS_NS: [i64; 5] = [1, 100, 10_000_000, 1_000_000_000, 2_000_000_000];
 /// Between two looks at whether anybody still wants it.
-const COPIED_AT_ONCE: u64 = 8 << 20;
+const COPIED_AT_ONCE: u64 = 1 << 20;
