@@ -9,6 +9,7 @@ import pytest
 
 import netns
 import teem as teem_module
+from content import MIB
 from matrix import Matrix
 import traps
 
@@ -136,6 +137,30 @@ def small_disk(folder):
 
     yield mount
     for path in mounted:
+        subprocess.run(["umount", "-l", path], check=False)
+
+
+@pytest.fixture
+def stoppable_disk(folder):
+    """Mounts a file system at a folder; gives a function that stops and restarts all writing to it."""
+    image, mounted = folder / "disk.img", []
+
+    def freeze(path, stop):
+        subprocess.run(["fsfreeze", "--freeze" if stop else "--unfreeze", path], check=True)
+
+    def mount(path):
+        with open(image, "wb") as file:
+            file.truncate(128 * MIB)
+        subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+        path.mkdir(parents=True)
+        subprocess.run(["mount", "-o", "loop", image, path], check=True)
+        mounted.append(path)
+        return lambda stop: freeze(path, stop)
+
+    yield mount
+    for path in mounted:
+        # What waits for it would never end; it is an error when nothing was stopped.
+        subprocess.run(["fsfreeze", "--unfreeze", path], check=False, stderr=subprocess.DEVNULL)
         subprocess.run(["umount", "-l", path], check=False)
 
 

@@ -1,7 +1,5 @@
 """A disk that does not answer holds up the torrents that lie on it, and no others of the same process."""
 
-import subprocess
-
 import pytest
 
 import catalogue
@@ -9,30 +7,6 @@ from content import MIB, assert_same, random_file
 from peers import with_trackers
 from proc import wait_for
 from teem import EXIT_TERMINATED, PEER_PORT
-
-
-@pytest.fixture
-def stoppable_disk(folder):
-    """Mounts a file system at a folder; gives a function that stops and restarts all writing to it."""
-    image, mounted = folder / "disk.img", []
-
-    def freeze(path, stop):
-        subprocess.run(["fsfreeze", "--freeze" if stop else "--unfreeze", path], check=True)
-
-    def mount(path):
-        with open(image, "wb") as file:
-            file.truncate(128 * MIB)
-        subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
-        path.mkdir(parents=True)
-        subprocess.run(["mount", "-o", "loop", image, path], check=True)
-        mounted.append(path)
-        return lambda stop: freeze(path, stop)
-
-    yield mount
-    for path in mounted:
-        # What waits for it would never end; it is an error when nothing was stopped.
-        subprocess.run(["fsfreeze", "--unfreeze", path], check=False, stderr=subprocess.DEVNULL)
-        subprocess.run(["umount", "-l", path], check=False)
 
 
 @pytest.mark.root

@@ -3,15 +3,17 @@ they drop into a folder to share it."""
 
 import json
 import os
+import signal
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from content import MIB, assert_same, random_file
 from peers import LibtorrentPeer
 from proc import wait_for
-from teem import EXIT_DONE, EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE, PEER_PORT
+from teem import EXIT_DONE, EXIT_FAILED, EXIT_NOT_FOUND, EXIT_TERMINATED, EXIT_USAGE, PEER_PORT
 from test_daemon import info_hash, made, seeders
 
 
@@ -139,6 +141,60 @@ def test_a_move_to_another_disk_that_is_killed_anywhere_is_ended_by_the_next_run
         assert not here.exists()
         assert not [path for other in disks for path in other.rglob("*") if path.is_file() and path != target]
         here = target
+
+
+@pytest.mark.root
+def test_a_disk_that_stops_in_a_move_holds_up_no_order_and_not_the_end(
+    teem, folder, cleanup, daemon, stoppable_disk
+):
+    tracker = teem.tracker()
+    made_of = {f"{number}.bin": made(folder, tracker, f"{number}.bin", 3 * MIB, number) for number in range(4)}
+    source, torrent = made_of["0.bin"]
+    for _, each in made_of.values():
+        seeding(teem, cleanup, each, source)
+    names = ["0.bin", "1.bin", "2.bin"]
+    drop(folder, *(made_of[name][1] for name in names))
+    process = daemon()
+    for name in names:
+        process.event("done", where=lambda done, name=name: done["name"] == name)
+    target = folder / "disk" / "content"
+    stop = stoppable_disk(folder / "disk")
+    target.mkdir()
+    stop(True)
+    moving = [teem("move", name, target, "--data", daemon.data) for name in ("0.bin", "1.bin")]
+    for name in ("0.bin", "1.bin"):
+        wait_for(lambda name=name: daemon.state(name) == "moving", 20, "a move that begins", process)
+    # Others take orders, and come; one that is being moved may be taken out.
+    daemon.order("hold", "2.bin")
+    daemon.order("resume", "2.bin")
+    (folder / "torrents" / "1.bin.torrent").unlink()
+    wait_for(lambda: daemon.state("1.bin") is None, 20, "one that is gone", process)
+    drop(folder, made_of["3.bin"][1])
+    process.event("done", where=lambda done: done["name"] == "3.bin")
+    daemon.order("hold", "2.bin")
+    # It comes back before it has gone: its turn comes when it has.
+    drop(folder, made_of["1.bin"][1])
+    process.signal(signal.SIGTERM)
+    wait_for(lambda: has_ended(process), 20, "the end, but for the thread that waits for the disk")
+    wait_for(lambda: seeders(tracker, made_of["3.bin"][1]) == [1], 20, "nobody but libtorrent", process)
+    assert process.running(), "the kernel lets nobody go who waits for this disk"
+    stop(False)
+    assert process.wait(20) == EXIT_TERMINATED
+    for each in moving:
+        assert each.wait(20) == EXIT_FAILED, each.tail()
+    process = daemon()
+    for name in ("0.bin", "1.bin", "3.bin"):
+        wait_for(lambda name=name: daemon.state(name) == "seeding", 30, "seeding", process)
+    assert daemon.state("2.bin") == "held"
+    for name in ("0.bin", "1.bin"):
+        assert_same(target / name, made_of[name][0])
+        assert not (folder / "out" / name).exists()
+    assert sorted(path.name for path in target.iterdir()) == ["0.bin", "1.bin"]
+
+
+def has_ended(process):
+    """The program has ended, though threads of it may still be in the kernel."""
+    return not process.running() or Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
 
 
 def test_a_recheck_finds_what_is_wrong_and_mends_it(teem, folder, cleanup, daemon):

@@ -12,8 +12,9 @@ use node::{Data, Force, OrderError, Rest, Snapshot, State, Torrent};
 use proto::{FileIndex, InfoHash};
 use tokio::sync::oneshot;
 
+use super::files::put_away;
 use super::queue::Will;
-use super::{Daemon, Held, put_away};
+use super::{Daemon, Held, Inside};
 
 /// What somebody wants, and who waits for it.
 #[derive(Debug)]
@@ -80,6 +81,8 @@ pub(crate) enum DeskError {
     Watched(PathBuf),
     /// Its file cannot be taken out of the folder.
     Stays(PathBuf, io::Error),
+    /// It is to go, and has not gone yet.
+    Leaving,
     /// The torrent says no.
     Order(OrderError),
     /// The daemon ends.
@@ -104,6 +107,9 @@ impl fmt::Display for DeskError {
             Self::Stays(path, error) => {
                 write!(f, "{} cannot be renamed: {error}", path.display())
             }
+            Self::Leaving => f.write_str(
+                "its removal was begun and has not ended; `teem remove` tries once more",
+            ),
             Self::Order(error) => error.fmt(f),
             Self::Closed => f.write_str("the daemon is ending"),
         }
@@ -118,11 +124,17 @@ impl Daemon<'_> {
             Wish::Show(key) => self.held(key).map(|_| self.transfers(Some(key))),
             Wish::Place(key, place) => self.place(key, place).await,
             Wish::Do(key, deed) => match self.prepare(key, deed).await {
-                Ok(work) => {
+                Ok((work, leaves)) => {
+                    let to_self = self.to_self.clone();
                     // Moving takes as long as it takes.
                     tokio::spawn(async move {
+                        let done = work.done().await;
+                        if let (Ok(_), Some(left)) = (&done, leaves) {
+                            // A daemon that has ended wants to know nothing.
+                            let _ = to_self.send(left).await;
+                        }
                         // Whoever asked may have gone, here and below.
-                        let _ = answer.send(work.done().await);
+                        let _ = answer.send(done);
                     });
                     return;
                 }
@@ -167,11 +179,25 @@ impl Daemon<'_> {
         Ok(Answer::Done(Vec::new()))
     }
 
-    /// What it means for the queue and the folder comes first.
-    async fn prepare(&mut self, key: InfoHash, deed: Deed) -> Result<Work, DeskError> {
+    /// What it means for the queue and the folder comes first. With it comes what to tell when it is done.
+    async fn prepare(
+        &mut self,
+        key: InfoHash,
+        deed: Deed,
+    ) -> Result<(Work, Option<Inside>), DeskError> {
         let held = self.held(key)?;
-        let (torrent, mut waits) = (held.torrent.clone(), false);
+        let (torrent, mut waits, mut leaves) = (held.torrent.clone(), false, None);
+        let leaving = self.files.get(&key).is_some_and(|file| self.leaving.has(file));
         let deed = match deed {
+            Deed::Remove(data) => {
+                leaves = Some(self.take_out(key, data).await?);
+                deed
+            }
+            Deed::Hold | Deed::Resume(_) | Deed::Recheck | Deed::Move(_) | Deed::Rename(..)
+                if leaving =>
+            {
+                return Err(DeskError::Leaving);
+            }
             Deed::Hold => {
                 self.queue.set_will(key, Will::Hold);
                 deed
@@ -187,30 +213,33 @@ impl Daemon<'_> {
                 waits = !runs;
                 Deed::Resume(force)
             }
-            Deed::Remove(data) => {
-                self.take_out(key, data).await?;
-                deed
-            }
             Deed::Recheck | Deed::Move(_) | Deed::Rename(..) => deed,
         };
-        Ok(Work { torrent, deed, waits })
+        Ok((Work { torrent, deed, waits }, leaves))
     }
 
-    /// The torrent is to go, and this run or the next one sees to it.
-    async fn take_out(&mut self, key: InfoHash, data: Data) -> Result<(), DeskError> {
+    /// The torrent is to go, and this run or the next one sees to it. Until it is gone it is shown, and while
+    /// that fails it can be asked for again.
+    async fn take_out(&mut self, key: InfoHash, data: Data) -> Result<Inside, DeskError> {
         let file = self.files.get(&key).cloned().ok_or(DeskError::NotFound)?;
-        if self.held(key)?.shared {
+        let held = self.held(key)?;
+        if held.shared {
             return Err(DeskError::Watched(file));
         }
+        let name = held.name.clone();
         self.node.condemn(key, data).await?;
-        if let Err(source) = put_away(&file).await {
-            // It would be added again: all stays as it is.
-            self.node.pardon(key).await?;
-            return Err(DeskError::Stays(file, source));
+        if !self.leaving.has(&file) {
+            // A person may have taken it out already.
+            if let Err(source) = put_away(&file).await
+                && source.kind() != io::ErrorKind::NotFound
+            {
+                // It would be added again: all stays as it is.
+                self.node.pardon(key).await?;
+                return Err(DeskError::Stays(file, source));
+            }
+            self.leaving.begin(&file, key);
         }
-        let held = self.forget(&file).ok_or(DeskError::NotFound)?;
-        self.tell("removed", &held.name, &file, None);
-        Ok(())
+        Ok(Inside::Left { file, key, name })
     }
 }
 

@@ -9,12 +9,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// What has happened to a file.
+/// What has happened to a file. What went comes first, since another one may have come in its place: a file
+/// that was renamed is one that went and one that came.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Change {
-    Came(PathBuf),
-    Changed(PathBuf),
     Went(PathBuf),
+    Changed(PathBuf),
+    Came(PathBuf),
 }
 
 /// The folder and what was told of it.

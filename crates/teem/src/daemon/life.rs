@@ -8,6 +8,7 @@ use std::time::Instant;
 use node::{Snapshot, State, Torrent};
 use tokio::sync::mpsc;
 
+use super::Inside;
 use crate::fetching::Done;
 use crate::seed_limits::SeedLimits;
 
@@ -30,17 +31,17 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Teller {
     file: PathBuf,
-    daemon: mpsc::Sender<(PathBuf, Event)>,
+    daemon: mpsc::Sender<Inside>,
 }
 
 impl Teller {
-    pub(super) const fn new(file: PathBuf, daemon: mpsc::Sender<(PathBuf, Event)>) -> Self {
+    pub(super) const fn new(file: PathBuf, daemon: mpsc::Sender<Inside>) -> Self {
         Self { file, daemon }
     }
 
-    async fn tell(&self, event: Event) {
+    pub(super) async fn tell(&self, event: Event) {
         // A daemon that has ended wants to know nothing.
-        let _ = self.daemon.send((self.file.clone(), event)).await;
+        let _ = self.daemon.send(Inside::Torrent(self.file.clone(), event)).await;
     }
 }
 

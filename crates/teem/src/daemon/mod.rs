@@ -2,7 +2,9 @@
 //! another one to share. The folders are the list: what is put in is added, what is taken out ends, and
 //! its content stays. What people order beside that (`desk`) outlives the run in the node's record.
 
+mod comings;
 mod desk;
+mod files;
 mod folder;
 mod life;
 mod queue;
@@ -16,10 +18,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
-use node::{Add, Begin, Content, Force, LeftOf, Node, Rest, Source, Torrent};
+use node::{Node, OrderError, Rest, Torrent};
 use proto::InfoHash;
-use proto::magnet::Magnet;
-use proto::metainfo::Metainfo;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -27,7 +27,9 @@ use tokio::time::MissedTickBehavior;
 
 use crate::cli::Context;
 use crate::seed_limits::SeedLimits;
-use folder::{Change, Folder};
+use comings::{Leaving, Newcomer};
+use files::{Read, is_torrent};
+use folder::Folder;
 use life::{Activity, Event};
 use queue::{Lane, Queue, Turn, Will};
 
@@ -57,15 +59,16 @@ pub(crate) struct Daemon<'a> {
     torrents: BTreeMap<PathBuf, Held>,
     files: BTreeMap<InfoHash, PathBuf>,
     queue: Queue,
+    leaving: Leaving,
     /// Torrents whose removal an earlier run did not end.
     condemned: BTreeSet<InfoHash>,
     /// Those of them whose files cannot be taken out of the folder.
     stuck: BTreeSet<InfoHash>,
     /// Those removals were ended, as far as they can be.
     removals_ended: bool,
-    /// What those who follow them tell. Few wait at once: each is heard in a moment.
-    told: mpsc::Receiver<(PathBuf, Event)>,
-    to_self: mpsc::Sender<(PathBuf, Event)>,
+    /// What its own tasks tell. Few wait at once: each is heard in a moment.
+    told: mpsc::Receiver<Inside>,
+    to_self: mpsc::Sender<Inside>,
     /// What people want.
     asked: mpsc::Receiver<Asked>,
     /// What becomes of the content that is to be shared.
@@ -88,7 +91,20 @@ struct Held {
     shared: bool,
     torrent: Torrent,
     activity: Arc<Activity>,
+    /// It was counted among those whose files are open.
+    open: bool,
     following: JoinHandle<()>,
+}
+
+/// What the daemon's own tasks tell it.
+#[derive(Debug)]
+enum Inside {
+    /// Something has happened to the torrent of that file.
+    Torrent(PathBuf, Event),
+    /// A torrent has ended for good, and nothing of it runs any more.
+    Left { file: PathBuf, key: InfoHash, name: String },
+    /// What an earlier run was to remove is gone, but for these.
+    Removed(Result<Vec<(InfoHash, OrderError)>, OrderError>),
 }
 
 /// The daemon runs.
@@ -141,6 +157,7 @@ impl<'a> Daemon<'a> {
             folder: torrents.map(|torrents| Folder::new(torrents, is_torrent)),
             torrents: BTreeMap::new(),
             files: BTreeMap::new(),
+            leaving: Leaving::default(),
             condemned: BTreeSet::new(),
             stuck: BTreeSet::new(),
             removals_ended: false,
@@ -165,7 +182,7 @@ impl<'a> Daemon<'a> {
             tokio::select! {
                 biased;
                 () = self.context.interrupt.wait() => break,
-                Some((file, event)) = self.told.recv() => self.on_event(&file, event),
+                Some(told) = self.told.recv() => self.on_told(told).await,
                 Some(asked) = self.asked.recv() => self.on_asked(asked).await,
                 Some(told) = self.shares.recv() => self.on_share(told).await,
                 _ = tick.tick() => {
@@ -184,6 +201,7 @@ impl<'a> Daemon<'a> {
     async fn look(&mut self) -> anyhow::Result<()> {
         self.unseen = false;
         let Some(mut folder) = self.folder.take() else {
+            self.end_removals();
             self.tell_ready();
             return Ok(());
         };
@@ -209,10 +227,9 @@ impl<'a> Daemon<'a> {
                     self.on_change(change).await;
                 }
                 if some {
-                    let node = self.node;
-                    self.queue.sort_by(|key| node.left_of(key).place);
+                    self.sort_queue();
                 }
-                self.end_removals().await;
+                self.end_removals();
             }
             Err(error) if self.opening.is_some() => {
                 return Err(error).with_context(|| format!("watch {}", path.display()));
@@ -227,11 +244,24 @@ impl<'a> Daemon<'a> {
     }
 
     /// Once the files of torrents that were to be removed are out of the folder.
-    async fn end_removals(&mut self) {
-        if std::mem::replace(&mut self.removals_ended, true) || self.condemned.is_empty() {
+    fn end_removals(&mut self) {
+        // One that is still being written may be such a file.
+        let settling = self.folder.as_ref().is_some_and(Folder::is_settling);
+        if settling || std::mem::replace(&mut self.removals_ended, true) {
             return;
         }
-        match self.node.finish_removals(self.stuck.clone()).await {
+        if !self.condemned.is_empty() {
+            let removed = self.node.finish_removals(self.stuck.clone());
+            let to_self = self.to_self.clone();
+            tokio::spawn(async move {
+                // A daemon that has ended wants to know nothing.
+                let _ = to_self.send(Inside::Removed(removed.await)).await;
+            });
+        }
+    }
+
+    fn on_removed(&mut self, removed: Result<Vec<(InfoHash, OrderError)>, OrderError>) {
+        match removed {
             Ok(failed) => {
                 for (key, error) in &failed {
                     self.context.output.warn(&format!("the removal of {key} did not end: {error}"));
@@ -242,6 +272,11 @@ impl<'a> Daemon<'a> {
             }
             Err(error) => self.context.output.warn(&format!("a removal did not end: {error}")),
         }
+    }
+
+    fn sort_queue(&mut self) {
+        let node = self.node;
+        self.queue.sort_by(|key| node.left_of(key).place);
     }
 
     /// Lets those run whose turn it is.
@@ -280,114 +315,21 @@ impl<'a> Daemon<'a> {
         match change {
             Read::Came(file, source) => self.add(file, source).await,
             Read::Changed(file, source) => {
-                self.remove(&file).await;
+                self.remove(&file);
                 self.add(file, source).await;
             }
-            Read::Went(file) => self.remove(&file).await,
+            Read::Went(file) => self.remove(&file),
         }
-    }
-
-    async fn add(&mut self, file: PathBuf, source: anyhow::Result<Source>) {
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let key = source.as_ref().map(key_of).ok();
-        if let Some(key) = key.filter(|key| self.condemned.contains(key)) {
-            if let Err(error) = put_away(&file).await {
-                self.context.output.warn(&format!("{} stays: {error}", file.display()));
-                // It would come back as a new one.
-                self.stuck.insert(key);
-            }
-            return;
-        }
-        let added = match source {
-            Ok(source) => {
-                let content = Content::Fetch { folder: self.rules.output.clone() };
-                let trackers = self.rules.trackers.clone();
-                self.start(Add { trackers, ..Add::new(source, content) }).await
-            }
-            Err(error) => Err(error),
-        };
-        let (key, torrent) = match added {
-            Ok(added) => added,
-            Err(error) => {
-                let reason = format!("{error:#}");
-                self.context.output.warn(&format!("{} is not taken: {reason}", file.display()));
-                self.tell("refused", &name, &file, Some(&reason));
-                return;
-            }
-        };
-        self.opening = self.opening.map(|count| count + 1);
-        self.tell("added", &name, &file, None);
-        self.hold_on(file, (name, key, false), torrent);
-    }
-
-    /// Adds a torrent as an earlier run left it, in its place in the queue.
-    async fn start(&mut self, add: Add) -> anyhow::Result<(InfoHash, Torrent)> {
-        let (key, wanted_len) = (key_of(&add.source), len_of(&add.source));
-        let left = self.node.left_of(key);
-        let enough = |len| self.rules.seeded.are_met(&left.totals, len);
-        // Seeded enough by the limits of then, not by those of now.
-        let again = left.rest == Some(Rest::Seeded) && !wanted_len.is_some_and(enough);
-        let will = if again { Will::Queue } else { will_of(&left) };
-        let waits = self.queue.is_limited() && will == Will::Queue;
-        let begin = if waits { Begin::Waiting } else { Begin::AsLeft };
-        let torrent = self.node.add(Add { begin, ..add }).await?;
-        let lane = if left.finished { Lane::Seed } else { Lane::Download };
-        self.queue.insert(Instant::now(), key, lane, will);
-        if again {
-            let resumed = torrent.resume(Force::No);
-            if waits {
-                drop(tokio::spawn(torrent.wait()));
-            }
-            resumed.await.context("go on seeding")?;
-        }
-        Ok((key, torrent))
-    }
-
-    fn hold_on(
-        &mut self,
-        file: PathBuf,
-        (name, key, shared): (String, InfoHash, bool),
-        torrent: Torrent,
-    ) {
-        let to = life::Teller::new(file.clone(), self.to_self.clone());
-        let activity = Arc::<Activity>::default();
-        let forced = self.queue.will(key) == Some(Will::Force);
-        activity.forced.store(forced, Ordering::Relaxed);
-        let seeded = self.rules.seeded;
-        let following = life::follow(torrent.clone(), seeded, activity.clone(), to);
-        let following = tokio::spawn(following);
-        self.files.insert(key, file.clone());
-        self.torrents.insert(file, Held { name, key, shared, torrent, activity, following });
-    }
-
-    async fn remove(&mut self, file: &Path) {
-        let Some(held) = self.forget(file) else { return };
-        held.torrent.stop().await;
-        self.tell("removed", &held.name, file, None);
-    }
-
-    fn forget(&mut self, file: &Path) -> Option<Held> {
-        let held = self.torrents.remove(file)?;
-        held.following.abort();
-        self.files.remove(&held.key);
-        self.queue.remove(held.key);
-        Some(held)
     }
 
     /// Content came to be shared, or will not be any more.
     async fn on_share(&mut self, told: ShareTold) {
         match told {
             ShareTold::Came { path, name, add } => {
-                self.remove(&path).await;
-                match self.start(*add).await {
-                    Ok((key, torrent)) => {
-                        self.tell("shared", &name, &path, None);
-                        self.hold_on(path, (name, key, true), torrent);
-                    }
-                    Err(error) => self.refuse_share(&name, &path, &format!("{error:#}")),
-                }
+                self.remove(&path);
+                self.admit(Newcomer { file: path, name, shared: true, add }).await;
             }
-            ShareTold::Went(path) => self.remove(&path).await,
+            ShareTold::Went(path) => self.remove(&path),
             ShareTold::Refused { path, name, reason } => self.refuse_share(&name, &path, &reason),
             ShareTold::AllSeen => {
                 self.sharing = false;
@@ -401,7 +343,18 @@ impl<'a> Daemon<'a> {
         self.tell("refused", name, path, Some(reason));
     }
 
+    async fn on_told(&mut self, told: Inside) {
+        match told {
+            Inside::Torrent(file, event) => self.on_event(&file, event),
+            Inside::Left { file, key, name } => self.on_left(&file, key, &name).await,
+            Inside::Removed(removed) => self.on_removed(removed),
+        }
+    }
+
     fn on_event(&mut self, file: &Path, event: Event) {
+        if let (Event::Open, Some(held)) = (&event, self.torrents.get_mut(file)) {
+            held.open = true;
+        }
         let Some(held) = self.torrents.get(file) else { return };
         match event {
             Event::Open => {
@@ -455,117 +408,7 @@ impl<'a> Daemon<'a> {
     }
 }
 
-/// By what the record knows the torrent.
-fn key_of(source: &Source) -> InfoHash {
-    match source {
-        Source::Metainfo(metainfo) => metainfo.info.hashes().primary(),
-        Source::Magnet(magnet) => magnet.hashes.primary(),
-    }
-}
-
-fn len_of(source: &Source) -> Option<u64> {
-    match source {
-        Source::Metainfo(metainfo) => Some(metainfo.info.content_len()),
-        Source::Magnet(_) => None,
-    }
-}
-
-fn will_of(left: &LeftOf) -> Will {
-    match (left.rest, left.force) {
-        (Some(_), _) => Will::Hold,
-        (None, Force::Yes) => Will::Force,
-        (None, Force::No) => Will::Queue,
-    }
-}
-
-/// The torrent is removed: its file stays, under a name that nobody takes for one.
-async fn put_away(file: &Path) -> io::Result<()> {
-    let file = file.to_owned();
-    let renamed = tokio::task::spawn_blocking(move || rename_away(&file)).await;
-    renamed.map_err(io::Error::other)?
-}
-
-/// On the disk when it returns; when it fails, the file is where it was.
-fn rename_away(file: &Path) -> io::Result<()> {
-    let mut number = 0;
-    let away = loop {
-        let mut away = file.as_os_str().to_owned();
-        away.push(if number == 0 { ".removed".to_owned() } else { format!(".removed-{number}") });
-        let away = PathBuf::from(away);
-        if !away.exists() {
-            break away;
-        }
-        number += 1;
-    };
-    std::fs::rename(file, &away)?;
-    let folder = file.parent().unwrap_or_else(|| Path::new("/"));
-    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
-    if synced.is_err() {
-        std::fs::rename(&away, file)?;
-    }
-    synced
-}
-
-/// A change, with what the file says.
-enum Read {
-    Came(PathBuf, anyhow::Result<Source>),
-    Changed(PathBuf, anyhow::Result<Source>),
-    Went(PathBuf),
-}
-
-impl Read {
-    fn of(change: Change) -> Self {
-        match change {
-            Change::Came(file) => {
-                let source = read(&file);
-                Self::Came(file, source)
-            }
-            Change::Changed(file) => {
-                let source = read(&file);
-                Self::Changed(file, source)
-            }
-            Change::Went(file) => Self::Went(file),
-        }
-    }
-}
-
-fn is_torrent(file: &Path) -> bool {
-    let hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    let end = file.extension().unwrap_or_default();
-    !hidden && (end.eq_ignore_ascii_case("torrent") || end.eq_ignore_ascii_case("magnet"))
-}
-
-/// What a torrent file, or a file with a magnet link in it, says.
-fn read(file: &Path) -> anyhow::Result<Source> {
-    let bytes = crate::torrent_file::read_bytes(file)?;
-    if file.extension().is_some_and(|end| end.eq_ignore_ascii_case("magnet")) {
-        let link = std::str::from_utf8(&bytes).context("it is no text")?;
-        let magnet: Magnet =
-            link.trim().parse().context("it has no magnet link that can be used")?;
-        return Ok(Source::Magnet(magnet));
-    }
-    let metainfo = Metainfo::decode(&bytes).context("it is not a torrent that can be used")?;
-    Ok(Source::Metainfo(Box::new(metainfo)))
-}
-
 /// As long as a person waits for a sign that a file was seen.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Whoever follows a torrent waits when so many have something to tell.
 const EVENTS_WAITING: usize = 64;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_cannot_be_put_away_is_told_of() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("a.torrent");
-        assert!(rename_away(&file).is_err(), "there is none");
-        for away in ["a.torrent.removed", "a.torrent.removed-1"] {
-            std::fs::write(&file, b"a").expect("written");
-            rename_away(&file).expect("put away");
-            assert!(!file.exists() && folder.path().join(away).exists(), "{away}");
-        }
-    }
-}

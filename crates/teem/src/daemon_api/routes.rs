@@ -246,6 +246,7 @@ impl From<DeskError> for Refused {
                 (StatusCode::INSUFFICIENT_STORAGE, RefusalCode::Full)
             }
             DeskError::Watched(_)
+            | DeskError::Leaving
             | DeskError::Order(
                 E::Unknown
                 | E::NotOurs(_)
