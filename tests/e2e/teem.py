@@ -94,6 +94,7 @@ class Runner:
             "TEEM_LAN": "off",
             "TEEM_DHT": "off",
             "TEEM_MAP_PORTS": "off",
+            "TEEM_API": "127.0.0.1:0",
             "RUST_BACKTRACE": "1",
         }
         if "TEEM_LOG" in os.environ:
