@@ -327,19 +327,22 @@ impl Keeper {
         data: Data,
         waiting: &mut Waiting,
     ) -> Result<Vec<PathBuf>, OrderError> {
-        let content = match (data, self.metainfo.clone(), self.place()) {
-            (Data::Keep, ..) | (Data::Delete, None, _) => None,
-            (Data::Delete, Some(known), None) => {
-                return Err(OrderError::NotOurs(self.opening.path(&known.info)));
-            }
-            (Data::Delete, Some(known), Some(place)) => Some((known, place)),
-        };
+        let (known, place) = (self.metainfo.clone(), self.place());
+        if let (Data::Delete, Some(known), None) = (data, &known, &place) {
+            return Err(OrderError::NotOurs(self.opening.path(&known.info)));
+        }
         let (records, key) = (self.node.records.clone(), self.hashes().primary());
         let own = self.key();
         let removing = move || -> Result<_, OrderError> {
-            records.condemn(key, content.is_some())?;
-            let content = content.as_ref().map(|(known, place)| (&known.info, place));
-            let left = relocate::remove(&records, key, content)?;
+            let known = match known {
+                Some(known) => Some(known),
+                // Earlier runs may have known it.
+                None => records.saved(own)?.map(|(known, _)| Arc::new(known)),
+            };
+            let key = known.as_ref().map_or(key, |known| known.info.hashes().primary());
+            records.condemn(key, data == Data::Delete)?;
+            let fetched = known.as_ref().zip(place).map(|(known, place)| (&known.info, place));
+            let left = relocate::remove(&records, key, fetched, data)?;
             if own != key {
                 records.remove(own)?;
             }

@@ -159,15 +159,16 @@ impl Node {
 }
 
 fn finish_removal(records: &Records, key: InfoHash, with_content: bool) -> Result<(), OrderError> {
-    let saved = records.saved(key)?.filter(|_| with_content);
-    let names = records.load_wishes()?.remove(&key).unwrap_or_default().renames;
-    let content = match saved {
+    let renames = records.load_wishes()?.remove(&key).unwrap_or_default().renames;
+    let data = if with_content { Data::Delete } else { Data::Keep };
+    match records.saved(key)? {
         Some((metainfo, SavedContent::Fetch(folder))) => {
-            Some((metainfo, Place { folder, renames: names }))
+            let fetched = Some((&metainfo.info, Place { folder, renames }));
+            relocate::remove(records, key, fetched, data)?;
         }
-        Some((_, SavedContent::Share(_))) | None => None,
-    };
-    let content = content.as_ref().map(|(known, place)| (&known.info, place));
-    relocate::remove(records, key, content)?;
+        Some((_, SavedContent::Share(_))) | None => {
+            drop(relocate::remove(records, key, None, data)?)
+        }
+    }
     Ok(())
 }

@@ -3,6 +3,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::super::tests::fixture::{Place as Bench, Rig, Torrent, file, tree};
 use super::*;
 use crate::api::Content;
+use crate::orders::Data;
 
 /// A folder of the torrent is fetched: one file whole, one begun.
 struct Moving {
@@ -67,6 +68,51 @@ impl Moving {
             cancelled: &|| false,
             by_copy: false,
         }
+    }
+
+    fn remove(&self, rig: &Rig, place: &Place, data: Data) -> Result<Vec<PathBuf>, RemoveError> {
+        let fetched = Some((&*self.torrent.info, place.clone()));
+        remove(rig.disk.records(), self.key(), fetched, data)
+    }
+
+    /// Begins a move by copies, or by renames, and dies when it has come so far.
+    fn dies_at(&self, rig: &Rig, stage: Stage) {
+        let job = Job {
+            records: rig.disk.records(),
+            info: &self.torrent.info,
+            progress: &|_| (),
+            cancelled: &|| false,
+            by_copy: true,
+        };
+        let half = |bytes: u64| assert!(bytes < 70_000, "killed");
+        std::fs::create_dir_all(self.there().folder).unwrap();
+        let ends = Ends::open(&job, &self.from(), &self.there()).unwrap();
+        match stage {
+            Stage::Renaming => {
+                job.records.save_move(self.key(), ends.record.clone()).unwrap();
+                assert!(ends.rename_one(&ends.travels[1]).unwrap());
+            }
+            Stage::Copying => {
+                let died = catch_unwind(AssertUnwindSafe(|| self.relocate_until(rig, true, &half)));
+                assert!(died.is_err());
+            }
+            Stage::Placing => {
+                assert_eq!(Copying::new(&job, &ends).copies_for_test().len(), 3);
+                let first = &ends.travels[0];
+                ends.to.move_new(&first.draft, &ends.to, &first.to).unwrap();
+            }
+            Stage::Clearing => {
+                self.relocate(rig, true).unwrap();
+                let path = self.from().folder.join("t/a");
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::copy(self.there().folder.join("other/a"), &path).unwrap();
+                let identity = FileIdentity::of(&std::fs::metadata(&path).unwrap());
+                let moved = vec![Arrival { file: FileIndex(0), identity, path }];
+                let record = MoveRecord { stage, moved, ..ends.record };
+                job.records.save_move(self.key(), record).unwrap();
+            }
+        }
+        assert_eq!(job.records.load_move(self.key()).unwrap().unwrap().stage, stage);
     }
 
     /// All that was there is there, and known without reading.
@@ -287,8 +333,7 @@ fn what_is_taken_away_is_ours_and_unchanged() {
     std::fs::write(folder.join("b/mine"), b"mine").unwrap();
     std::fs::write(folder.join("a"), b"changed").unwrap();
     let place = moving.from();
-    let content = Some((&*moving.torrent.info, &place));
-    let left = remove(rig.disk.records(), moving.key(), content).unwrap();
+    let left = moving.remove(&rig, &place, Data::Delete).unwrap();
     assert_eq!(left, [folder.join("a")]);
     let mut found = tree(&place.folder);
     found.sort();
@@ -298,8 +343,49 @@ fn what_is_taken_away_is_ours_and_unchanged() {
 }
 
 #[test]
+fn a_torrent_that_goes_in_the_middle_of_a_move_leaves_no_half_copies() {
+    for stage in [Stage::Renaming, Stage::Copying, Stage::Placing, Stage::Clearing] {
+        for data in [Data::Keep, Data::Delete] {
+            let (moving, rig) = Moving::started();
+            moving.dies_at(&rig, stage);
+            assert!(moving.remove(&rig, &moving.from(), data).unwrap().is_empty());
+            let records = rig.disk.records();
+            assert_eq!(records.load_move(moving.key()).unwrap(), None, "{stage:?}");
+            assert!(records.moves().unwrap().is_empty());
+            let ends = [moving.from(), moving.there()];
+            let found = ends.each_ref().map(|end| match end.folder.exists() {
+                true => tree(&end.folder).len(),
+                false => 0,
+            });
+            let expected = match (data, stage) {
+                (Data::Delete, _) => [0, 0],
+                (Data::Keep, Stage::Copying) => [3, 0],
+                (Data::Keep, Stage::Renaming | Stage::Placing | Stage::Clearing) => [0, 3],
+            };
+            assert_eq!(found, expected, "{stage:?} {data:?}");
+        }
+    }
+}
+
+#[test]
+fn half_copies_that_cannot_be_reached_keep_the_torrent() {
+    let (moving, rig) = Moving::started();
+    moving.dies_at(&rig, Stage::Copying);
+    let (there, aside) = (moving.there().folder, moving.bench.target.path().join("aside"));
+    std::fs::rename(&there, &aside).unwrap();
+    std::fs::write(&there, b"").unwrap();
+    assert!(moving.remove(&rig, &moving.from(), Data::Keep).is_err());
+    assert!(rig.disk.records().load_move(moving.key()).unwrap().is_some(), "it is known still");
+    std::fs::remove_file(&there).unwrap();
+    std::fs::rename(&aside, &there).unwrap();
+    assert!(moving.remove(&rig, &moving.from(), Data::Keep).unwrap().is_empty());
+    assert_eq!((tree(&there).len(), tree(&moving.from().folder).len()), (0, 3));
+}
+
+#[test]
 fn what_was_there_before_is_not_taken_away() {
     let mut moving = Moving::new();
+    moving.torrent = Torrent::folder(vec![file("a", 50_000), file("b", 0), file("c", 1)]);
     moving.bench.below = Some("from".into());
     std::fs::create_dir(moving.from().folder).unwrap();
     moving.torrent.write_out(&moving.from().folder);
@@ -308,8 +394,7 @@ fn what_was_there_before_is_not_taken_away() {
     open.wait_finished();
     open.storage.close();
     let place = moving.from();
-    let content = Some((&*moving.torrent.info, &place));
-    let left = remove(rig.disk.records(), moving.key(), content).unwrap();
+    let left = moving.remove(&rig, &place, Data::Delete).unwrap();
     assert_eq!((left.len(), tree(&place.folder).len()), (3, 3));
 }
 
@@ -319,10 +404,9 @@ fn content_that_cannot_be_reached_is_not_taken_for_gone() {
     let (place, aside) = (moving.from(), moving.bench.target.path().join("aside"));
     std::fs::rename(&place.folder, &aside).unwrap();
     std::fs::write(&place.folder, b"").unwrap();
-    let content = Some((&*moving.torrent.info, &place));
-    assert!(remove(rig.disk.records(), moving.key(), content).is_err());
+    assert!(moving.remove(&rig, &place, Data::Delete).is_err());
     assert!(rig.disk.records().progress(moving.key(), 6).unwrap().is_some(), "it is known still");
     std::fs::remove_file(&place.folder).unwrap();
-    assert!(remove(rig.disk.records(), moving.key(), content).unwrap().is_empty());
+    assert!(moving.remove(&rig, &place, Data::Delete).unwrap().is_empty());
     assert_eq!(rig.disk.records().progress(moving.key(), 6).unwrap(), None);
 }
