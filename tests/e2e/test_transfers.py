@@ -4,10 +4,13 @@ they drop into a folder to share it."""
 import json
 import os
 import signal
+import sqlite3
+import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+import libtorrent as lt
 import pytest
 
 from content import MIB, assert_same, random_file
@@ -148,11 +151,11 @@ def test_a_disk_that_stops_in_a_move_holds_up_no_order_and_not_the_end(
     teem, folder, cleanup, daemon, stoppable_disk
 ):
     tracker = teem.tracker()
-    made_of = {f"{number}.bin": made(folder, tracker, f"{number}.bin", 3 * MIB, number) for number in range(4)}
+    made_of = {f"{number}.bin": made(folder, tracker, f"{number}.bin", 3 * MIB, number) for number in range(5)}
     source, torrent = made_of["0.bin"]
     for _, each in made_of.values():
         seeding(teem, cleanup, each, source)
-    names = ["0.bin", "1.bin", "2.bin"]
+    names = ["0.bin", "1.bin", "2.bin", "4.bin"]
     drop(folder, *(made_of[name][1] for name in names))
     process = daemon()
     for name in names:
@@ -161,10 +164,10 @@ def test_a_disk_that_stops_in_a_move_holds_up_no_order_and_not_the_end(
     stop = stoppable_disk(folder / "disk")
     target.mkdir()
     stop(True)
-    moving = [teem("move", name, target, "--data", daemon.data) for name in ("0.bin", "1.bin")]
-    for name in ("0.bin", "1.bin"):
+    moving = [teem("move", name, target, "--data", daemon.data) for name in ("0.bin", "1.bin", "4.bin")]
+    for name in ("0.bin", "1.bin", "4.bin"):
         wait_for(lambda name=name: daemon.state(name) == "moving", 20, "a move that begins", process)
-    # Others take orders, and come; one that is being moved may be taken out.
+    # Others take orders, and come; one that is being moved may be taken out, or removed.
     daemon.order("hold", "2.bin")
     daemon.order("resume", "2.bin")
     (folder / "torrents" / "1.bin.torrent").unlink()
@@ -172,6 +175,8 @@ def test_a_disk_that_stops_in_a_move_holds_up_no_order_and_not_the_end(
     drop(folder, made_of["3.bin"][1])
     process.event("done", where=lambda done: done["name"] == "3.bin")
     daemon.order("hold", "2.bin")
+    moving.append(teem("remove", "4.bin", "--data", daemon.data))
+    wait_for(lambda: not (folder / "torrents" / "4.bin.torrent").exists(), 20, "one that is to go", process)
     # It comes back before it has gone: its turn comes when it has.
     drop(folder, made_of["1.bin"][1])
     process.signal(signal.SIGTERM)
@@ -189,7 +194,11 @@ def test_a_disk_that_stops_in_a_move_holds_up_no_order_and_not_the_end(
     for name in ("0.bin", "1.bin"):
         assert_same(target / name, made_of[name][0])
         assert not (folder / "out" / name).exists()
-    assert sorted(path.name for path in target.iterdir()) == ["0.bin", "1.bin"]
+    assert sorted(path.name for path in target.iterdir()) == ["0.bin", "1.bin"], "no half copy is left"
+    assert_same(folder / "out" / "4.bin", made_of["4.bin"][0])
+    assert daemon.state("4.bin") is None
+    wait_for(lambda: not rows(daemon.data, "removals"), 20, "the end of a removal", process)
+    assert not rows(daemon.data, "moves")
 
 
 def has_ended(process):
@@ -210,7 +219,7 @@ def test_a_recheck_finds_what_is_wrong_and_mends_it(teem, folder, cleanup, daemo
     bytes_ = bytearray(path.read_bytes())
     bytes_[MIB] ^= 1
     path.write_bytes(bytes_)
-    daemon.order("recheck", "one.bin")
+    assert daemon.order("recheck", "one.bin").latest("rechecked")["wrong"] == 64 * 1024
     stands = daemon.transfers()["one.bin"]
     assert stands["state"] == "held"
     assert stands["verified"] == 2 * MIB - 64 * 1024
@@ -218,13 +227,75 @@ def test_a_recheck_finds_what_is_wrong_and_mends_it(teem, folder, cleanup, daemo
     daemon.order("resume", "one.bin")
     wait_for(path.exists, 30, "the right file", process)
     assert_same(path, source)
-    # The disk has lost something, and nobody has written to it.
-    stat = path.stat()
     wait_for(lambda: daemon.state("one.bin") == "seeding", 20, "seeding", process)
-    daemon.order("recheck", "one.bin")
+    inode = path.stat().st_ino
+    assert "wrong" not in daemon.order("recheck", "one.bin").latest("rechecked")
     wait_for(lambda: daemon.state("one.bin") == "seeding", 20, "seeding", process)
-    assert path.stat().st_ino == stat.st_ino, "what is right is left alone"
+    assert path.stat().st_ino == inode, "what is right is left alone"
     assert_same(path, source)
+
+
+def flipped(path, image=None):
+    """Flips a bit of the file's second MiB; in the image of its disk nobody sees it in the file's times."""
+    bytes_ = path.read_bytes()
+    stat = path.stat()
+    if image is None:
+        with open(path, "r+b") as file:
+            file.seek(MIB)
+            file.write(bytes([bytes_[MIB] ^ 1]))
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        return
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        with open(image, "r+b") as disk:
+            at = disk.read().find(bytes_[MIB:MIB + 512])
+            assert at > 0
+            disk.seek(at)
+            disk.write(bytes([bytes_[MIB] ^ 1]))
+            disk.flush()
+            os.fsync(disk.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    now = path.stat()
+    assert (now.st_mtime_ns, now.st_ctime_ns) == (stat.st_mtime_ns, stat.st_ctime_ns)
+    assert path.read_bytes()[MIB] == bytes_[MIB] ^ 1, "the page is read from the disk again"
+
+
+@pytest.mark.parametrize("rots", [pytest.param(True, marks=pytest.mark.root, id="rots"), pytest.param(False, id="edited")])
+def test_a_bit_that_flips_is_found_not_served_and_fetched_again(teem, folder, cleanup, daemon, stoppable_disk, rots):
+    tracker = teem.tracker()
+    source, torrent = made(folder, tracker, "one.bin", 2 * MIB, 1)
+    seeder = seeding(teem, cleanup, torrent, source)
+    if rots:
+        stoppable_disk(folder / "out")
+    drop(folder, torrent)
+    process = daemon()
+    process.done()
+    wait_for(lambda: daemon.state("one.bin") == "seeding", 20, "seeding", process)
+    path = folder / "out" / "one.bin"
+    flipped(path, folder / "disk.img" if rots else None)
+    seeder.close()
+    told = daemon.order("recheck", "one.bin")
+    assert told.latest("rechecked")["wrong"] == 64 * 1024
+    assert "fetched again" in told.stderr()
+    wait_for(lambda: daemon.state("one.bin") == "downloading", 20, "a piece to be fetched again", process)
+    leecher = LibtorrentPeer(teem.address())
+    cleanup(leecher)
+    leecher.leech(torrent, folder / "leech")
+    wait_for(lambda: leecher.handle.status().num_pieces == 31, 30, "all that is right", process)
+    assert not leecher.failed_bytes()
+    seeding(teem, cleanup, torrent, source)
+    leecher.wait_done(30)
+    wait_for(lambda: daemon.state("one.bin") == "seeding", 30, "seeding", process)
+    assert_same(path, source)
+    assert_same(folder / "leech" / "one.bin", source)
+    kept = sorted(each.name for each in path.parent.iterdir() if each.is_file())
+    assert kept == (["one.bin"] if rots else ["one.bin", "one.bin (changed 1)"])
+
+
+def rows(data, table):
+    """How many rows the table of the record has."""
+    with sqlite3.connect(f"file:{data}/node.db?mode=ro", uri=True) as record:
+        return record.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
 
 def test_a_removed_torrent_takes_along_what_was_fetched_and_nothing_else(teem, folder, cleanup, daemon):
@@ -318,7 +389,6 @@ def test_seed_limits_outlive_a_kill(teem, folder, cleanup, daemon):
 
 def recorded(data):
     """Bytes sent of all torrents, as the record has them."""
-    import sqlite3
     with sqlite3.connect(f"file:{data}/node.db?mode=ro", uri=True) as record:
         return record.execute("SELECT coalesce(sum(uploaded), 0) FROM totals").fetchone()[0]
 

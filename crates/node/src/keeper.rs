@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use proto::InfoHash;
 use proto::metainfo::Metainfo;
+use proto::{Geometry, InfoHash, PieceIndex};
 use swarm::{Command, Priority};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -29,7 +29,7 @@ use crate::ledger::Account;
 use crate::limiter::Limiter;
 use crate::node::Inner;
 use crate::opening::Opening;
-use crate::orders::{Data, Force, Order, OrderError, Ordered, Rest};
+use crate::orders::{Data, Force, Order, OrderError, Ordered, Outcome, Rest};
 use crate::publisher::Publisher;
 use crate::torrent::{Input, TorrentTask};
 
@@ -215,7 +215,7 @@ impl Keeper {
         let metainfo = ended.metainfo;
         config.metadata_known = metainfo.is_some();
         let (opening, wiring) = (ended.opening.again(), ended.wiring);
-        let mut kept = Self { node, config, opening, metainfo, name, wiring, resting, moving };
+        let kept = Self { node, config, opening, metainfo, name, wiring, resting, moving };
         waiting.orders.extend(ended.orders);
         waiting.peers = ended.peers;
         waiting.priorities = ended.priorities;
@@ -223,14 +223,13 @@ impl Keeper {
             kept.leave();
             return None;
         }
-        // Read once.
-        kept.opening.distrust = false;
         Some(kept)
     }
 
     /// Does it, unless nothing of the torrent is left.
     async fn carry_out(mut self, ordered: Ordered, waiting: &mut Waiting) -> Option<Self> {
         let Ordered { order, answer } = ordered;
+        let mut outcome = Outcome::default();
         let done = match order {
             Order::Resume(force) => {
                 self.resting = None;
@@ -255,20 +254,18 @@ impl Keeper {
             }
             Order::Recheck if self.metainfo.is_none() => Err(OrderError::Unknown),
             Order::Recheck => {
-                self.opening.distrust = true;
-                match self.resting {
-                    Some(_) => self.check_at_rest(waiting).await,
-                    None => Ok(()),
-                }
+                let checked = self.check(waiting).await;
+                checked.map(|wrong| outcome.wrong = wrong)
             }
             Order::Change(change) => self.change(change, waiting).await,
             Order::Remove(data) => match self.remove(data, waiting).await {
                 Ok(left) => {
+                    outcome.left = left;
                     self.node.forget_wishes(self.key());
                     self.wiring.account.forget();
                     self.end();
                     // Whoever asked may have gone, here and below.
-                    let _ = answer.send(Ok(left));
+                    let _ = answer.send(Ok(outcome));
                     return None;
                 }
                 Err(error) => {
@@ -281,7 +278,7 @@ impl Keeper {
                 }
             },
         };
-        let _ = answer.send(done.map(|()| Vec::new()));
+        let _ = answer.send(done.map(|()| outcome));
         Some(self)
     }
 
@@ -292,26 +289,31 @@ impl Keeper {
         Ok(saved?)
     }
 
-    /// Opens the files once, to know what is right.
-    async fn check_at_rest(&mut self, waiting: &mut Waiting) -> Result<(), OrderError> {
+    /// Opens the files once and believes nothing, to know what is right; returns the bytes that were taken for
+    /// it and are not. If it runs, it goes on with what is.
+    async fn check(&mut self, waiting: &mut Waiting) -> Result<u64, OrderError> {
         let metainfo = self.metainfo.clone().ok_or(OrderError::Unknown)?;
         self.end_move(waiting).await?;
         let (events, told) = mpsc::unbounded_channel();
-        let opening = self.opening.clone().again().with_events(events);
+        let opening = self.opening.clone().again().with_events(events).distrusting();
         let cancelled = opening.clone();
         let (node, checked) = (self.node.clone(), Arc::new(AtomicU64::new(0)));
         let bytes = checked.clone();
-        let check = move || -> Result<(u64, bool), OpenError> {
+        let check = move || -> Result<_, OpenError> {
+            let (key, geometry) = (metainfo.info.hashes().primary(), metainfo.info.geometry());
+            let before = node.records.progress(key, geometry.piece_count())?;
             let wanted = opening.choice.of(&metainfo.info).ok();
             let opened = opening.open(&node, &metainfo, wanted, &bytes)?;
             opened.storage.close();
-            Ok((Storage::durable(&opened.storage), opened.storage.is_finished()))
+            let lost = before.iter().flat_map(|before| before.have.iter());
+            let lost = lost.filter(|piece| !opened.have.has(*piece));
+            let wrong = content_of(&geometry, lost);
+            Ok((Storage::durable(&opened.storage), opened.storage.is_finished(), wrong))
         };
         let done = self.at_work(check, (State::Checking, &checked), waiting, || cancelled.cancel());
         let done = done.await;
         drop(told);
-        self.opening.distrust = false;
-        let (durable, finished) = done??;
+        let (durable, finished, wrong) = done??;
         self.wiring.publisher.revise(clock::now(), |snapshot| Snapshot {
             verified: durable,
             durable,
@@ -319,7 +321,11 @@ impl Keeper {
             finished,
             ..snapshot
         });
-        Ok(())
+        if wrong > 0 {
+            let torrent = self.key();
+            tracing::warn!(%torrent, bytes = wrong, "content was wrong, and is fetched again");
+        }
+        Ok(wrong)
     }
 
     async fn remove(
@@ -515,9 +521,13 @@ fn look(
 fn recorded(node: &Inner, known: &Metainfo) -> Result<u64, OrderError> {
     let geometry = known.info.geometry();
     let progress = node.records.progress(known.info.hashes().primary(), geometry.piece_count())?;
-    let pieces = progress.iter().flat_map(|progress| progress.have.iter());
+    Ok(content_of(&geometry, progress.iter().flat_map(|progress| progress.have.iter())))
+}
+
+/// Bytes of content in pieces.
+fn content_of(geometry: &Geometry, pieces: impl Iterator<Item = PieceIndex>) -> u64 {
     let spans = pieces.flat_map(|piece| geometry.spans(geometry.whole(piece)));
-    Ok(spans.map(|span| u64::from(span.len)).sum())
+    spans.map(|span| u64::from(span.len)).sum()
 }
 
 /// As often as people see something new.

@@ -67,7 +67,7 @@ pub use disk::relocate::{MoveError, RemoveError};
 pub use left::LeftOf;
 pub use limiter::{Limiter, Rates};
 pub use node::{ExternalPort, Node, Torrent};
-pub use orders::{Data, Force, OrderError, Rest};
+pub use orders::{Data, Force, OrderError, Outcome, Rest};
 pub use proto::choice::Choice;
 pub use reading::{Reader, Reading};
 pub use swarm::{PieceOrder, Priority, Slots, Standing, UploadState};

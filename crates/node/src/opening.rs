@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use proto::Bitfield;
 use proto::choice::Choice;
 use proto::metainfo::{Info, Metainfo};
+use proto::Bitfield;
 use tokio::sync::mpsc;
 
 use crate::api::Content;
@@ -28,7 +28,7 @@ pub(crate) struct Opening {
     /// Names that a person gave to the content.
     pub(crate) renames: Renames,
     /// All that is there is to be read again.
-    pub(crate) distrust: bool,
+    distrust: bool,
     events: Option<mpsc::UnboundedSender<StorageEvent>>,
     cancelled: Arc<AtomicBool>,
 }
@@ -110,6 +110,11 @@ impl Opening {
             self.renames.clone_from(&wishes.renames);
         }
         self
+    }
+
+    /// Nothing that is known of the files is believed: all that is there is read.
+    pub(crate) fn distrusting(self) -> Self {
+        Self { distrust: true, ..self }
     }
 
     /// The same once more, for another start.

@@ -46,7 +46,16 @@ pub(crate) enum Change {
 #[derive(Debug)]
 pub(crate) struct Ordered {
     pub(crate) order: Order,
-    pub(crate) answer: oneshot::Sender<Result<Vec<PathBuf>, OrderError>>,
+    pub(crate) answer: oneshot::Sender<Result<Outcome, OrderError>>,
+}
+
+/// What came of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// Files of a torrent that was to go with its content that stay, since they are not as we made them.
+    pub left: Vec<PathBuf>,
+    /// Content bytes that were taken for right and are not: of whole pieces, which are to be fetched again.
+    pub wrong: u64,
 }
 
 /// Whether a torrent minds its queue and its limits of seeding.
@@ -126,9 +135,10 @@ impl Torrent {
     }
 
     /// Reads all of the content again, believing nothing. What is wrong is fetched again: in place where the
-    /// file is as we made it, else beside it, and what somebody changed is kept as `NAME (changed 1)`.
-    pub async fn recheck(&self) -> Result<(), OrderError> {
-        self.order(Order::Recheck).await.map(drop)
+    /// file is as we made it, else beside it, and what somebody changed is kept as `NAME (changed 1)`. Returns
+    /// the bytes of pieces that were taken for right and are not.
+    pub async fn recheck(&self) -> Result<u64, OrderError> {
+        self.order(Order::Recheck).await.map(|done| done.wrong)
     }
 
     /// Moves the content to another folder, made if missing; across file systems by a copy, after which the
@@ -150,14 +160,11 @@ impl Torrent {
     /// Ends it and forgets it; returns files of it that stay although they should go, since they are not as
     /// we made them.
     pub async fn remove(&self, data: Data) -> Result<Vec<PathBuf>, OrderError> {
-        self.order(Order::Remove(data)).await
+        self.order(Order::Remove(data)).await.map(|done| done.left)
     }
 
     /// It is on its way when this returns; what comes back tells when it is done.
-    fn order(
-        &self,
-        order: Order,
-    ) -> impl Future<Output = Result<Vec<PathBuf>, OrderError>> + use<> {
+    fn order(&self, order: Order) -> impl Future<Output = Result<Outcome, OrderError>> + use<> {
         let (answer, answered) = oneshot::channel();
         let sent = self.send(Input::Order(Box::new(Ordered { order, answer })));
         async move {

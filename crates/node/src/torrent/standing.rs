@@ -8,7 +8,7 @@ use super::{Input, TorrentTask};
 use crate::api::{PeerView, Snapshot, State, TrackerView};
 use crate::clock;
 use crate::disk::Storage;
-use crate::orders::{Order, OrderError, Ordered};
+use crate::orders::{Order, OrderError, Ordered, Outcome};
 
 impl TorrentTask {
     /// Ends the run, unless what is ordered leaves it as it is.
@@ -19,13 +19,14 @@ impl TorrentTask {
             // It runs.
             Order::Run if runs => {
                 // Whoever asked may have gone, here and below.
-                let _ = answer.send(Ok(Vec::new()));
+                let _ = answer.send(Ok(Outcome::default()));
             }
             Order::Resume(force) if runs => {
                 let (node, key) = (self.node.clone(), self.wiring.key);
                 tokio::task::spawn_blocking(move || {
                     let saved = node.save_rest(key, None, force);
-                    let _ = answer.send(saved.map(|()| Vec::new()).map_err(OrderError::from));
+                    let _ =
+                        answer.send(saved.map(|()| Outcome::default()).map_err(OrderError::from));
                 });
             }
             Order::Run

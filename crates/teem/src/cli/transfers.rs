@@ -112,6 +112,14 @@ struct Told<'a> {
     /// Files that stay although they were to go.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     left: &'a [String],
+    /// Bytes that a check found to be wrong.
+    #[serde(skip_serializing_if = "is_nothing")]
+    wrong: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
+const fn is_nothing(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 impl Target {
@@ -139,8 +147,12 @@ impl Target {
 
 fn tell(kind: &'static str, transfer: &dto::Transfer, done: &dto::Done, context: &Context) {
     let (name, id, left) = (transfer.name.as_str(), transfer.id.as_str(), done.left.as_slice());
-    context.output.object(kind, &Told { name, id, left });
+    context.output.object(kind, &Told { name, id, left, wrong: done.wrong });
     context.output.note(&format!("{kind} {name}"));
+    if done.wrong > 0 {
+        let wrong = units::size(done.wrong);
+        context.output.warn(&format!("{wrong} of it were wrong, and are fetched again"));
+    }
     for path in left {
         context.output.warn(&format!("{path} stays: it is not as it was fetched"));
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use node::{Data, Force, OrderError, Rest, Snapshot, State, Torrent};
+use node::{Data, Force, OrderError, Outcome, Rest, Snapshot, State, Torrent};
 use proto::{FileIndex, InfoHash};
 use tokio::sync::oneshot;
 
@@ -52,8 +52,8 @@ pub(crate) enum Deed {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Transfers(Vec<Transfer>),
-    /// It is done; files of a torrent that was to go with its content stay, since they are not ours.
-    Done(Vec<PathBuf>),
+    /// It is done.
+    Done(Outcome),
 }
 
 /// How a torrent stands.
@@ -176,7 +176,7 @@ impl Daemon<'_> {
         let places = self.queue.order().iter().copied().zip(1..).collect();
         self.node.save_places(places).await?;
         self.take_turns();
-        Ok(Answer::Done(Vec::new()))
+        Ok(Answer::Done(Outcome::default()))
     }
 
     /// What it means for the queue and the folder comes first. With it comes what to tell when it is done.
@@ -254,7 +254,7 @@ struct Work {
 impl Work {
     async fn done(self) -> Result<Answer, DeskError> {
         let Self { torrent, deed, waits } = self;
-        let mut left = Vec::new();
+        let mut outcome = Outcome::default();
         match deed {
             Deed::Hold => torrent.hold(Rest::Held).await?,
             Deed::Resume(force) => {
@@ -266,12 +266,12 @@ impl Work {
                     waited.await?;
                 }
             }
-            Deed::Recheck => torrent.recheck().await?,
+            Deed::Recheck => outcome.wrong = torrent.recheck().await?,
             Deed::Move(folder) => torrent.move_to(folder).await?,
             Deed::Rename(None, name) => torrent.rename(name).await?,
             Deed::Rename(Some(file), path) => torrent.rename_file(file, path).await?,
-            Deed::Remove(data) => left = torrent.remove(data).await?,
+            Deed::Remove(data) => outcome.left = torrent.remove(data).await?,
         }
-        Ok(Answer::Done(left))
+        Ok(Answer::Done(outcome))
     }
 }

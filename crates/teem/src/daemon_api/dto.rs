@@ -132,6 +132,9 @@ pub(crate) struct Place {
 pub(crate) struct Done {
     /// Files that were to go and stay, since we did not make them or somebody changed them.
     pub(crate) left: Vec<String>,
+    /// Bytes that a check found to be wrong: of whole pieces, which are to be fetched again.
+    #[serde(default)]
+    pub(crate) wrong: u64,
 }
 
 /// Why a request was refused.

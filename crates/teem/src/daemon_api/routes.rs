@@ -8,7 +8,7 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use node::{Data, Force, MoveError, OrderError};
+use node::{Data, Force, MoveError, OrderError, Outcome};
 use proto::{FileIndex, InfoHash};
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -87,7 +87,7 @@ pub(super) async fn resume(
 
 /// Read all of its content again
 ///
-/// A torrent that runs is checked from here on; one that rests is checked when this answers.
+/// It is checked when this answers, and one that runs goes on.
 #[utoipa::path(post, path = "/api/v1/transfers/{id}/recheck", tag = "transfers", params(
     ("id" = String, Path, description = "Its id")
 ), responses((status = 200, body = dto::Done), (status = "4XX", body = dto::Refusal)))]
@@ -194,11 +194,12 @@ fn transfers(answer: Answer) -> Reply<dto::Transfers> {
 }
 
 fn done(answer: Answer) -> Reply<dto::Done> {
-    let left = match answer {
-        Answer::Done(left) => left.iter().map(|path| path.display().to_string()).collect(),
-        Answer::Transfers(_) => Vec::new(),
+    let Outcome { left, wrong } = match answer {
+        Answer::Done(outcome) => outcome,
+        Answer::Transfers(_) => Outcome::default(),
     };
-    Ok(Json(dto::Done { left }))
+    let left = left.iter().map(|path| path.display().to_string()).collect();
+    Ok(Json(dto::Done { left, wrong }))
 }
 
 /// What a route answers instead.

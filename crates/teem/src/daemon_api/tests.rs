@@ -3,6 +3,7 @@ use std::sync::Arc;
 use hyper::body::Bytes;
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, StatusCode};
+use node::Outcome;
 use node::http::{self, Limits};
 use tokio::sync::mpsc;
 use tracker::Secret;
@@ -16,7 +17,7 @@ async fn started(secret: &Secret) -> (std::net::SocketAddr, impl Sized) {
     let (daemon, mut asked) = mpsc::channel::<Asked>(1);
     let answering = tokio::spawn(async move {
         while let Some(Asked { answer, .. }) = asked.recv().await {
-            let _ = answer.send(Ok(Answer::Done(Vec::new())));
+            let _ = answer.send(Ok(Answer::Done(Outcome::default())));
         }
     });
     let server = Server::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
