@@ -292,6 +292,34 @@ def test_a_bit_that_flips_is_found_not_served_and_fetched_again(teem, folder, cl
     assert kept == (["one.bin"] if rots else ["one.bin", "one.bin (changed 1)"])
 
 
+def test_a_magnet_link_with_half_the_hashes_keeps_what_is_wanted_of_it(teem, folder, cleanup, daemon):
+    tracker = teem.tracker()
+    source, torrent = made(folder, tracker, "one.bin", 2 * MIB, 1)
+    seeding(teem, cleanup, torrent, source)
+    v2 = lt.torrent_info(str(torrent)).info_hashes().v2
+    link = f"magnet:?xt=urn:btmh:1220{v2}&dn=one.bin&tr={tracker.http}"
+    (folder / "torrents" / "one.magnet").write_text(link)
+    process = daemon()
+    process.done()
+    daemon.order("move", "one.bin", folder / "elsewhere")
+    daemon.order("hold", "one.bin")
+    for _ in range(2):
+        process.kill()
+        process = daemon()
+        stands = daemon.transfers()["one.bin"]
+        assert (stands["state"], stands["verified"]) == ("held", 2 * MIB)
+        assert stands["path"] == str(folder / "elsewhere" / "one.bin")
+    daemon.order("resume", "one.bin")
+    wait_for(lambda: daemon.state("one.bin") == "seeding", 20, "seeding", process)
+    assert_same(folder / "elsewhere" / "one.bin", source)
+    assert not list((folder / "out").iterdir())
+    daemon.order("remove", "one.bin", "--with-data")
+    assert not list((folder / "elsewhere").iterdir())
+    process.kill()
+    daemon()
+    assert daemon.transfers() == {}
+
+
 def rows(data, table):
     """How many rows the table of the record has."""
     with sqlite3.connect(f"file:{data}/node.db?mode=ro", uri=True) as record:

@@ -18,6 +18,8 @@ use crate::record::{RecordError, Records, SavedContent, Wishes};
 /// What was left.
 #[derive(Debug, Default)]
 pub(crate) struct Left {
+    /// Other hashes by which torrents were added, and those that the record knows them by.
+    aliases: BTreeMap<InfoHash, InfoHash>,
     wishes: Mutex<BTreeMap<InfoHash, Wishes>>,
     /// Whose content was being moved.
     moves: BTreeSet<InfoHash>,
@@ -43,10 +45,16 @@ pub struct LeftOf {
 impl Left {
     /// Reads it, and the totals. Blocks.
     pub(crate) fn load(records: &Arc<Records>) -> Result<(Self, Arc<Ledger>), NodeError> {
+        let aliases = records.unite()?;
         let wishes = Mutex::new(records.load_wishes()?);
         let moves = records.moves()?.into_iter().collect();
         let finished = records.finished()?.into_iter().collect();
-        Ok((Self { wishes, moves, finished }, Ledger::open(records.clone())?))
+        Ok((Self { aliases, wishes, moves, finished }, Ledger::open(records.clone())?))
+    }
+
+    /// By what the record knows a torrent that is added with that hash.
+    pub(crate) fn known_as(&self, key: InfoHash) -> InfoHash {
+        self.aliases.get(&key).copied().unwrap_or(key)
     }
 
     pub(crate) fn wishes(&self, key: InfoHash) -> Wishes {
@@ -87,10 +95,17 @@ impl Inner {
 }
 
 impl Node {
+    /// By what the record knows a torrent that is added with that hash: a magnet link may not have the one
+    /// that counts. It stays the same within a run.
+    #[must_use]
+    pub fn known_as(&self, key: InfoHash) -> InfoHash {
+        self.inner().left.known_as(key)
+    }
+
     /// What an earlier run left of a torrent.
     #[must_use]
     pub fn left_of(&self, key: InfoHash) -> LeftOf {
-        let inner = self.inner();
+        let (inner, key) = (self.inner(), self.known_as(key));
         let Wishes { rest, forced, place, .. } = inner.left.wishes(key);
         LeftOf {
             rest,
@@ -102,10 +117,11 @@ impl Node {
     }
 
     /// Gives torrents places in a queue, for the next run to find.
-    pub async fn save_places(&self, places: Vec<(InfoHash, i64)>) -> Result<(), OrderError> {
+    pub async fn save_places(&self, mut places: Vec<(InfoHash, i64)>) -> Result<(), OrderError> {
         let inner = self.inner().clone();
         let save = move || {
-            for (key, place) in &places {
+            for (key, place) in &mut places {
+                *key = inner.left.known_as(*key);
                 inner.revise_wishes(*key, |wishes| wishes.place = Some(*place));
             }
             inner.records.save_places(places)
@@ -116,19 +132,19 @@ impl Node {
     /// The torrent is to be removed: should this run end before [`Torrent::remove`](crate::Torrent::remove)
     /// has done it, the next one does ([`Node::finish_removals`]).
     pub async fn condemn(&self, key: InfoHash, data: Data) -> Result<(), OrderError> {
-        let records = self.records();
+        let (records, key) = (self.records(), self.known_as(key));
         let condemn = move || records.condemn(key, data == Data::Delete);
         Ok(tokio::task::spawn_blocking(condemn).await.map_err(|_| OrderError::Ended)??)
     }
 
     /// Takes back a [`Node::condemn`].
     pub async fn pardon(&self, key: InfoHash) -> Result<(), OrderError> {
-        let records = self.records();
+        let (records, key) = (self.records(), self.known_as(key));
         let pardon = move || records.pardon(key);
         Ok(tokio::task::spawn_blocking(pardon).await.map_err(|_| OrderError::Ended)??)
     }
 
-    /// Torrents whose removal was begun and not ended: they are not to be added, and
+    /// Torrents whose removal was begun and not ended, as the record knows them: they are not to be added, and
     /// [`Node::finish_removals`] ends it.
     pub async fn condemned(&self) -> Result<Vec<InfoHash>, OrderError> {
         let records = self.records();

@@ -249,7 +249,7 @@ impl Node {
         let (publish, snapshot) = watch::channel(Arc::new(Snapshot::empty(hashes)));
         let (tell_metainfo, known) = watch::channel(None);
         let config = swarm::Config { dht: config.dht && !add.secluded, ..config };
-        let key = hashes.primary();
+        let key = self.inner.left.known_as(hashes.primary());
         let wiring = Wiring {
             limiter: add.limiter,
             inputs: from_outside,
@@ -259,7 +259,7 @@ impl Node {
             account: self.inner.ledger.account(key),
             key,
         };
-        let mut opening = Opening::new(add.content, trackers, name)
+        let mut opening = Opening::new(key, add.content, trackers, name)
             .with_web_seeds(WebSeeds { named: add.web_seeds, of_link })
             .with_copies_in(add.adopt)
             .choosing(choice);

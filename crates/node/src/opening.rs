@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use proto::choice::Choice;
 use proto::metainfo::{Info, Metainfo};
-use proto::Bitfield;
+use proto::{Bitfield, InfoHash};
 use tokio::sync::mpsc;
 
 use crate::api::Content;
@@ -17,6 +17,8 @@ use crate::record::{SavedContent, SavedSource, TorrentRecord, Wishes};
 /// How and where to open.
 #[derive(Debug, Clone)]
 pub(crate) struct Opening {
+    /// By what it was added.
+    key: InfoHash,
     pub(crate) content: Content,
     pub(crate) trackers: Vec<Vec<String>>,
     pub(crate) web_seeds: WebSeeds,
@@ -51,11 +53,17 @@ pub(crate) struct Opened {
 }
 
 impl Opening {
-    pub(crate) fn new(content: Content, trackers: Vec<Vec<String>>, name: Option<String>) -> Self {
+    pub(crate) fn new(
+        key: InfoHash,
+        content: Content,
+        trackers: Vec<Vec<String>>,
+        name: Option<String>,
+    ) -> Self {
         let (web_seeds, choice) = (WebSeeds::default(), Choice::All);
         let (adopt, cancelled) = (Arc::default(), Arc::default());
         let (renames, distrust, events) = (Renames::default(), false, None);
         Self {
+            key,
             content,
             trackers,
             web_seeds,
@@ -171,7 +179,12 @@ impl Opening {
             trackers: self.trackers.clone(),
             finished: false,
         };
-        if let Err(error) = node.records.save(&record) {
+        let saved = node.records.save(&record).and_then(|()| match record.key == self.key {
+            true => Ok(()),
+            // The next start finds what is wanted of it by either.
+            false => node.records.save_alias(self.key, record.key),
+        });
+        if let Err(error) = saved {
             // The transfer itself needs no record; only a restart will have to check again.
             tracing::error!(%error, "cannot remember the torrent");
         }

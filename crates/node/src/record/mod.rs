@@ -12,6 +12,7 @@
 //! A database that cannot be read is put aside under a new name, never deleted, and reported: content
 //! can always be hashed again.
 
+mod aliases;
 mod copies;
 mod group;
 mod lock;
@@ -442,9 +443,9 @@ pub struct Standing {
 }
 
 /// All that know something of a torrent by its key.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "torrents", "progress", "files", "copies", "wishes", "renames", "moves", "moved", "removals",
-    "totals",
+    "totals", "aliases",
 ];
 
 /// One tier a line, URLs separated by spaces: neither can be part of a URL.

@@ -99,6 +99,12 @@ const MIGRATIONS: &[&str] = &[
         ms INTEGER NOT NULL
     );
 ",
+    "
+    CREATE TABLE aliases (
+        alias BLOB PRIMARY KEY NOT NULL,
+        key BLOB NOT NULL
+    ) WITHOUT ROWID;
+",
 ];
 
 /// Opens the database and brings its tables up to date.

@@ -86,7 +86,7 @@ impl Daemon<'_> {
             Ok(source) => source,
             Err(error) => return self.refuse(&name, &file, &error),
         };
-        let key = key_of(&source);
+        let key = self.node.known_as(key_of(&source));
         if self.condemned.contains(&key) {
             if let Err(error) = put_away(&file).await {
                 self.context.output.warn(&format!("{} stays: {error}", file.display()));
