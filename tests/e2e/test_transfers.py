@@ -320,6 +320,66 @@ def test_a_magnet_link_with_half_the_hashes_keeps_what_is_wanted_of_it(teem, fol
     assert daemon.transfers() == {}
 
 
+@pytest.mark.root
+def test_a_removal_that_is_interrupted_or_refused_ends_another_time(teem, folder, cleanup, daemon, stoppable_disk):
+    tracker = teem.tracker()
+    names = [f"{number}.bin" for number in range(3)]
+    all_made = [made(folder, tracker, name, MIB, number) for number, name in enumerate(names)]
+    for _, torrent in all_made:
+        seeding(teem, cleanup, torrent, all_made[0][0])
+    inbox, out = folder / "torrents", folder / "out"
+    drop(folder, *(torrent for _, torrent in all_made))
+    stop = stoppable_disk(out)
+    process = daemon()
+    for name in names:
+        process.event("done", where=lambda done, name=name: done["name"] == name)
+    # Nobody may rename the torrent file: all stays as it is.
+    subprocess.run(["chattr", "+i", inbox / "0.bin.torrent"], check=True)
+    try:
+        refused = daemon.order("remove", "0.bin", "--with-data", status=EXIT_FAILED)
+        assert "cannot be renamed" in refused.stderr()
+        assert daemon.state("0.bin") == "seeding"
+        process.kill()
+        process = daemon()
+        wait_for(lambda: daemon.state("0.bin") == "seeding", 20, "seeding", process)
+        assert (out / "0.bin").exists()
+    finally:
+        subprocess.run(["chattr", "-i", inbox / "0.bin.torrent"], check=True)
+    # Nobody may delete the content: it is shown, with the reason, until it can be.
+    subprocess.run(["chattr", "+i", out], check=True)
+    try:
+        refused = daemon.order("remove", "0.bin", "--with-data", status=EXIT_FAILED)
+        assert str(out / "0.bin") in refused.stderr()
+        wait_for(lambda: daemon.state("0.bin") == "failed", 20, "a failure that is shown", process)
+        assert "has not ended" in daemon.order("resume", "0.bin", status=EXIT_FAILED).stderr()
+    finally:
+        subprocess.run(["chattr", "-i", out], check=True)
+    daemon.order("remove", "0.bin", "--with-data")
+    assert daemon.state("0.bin") is None and not (out / "0.bin").exists()
+    # Killed in the middle of it: what somebody changed meanwhile stays, the rest goes.
+    stop(True)
+    removing = [teem("remove", name, "--with-data", "--data", daemon.data) for name in names[1:]]
+    wait_for(lambda: not list(inbox.glob("*.torrent")), 20, "torrent files that are out of the folder", process)
+    for name in names[1:]:
+        wait_for(lambda name=name: daemon.state(name) == "moving", 20, "removals that wait for the disk", process)
+    process.signal(signal.SIGKILL)
+    wait_for(lambda: has_ended(process), 20, "the end, but for the threads that wait for the disk")
+    stop(False)
+    assert process.wait(20) < 0
+    for each in removing:
+        assert each.wait(20) == EXIT_FAILED, each.tail()
+    (out / "1.bin").write_bytes(b"mine")
+    process = daemon()
+    wait_for(lambda: not (out / "2.bin").exists(), 20, "the content to go", process)
+    wait_for(lambda: not rows(daemon.data, "removals"), 20, "the end of it in the record", process)
+    assert (out / "1.bin").read_bytes() == b"mine"
+    assert daemon.transfers() == {}
+    # It may come back as a new one.
+    drop(folder, all_made[2][1])
+    process.event("done", where=lambda done: done["name"] == "2.bin")
+    assert_same(out / "2.bin", all_made[2][0])
+
+
 def rows(data, table):
     """How many rows the table of the record has."""
     with sqlite3.connect(f"file:{data}/node.db?mode=ro", uri=True) as record:
