@@ -91,6 +91,10 @@ def test_torrents_come_and_go_with_their_files(teem, folder, cleanup, daemon):
     process.event("removed", where=lambda told: told["name"] == "first")
     wait_for(lambda: seeders(tracker, first) == [1], 20, "one seeder of one.bin", process)
     assert_same(folder / "out" / "one.bin", one)
+    # Under another name it is the same torrent; it goes on, in place or once it has ended.
+    (inbox / "second.torrent").rename(inbox / "renamed.torrent")
+    process.event("added", where=lambda told: told["name"] == "renamed")
+    wait_for(lambda: seeders(tracker, second) == [2], 20, "two seeders of two.bin", process)
     # Mended: it is taken after all.
     (inbox / "broken.torrent").write_bytes(first.read_bytes())
     process.event("added", where=lambda told: told["name"] == "broken")
