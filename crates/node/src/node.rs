@@ -282,8 +282,10 @@ impl Node {
         }
         let torrent = Torrent { inputs, snapshot, metainfo: known };
         let mut handles = self.inner.handles.lock();
-        // Those that have ended need no stop any more.
-        handles.retain(|torrent| !torrent.inputs.is_closed());
+        // Those that have ended need no stop any more. Whoever looked each time would look at all of them for each.
+        if handles.len() == handles.capacity() {
+            handles.retain(|torrent| !torrent.inputs.is_closed());
+        }
         handles.push(torrent.clone());
         drop(handles);
         Ok(torrent)

@@ -381,8 +381,11 @@ impl<'a> Daemon<'a> {
 
     /// Once, when all torrents that were there from the start are open.
     fn tell_ready(&mut self) {
-        let settling = self.folder.as_ref().is_some_and(Folder::is_settling);
-        if self.opening != Some(0) || settling || self.unseen || self.sharing {
+        if self.opening != Some(0) || self.unseen || self.sharing {
+            return;
+        }
+        // Last, since it looks at every file.
+        if self.folder.as_ref().is_some_and(Folder::is_settling) {
             return;
         }
         self.opening = None;
