@@ -208,7 +208,7 @@ impl Keeper {
             let _ = wiring.outside.send(read);
         }
         let task = TorrentTask::new(node.clone(), config.clone(), opening, metainfo, wiring);
-        let ended = task.run().await;
+        let ended = Box::new(task).run().await;
         let metainfo = ended.metainfo;
         config.metadata_known = metainfo.is_some();
         let (opening, wiring) = (ended.opening.again(), ended.wiring);

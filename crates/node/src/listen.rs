@@ -176,7 +176,7 @@ async fn welcome(
                 return;
             };
             // The torrent may have stopped in this moment; then the connection ends here.
-            let _ = inputs.send(Input::Incoming(stream, connected));
+            let _ = inputs.send(Input::Incoming(Box::new((stream, connected))));
         }
         Ok(Caller::Json(stream, begun)) => chunks::serve(node, stream, addr.ip(), &begun).await,
         Err(error) => tracing::debug!(%addr, %error, "refused a connection"),

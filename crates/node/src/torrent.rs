@@ -48,14 +48,15 @@ use crate::stream::{Detached, Stream};
 use crate::tracker_client;
 use crate::web_seed;
 
-/// What reaches a torrent from outside its own connections and files.
+/// What reaches a torrent from outside its own connections and files. Small: each torrent has two channels of it,
+/// with room for 32 at least.
 pub(crate) enum Input {
     /// A peer dialled us; handshakes are done.
-    Incoming(Detached, Connected),
+    Incoming(Box<(Detached, Connected)>),
     /// A dial ended.
-    Dialled(SocketAddr, Result<(Stream, Connected), HandshakeError>),
+    Dialled(SocketAddr, Box<Result<(Stream, Connected), HandshakeError>>),
     /// A tracker answered.
-    Announced(AnnounceTo, Result<(TrackerAnswer, Found), String>),
+    Announced(Box<(AnnounceTo, Announcement)>),
     /// The DHT knows of possible peers.
     Found(Found),
     /// A search of the DHT has ended; so many nodes know of us now.
@@ -77,6 +78,9 @@ pub(crate) enum Input {
     /// End in good order, then say so.
     Stop(oneshot::Sender<()>),
 }
+
+/// What a tracker answered, and whom it named; or why not.
+type Announcement = Result<(TrackerAnswer, Found), String>;
 
 /// A torrent's task.
 pub(crate) struct TorrentTask {
@@ -174,7 +178,7 @@ impl TorrentTask {
     }
 
     /// Runs until it is told to stop, or to do what cannot be done while it runs.
-    pub(crate) async fn run(mut self) -> Ended {
+    pub(crate) async fn run(mut self: Box<Self>) -> Ended {
         match self.metainfo.clone() {
             Some(metainfo) => self.open_files(metainfo),
             None => self.be_present(OpenHash::of_unknown(self.hashes)),
@@ -249,19 +253,22 @@ impl TorrentTask {
     fn on_input(&mut self, input: Input) {
         let now = clock::now();
         match input {
-            Input::Incoming(stream, connected) => match Stream::attach(stream) {
-                Ok(stream) => self.on_connected(stream, connected),
+            Input::Incoming(arrived) => match Stream::attach(arrived.0) {
+                Ok(stream) => self.on_connected(stream, arrived.1),
                 Err(error) => tracing::debug!(%error, "cannot take over a connection"),
             },
-            Input::Dialled(addr, Ok((stream, connected))) => {
-                debug_assert_eq!(swarm::canonical(addr), connected.addr);
-                self.on_connected(stream, connected);
-            }
-            Input::Dialled(addr, Err(error)) => {
-                tracing::debug!(%addr, %error, "cannot connect");
-                self.swarm.handle_dial_failed(now, addr, error.is_final());
-            }
-            Input::Announced(told, answer) => {
+            Input::Dialled(addr, outcome) => match *outcome {
+                Ok((stream, connected)) => {
+                    debug_assert_eq!(swarm::canonical(addr), connected.addr);
+                    self.on_connected(stream, connected);
+                }
+                Err(error) => {
+                    tracing::debug!(%addr, %error, "cannot connect");
+                    self.swarm.handle_dial_failed(now, addr, error.is_final());
+                }
+            },
+            Input::Announced(announced) => {
+                let (told, answer) = *announced;
                 self.announcing -= 1;
                 if let Err(error) = &answer {
                     tracing::info!(tracker = told.url, %error, "announce failed");
@@ -492,7 +499,7 @@ impl TorrentTask {
                 handshake::dial((addr, by), &roads, offer).await
             };
             // Nobody to tell when the torrent has ended meanwhile.
-            let _ = to_self.send(Input::Dialled(addr, outcome));
+            let _ = to_self.send(Input::Dialled(addr, Box::new(outcome)));
         });
     }
 
@@ -525,7 +532,7 @@ impl TorrentTask {
                 };
                 (answer, Found { by, peers })
             });
-            let _ = to_self.send(Input::Announced(told, answer));
+            let _ = to_self.send(Input::Announced(Box::new((told, answer))));
         });
     }
 
@@ -687,7 +694,7 @@ impl TorrentTask {
         })
     }
 
-    async fn close(mut self) -> Ended {
+    async fn close(mut self: Box<Self>) -> Ended {
         self.node.directory.rest(self.hashes);
         self.leave_dht();
         self.node.names.remove(&self.wiring.outside);
@@ -716,14 +723,9 @@ impl TorrentTask {
             // Whoever asked may have gone.
             let _ = done.send(());
         }
-        Ended {
-            wiring: self.wiring,
-            opening: self.opening,
-            metainfo: self.metainfo,
-            orders: self.orders,
-            peers: self.left_behind,
-            priorities: self.wishes.all.into_iter().collect(),
-        }
+        let Self { wiring, opening, metainfo, orders, left_behind, wishes, .. } = *self;
+        let priorities = wishes.all.into_iter().collect();
+        Ended { wiring, opening, metainfo, orders, peers: left_behind, priorities }
     }
 }
 

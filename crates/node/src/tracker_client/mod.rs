@@ -122,7 +122,8 @@ impl TrackerClient {
             key: Some(me.key),
             claimed: ClaimedAddrs::default(),
         };
-        let ask = |addr| self.announce_at(&url, scheme, addr, &announce);
+        // Boxed: thousands of torrents wait for their turns, with nothing in hand yet.
+        let ask = |addr| Box::pin(self.announce_at(&url, scheme, addr, &announce));
         let _turn = self.turns.take(&url).await;
         if self.gate.proxy.is_some() {
             return ask(None).await;
