@@ -5,6 +5,7 @@ opentracker, on this machine, over loopback.
     scripts/bench                  everything; an hour on two cores
     scripts/bench --only trackers  the trackers; 25 minutes
     scripts/bench --only link      TCP and uTP on a long, lossy link, beside iperf3; what a ping notices; 30 minutes
+    scripts/bench --only many      10,000 torrents, a torrent of 100,000 files; 8 minutes
     scripts/bench --quick          256 MiB, one run each: does it work?
     scripts/bench --only transfers,create --media tmpfs --peers teem,libtorrent
 
@@ -24,6 +25,7 @@ import time
 from pathlib import Path
 
 import link_report
+import many
 import report
 import suites
 import tracker_report
@@ -31,9 +33,9 @@ from clients import CLIENTS, ROOT
 from links import LinkBench
 from trackers import TrackerBench
 
-SUITES = ("transfers", "mse", "utp", "fanout", "crowd", "small", "middling", "magnet", "tree", "create", "trackers", "link")
+SUITES = ("transfers", "mse", "utp", "fanout", "crowd", "small", "middling", "magnet", "tree", "create", "trackers", "link", "many")
 # These bring their own contestants.
-APART = {"trackers", "link"}
+APART = {"trackers", "link", "many"}
 
 
 def arguments():
@@ -105,29 +107,31 @@ def main():
     bench = suites.Bench(options, clients, tools)
     trackers = TrackerBench(options) if "trackers" in options.only else None
     link = LinkBench(options, write_content, make_torrent) if "link" in options.only else None
+    crowd = many.ManyBench(options) if "many" in options.only else None
     facts = machine()
     print(f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}, commit {facts['commit']}")
     try:
         for suite in options.only:
             if suite in APART:
-                {"trackers": trackers, "link": link}[suite].run()
+                {"trackers": trackers, "link": link, "many": crowd}[suite].run()
             else:
                 getattr(bench, suite)()
     finally:
         bench.close()
-        for apart in filter(None, (trackers, link)):
+        for apart in filter(None, (trackers, link, crowd)):
             apart.close()
             bench.errors += apart.errors
-        rows, links = (apart.rows if apart else [] for apart in (trackers, link))
+        rows, links, crowds = (apart.rows if apart else [] for apart in (trackers, link, crowd))
         results = Path(options.results)
         results.mkdir(parents=True, exist_ok=True)
         out = results / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
-        found = {"machine": facts, "options": vars(options), "runs": bench.runs, "trackers": rows, "link": links}
+        found = {"machine": facts, "options": vars(options), "runs": bench.runs, "trackers": rows, "link": links, "many": crowds}
         out.write_text(json.dumps(found, indent=1))
     if bench.runs:
         print(*report.tables(bench.runs), *report.verdicts(bench.runs), sep="\n")
     print(*tracker_report.tables(rows), *tracker_report.verdicts(rows), sep="\n")
     print(*link_report.tables(links), *link_report.verdicts(links), sep="\n")
+    print(*many.tables(crowds), *many.verdicts(crowds), sep="\n")
     print(f"raw values: {out}")
     if bench.errors:
         print(f"{len(bench.errors)} runs failed; the first: {bench.errors[0]}", file=sys.stderr)
