@@ -1,6 +1,6 @@
 //! Makes a torrent in memory, prints how long that took and the info hashes.
 //!
-//! `cargo run --release -p teem-node --example create -- PATH [v1|v2|hybrid] [PIECE_LENGTH]`
+//! `cargo run --release -p teem-node --example hash_speed -- PATH [v1|v2|hybrid] [PIECE_LENGTH]`
 #![allow(clippy::print_stdout)]
 
 use std::path::Path;
