@@ -281,13 +281,7 @@ impl Node {
             let _ = inputs.send(Input::Command(swarm::Command::AddPeers(add.peers)));
         }
         let torrent = Torrent { inputs, snapshot, metainfo: known };
-        let mut handles = self.inner.handles.lock();
-        // Those that have ended need no stop any more. Whoever looked each time would look at all of them for each.
-        if handles.len() == handles.capacity() {
-            handles.retain(|torrent| !torrent.inputs.is_closed());
-        }
-        handles.push(torrent.clone());
-        drop(handles);
+        self.inner.remember(torrent.clone());
         Ok(torrent)
     }
 
@@ -390,6 +384,16 @@ impl Inner {
         let Facts { hashes, private } = self.directory.facts(info_hash)?;
         let dht = self.finder.is_some() && !private;
         Some(Offer { hashes, peer_id: self.peer_id, dht })
+    }
+
+    /// To be stopped with the node.
+    fn remember(&self, torrent: Torrent) {
+        let mut handles = self.handles.lock();
+        // Those that have ended need no stop any more. Whoever looked each time would look at all of them for each.
+        if handles.len() == handles.capacity() {
+            handles.retain(|torrent| !torrent.inputs.is_closed());
+        }
+        handles.push(torrent);
     }
 
     fn keep_ledger(&self) {
