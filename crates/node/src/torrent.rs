@@ -529,6 +529,7 @@ impl TorrentTask {
                     min_interval: announced.min_interval.map(|s| Duration::from_secs(s.into())),
                     seeders: Some(announced.seeders),
                     leechers: Some(announced.leechers),
+                    our_ip: announced.external_ip,
                 };
                 (answer, Found { by, peers })
             });

@@ -47,7 +47,12 @@ impl Node {
         content: &Content,
         chance: &mut Chance,
     ) -> Self {
-        let addr = address(number, spec.local);
+        let addr = match spec.behaviour {
+            Behaviour::Squatter(network) => squat(number, network),
+            Behaviour::Honest | Behaviour::Poisoner(_) | Behaviour::Staller(_) => {
+                address(number, spec.local)
+            }
+        };
         let mut id = *b"-SM0001-            ";
         chance.fill(&mut id[8..]);
         let peer_id = PeerId(id);
@@ -62,7 +67,7 @@ impl Node {
             max_peers: spec.max_peers,
             upload_slots: spec.upload_slots,
             piece_budget: spec.piece_budget,
-            fetch: true,
+            fetch: !matches!(spec.behaviour, Behaviour::Squatter(_)),
             super_seed: spec.super_seed,
             metadata_known: spec.start == Start::Torrent,
             order: swarm::PieceOrder::default(),
@@ -104,6 +109,7 @@ impl Node {
                 (Behaviour::Honest, false) => "leecher",
                 (Behaviour::Poisoner(_), _) => "poisoner",
                 (Behaviour::Staller(_), _) => "staller",
+                (Behaviour::Squatter(_), _) => "squatter",
             },
             finished_at: self.finished_at,
             complete: stats.complete,
@@ -123,6 +129,11 @@ impl Node {
 fn address(number: usize, local: bool) -> SocketAddr {
     let [high, low] = [(number / 200) as u8, (number % 200 + 1) as u8];
     SocketAddr::from(([if local { 10 } else { 20 }, high, low, 1], PORT))
+}
+
+/// One of the addresses of a network.
+fn squat(number: usize, network: u8) -> SocketAddr {
+    SocketAddr::from(([30, network, 0, (number % 250 + 1) as u8], PORT))
 }
 
 /// The tracker's name.

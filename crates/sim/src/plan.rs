@@ -79,6 +79,9 @@ pub enum Behaviour {
     Poisoner(u64),
     /// It takes requests and sends nothing after so many bytes.
     Staller(u64),
+    /// It wants nothing and gives nothing: it takes up connections. Its network has that number, and
+    /// others like it.
+    Squatter(u8),
 }
 
 /// Something that goes wrong.

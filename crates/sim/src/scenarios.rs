@@ -47,6 +47,10 @@ pub const SCENARIOS: &[Scenario] = &[
         deadline: Duration::from_secs(20),
         ..plan(small(), super_seeded(1))
     }),
+    scenario("room", "more peers than each has connections", |_| room(0)),
+    scenario("squatters", "the same beside 200 addresses that only take connections", |_| {
+        room(200)
+    }),
     scenario("leaving", "the seeder leaves when one copy is out", leaving),
     scenario("poisoner-v1", "one poisoner among ten, v1", |_| poisoned(Format::V1, 100)),
     scenario("poisoner-v2", "one poisoner among ten, v2", |_| poisoned(Format::V2, 100)),
@@ -139,6 +143,21 @@ fn super_seed_plain(seed: u64) -> Plan {
     plan.content = one_file(Format::V1, 64 * 1024, 64);
     plan.nodes.iter_mut().for_each(|node| node.fast = false);
     plan
+}
+
+fn room(squatters: usize) -> Plan {
+    let mut nodes = with_leechers(1, HONEST - 1);
+    nodes.iter_mut().for_each(|node| node.max_peers = 12);
+    // Those who squat have the seeder to themselves before anybody else comes.
+    nodes.iter_mut().skip(1).for_each(|node| node.joins_at = JOIN);
+    nodes.extend((0..squatters).map(|number| NodeSpec {
+        behaviour: Behaviour::Squatter((number / 50) as u8),
+        knows: (0..HONEST).collect(),
+        ..NodeSpec::default()
+    }));
+    let deadline = 3 * JOIN;
+    let content = one_file(Format::V2, 128 * 1024, 48);
+    Plan { linger: Duration::ZERO, deadline, ..plan(content, nodes) }
 }
 
 fn leaving(_: u64) -> Plan {
@@ -293,3 +312,8 @@ fn plain(_: u64) -> Plan {
     }
     plan(small(), nodes)
 }
+
+/// The seeder and its leechers, where others only take connections.
+const HONEST: usize = 17;
+/// When those leechers come: later than a new connection is spared for.
+const JOIN: Duration = Duration::from_secs(30);

@@ -51,6 +51,7 @@ impl Tracker {
             min_interval: None,
             seeders: Some(seeders),
             leechers: Some(swarm.len() as u32 - seeders),
+            our_ip: Some(from.ip()),
         };
         Ok((answer, Found { by: Nearness::Machine, peers: others }))
     }

@@ -12,7 +12,8 @@ fn play(name: &str, seed: u64) -> Report {
 
 #[test]
 fn every_scenario_ends_as_it_should() {
-    for scenario in SCENARIOS.iter().filter(|scenario| scenario.name != "crowd") {
+    let large = ["crowd", "room", "squatters"];
+    for scenario in SCENARIOS.iter().filter(|scenario| !large.contains(&scenario.name)) {
         for seed in [1, 2, 3] {
             play(scenario.name, seed);
         }
@@ -33,6 +34,20 @@ fn fifty_leechers_feed_each_other() {
     assert!(report.nodes.iter().all(|node| node.complete));
     let by_seeder = report.nodes[0].uploaded as f64 / report.content_len as f64;
     assert!(by_seeder < 25.0, "the seeder sent {by_seeder:.1} copies for 50");
+}
+
+/// Two hundred addresses of four networks against 17 honest peers that have room for 12 connections each.
+#[test]
+fn who_only_takes_connections_holds_up_nobody() {
+    let [alone, beside] = ["room", "squatters"].map(|name| {
+        let report = play(name, 1);
+        let honest = report.nodes.iter().take(17);
+        assert!(honest.clone().all(|node| node.complete), "{name}");
+        // They come after half a minute.
+        let last = honest.filter_map(|node| node.finished_at).max().expect("leechers");
+        last.as_secs_f64() - 30.0
+    });
+    assert!(beside <= 1.3 * alone, "{beside:.1} s beside them, {alone:.1} s alone");
 }
 
 #[test]

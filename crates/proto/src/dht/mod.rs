@@ -14,6 +14,7 @@ mod tests;
 
 use std::net::SocketAddr;
 
+pub(crate) use self::secure::crc32c;
 pub use self::secure::{is_secure, secure_id};
 use crate::InfoHash;
 pub use crate::id::NodeId;

@@ -44,8 +44,8 @@ fn prefix(ip: IpAddr, random: u8) -> u32 {
     }
 }
 
-/// CRC-32C (Castagnoli), bit by bit: eight bytes at most are hashed here.
-fn crc32c(bytes: &[u8]) -> u32 {
+/// CRC-32C (Castagnoli), bit by bit: few bytes are hashed here, and in BEP 40.
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     const POLYNOMIAL: u32 = 0x82f6_3b78;
     let mut crc = !0_u32;
     for byte in bytes {

@@ -10,6 +10,7 @@ pub mod frame;
 pub mod handshake;
 mod holepunch;
 pub mod message;
+mod priority;
 mod slots;
 
 pub use exchange::{EXCHANGED_MAX, PeerExchange, PeerFlags};
@@ -19,4 +20,5 @@ pub use frame::{BLOCK_HEADER_LEN, Head, RUN_LEN_MAX, block_header, decode_block_
 pub use handshake::{Capabilities, Handshake};
 pub use holepunch::{HolePunch, PunchError};
 pub use message::{HashRange, Id, Message};
+pub use priority::priority;
 pub use slots::Place;

@@ -1,11 +1,14 @@
 //! Addresses that peers may be found at: whom to dial next, whom to leave alone, who is banned.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use chance::Chance;
 use proto::egress::Nearness;
+use proto::peer::priority;
+
+use super::room::Crowd;
 
 #[derive(Debug)]
 struct Candidate {
@@ -53,17 +56,26 @@ impl Addresses {
             .insert(addr, Candidate { failures: 0, next_at: now, busy: false, away: false, by });
     }
 
-    /// The next addresses to dial, at most `room`.
+    /// The next addresses to dial, at most `room`: first those of networks that few connections lead to,
+    /// among them those that we and they like most (BEP 40). `ours` is where others see us.
     pub(crate) fn due(
         &mut self,
         now: Instant,
         room: usize,
-        chance: &mut Chance,
+        (mut crowd, ours): (Crowd, SocketAddr),
     ) -> Vec<(SocketAddr, Nearness)> {
         let room = room.min(DIALLING_MAX.saturating_sub(self.dialling));
+        if room == 0 {
+            return Vec::new();
+        }
         let ready = self.candidates.iter().filter(|(_, c)| !c.busy && c.next_at <= now);
         let mut ready: Vec<_> = ready.map(|(addr, c)| (*addr, c.by)).collect();
-        chance.shuffle(&mut ready);
+        ready.sort_by_cached_key(|(addr, _)| Reverse(priority(ours, *addr)));
+        // Each one chosen makes its network count for more.
+        let mut ready: Vec<_> =
+            ready.into_iter().map(|found| (crowd.add(found.0.ip()), found)).collect();
+        ready.sort_by_key(|(others, _)| *others);
+        let mut ready: Vec<_> = ready.into_iter().map(|(_, found)| found).collect();
         ready.truncate(room);
         for (addr, _) in &ready {
             if let Some(candidate) = self.candidates.get_mut(addr) {
@@ -72,6 +84,12 @@ impl Addresses {
             }
         }
         ready
+    }
+
+    /// Addresses that could be dialled now.
+    pub(crate) fn ready(&self, now: Instant) -> impl Iterator<Item = SocketAddr> {
+        let ready = self.candidates.iter().filter(move |(_, c)| !c.busy && c.next_at <= now);
+        ready.map(|(addr, _)| *addr)
     }
 
     /// An address to be dialled out of turn, on the word of somebody who is that near. False when it is being
@@ -206,16 +224,40 @@ mod tests {
         SocketAddr::from(([127, 0, 0, last], 6881))
     }
 
+    fn nobody() -> (Crowd, SocketAddr) {
+        (Crowd::default(), SocketAddr::from(([1, 2, 3, 4], 0)))
+    }
+
+    #[test]
+    fn networks_take_turns_and_the_dearest_of_each_comes_first() {
+        let now = crate::test_now();
+        let mut known = Addresses::new();
+        let at = |net, host| SocketAddr::from(([20, net, 0, host], 6881));
+        (1..=9).for_each(|host| known.add(now, at(1, host), Nearness::Machine));
+        (2..=4).for_each(|net| known.add(now, at(net, 1), Nearness::Machine));
+        let mut crowd = Crowd::default();
+        crowd.add(at(2, 7).ip());
+        let (_, ours) = nobody();
+        let due: Vec<_> =
+            known.due(now, 4, (crowd, ours)).into_iter().map(|(addr, _)| addr).collect();
+        let dear = |addr: &SocketAddr| priority(ours, *addr);
+        let dearest = (1..=9).map(|host| dear(&at(1, host))).max();
+        let of_first = |addr: &&SocketAddr| addr.ip().to_string().starts_with("20.1.");
+        let chosen: Vec<_> = due[..3].iter().filter(of_first).map(dear).collect();
+        assert_eq!(chosen, dearest.into_iter().collect::<Vec<_>>(), "{due:?}");
+        assert!(due[..3].contains(&at(3, 1)) && due[..3].contains(&at(4, 1)), "{due:?}");
+    }
+
     #[test]
     fn failing_addresses_wait_longer_each_time() {
         let now = crate::test_now();
         let mut known = Addresses::new();
         known.add(now, addr(1), Nearness::Machine);
-        assert_eq!(known.due(now, 5, &mut Chance::new(1)), [(addr(1), Nearness::Machine)]);
-        assert!(known.due(now, 5, &mut Chance::new(1)).is_empty(), "being dialled already");
+        assert_eq!(known.due(now, 5, nobody()), [(addr(1), Nearness::Machine)]);
+        assert!(known.due(now, 5, nobody()).is_empty(), "being dialled already");
         known.on_dial_failed(now, addr(1));
         assert_eq!(known.next_at(), Some(now + Duration::from_secs(1)));
-        known.due(now + Duration::from_secs(1), 5, &mut Chance::new(1));
+        known.due(now + Duration::from_secs(1), 5, nobody());
         known.on_dial_failed(now, addr(1));
         assert_eq!(known.next_at(), Some(now + Duration::from_secs(2)));
     }
@@ -227,7 +269,7 @@ mod tests {
         known.add(now, addr(1), Nearness::Machine);
         let mut waits = Vec::new();
         for worked in [false, false, false, true] {
-            assert_eq!(known.due(now, 1, &mut Chance::new(1)), [(addr(1), Nearness::Machine)]);
+            assert_eq!(known.due(now, 1, nobody()), [(addr(1), Nearness::Machine)]);
             known.on_connected(addr(1));
             known.on_disconnected(now, addr(1), worked);
             let next = known.next_at().unwrap();
@@ -247,7 +289,7 @@ mod tests {
             {
                 by.iter().for_each(|by| known.add(now, near.parse().unwrap(), *by));
             }
-            let mut due = known.due(now, 9, &mut Chance::new(1));
+            let mut due = known.due(now, 9, nobody());
             due.sort_unstable();
             due.into_iter().map(|(addr, by)| (addr.to_string(), by)).collect::<Vec<_>>()
         };
@@ -265,7 +307,7 @@ mod tests {
         let mut known = Addresses::new();
         known.hold(now, addr(1));
         known.add(now, addr(1), Nearness::Machine);
-        assert!(known.due(now, 1, &mut Chance::new(1)).is_empty());
+        assert!(known.due(now, 1, nobody()).is_empty());
         known.on_disconnected(now, addr(1), true);
         assert_eq!(known.next_at(), Some(now + Duration::from_secs(1)));
     }
@@ -275,7 +317,7 @@ mod tests {
         let now = crate::test_now();
         let mut known = Addresses::new();
         (0..100).for_each(|last| known.add(now, addr(last), Nearness::Machine));
-        assert_eq!(known.due(now, 100, &mut Chance::new(1)).len(), DIALLING_MAX);
+        assert_eq!(known.due(now, 100, nobody()).len(), DIALLING_MAX);
         assert_eq!(known.next_at(), None, "or the swarm would wake itself for ever");
         known.on_connected(addr(1));
         assert_eq!(known.next_at(), Some(now));
@@ -308,7 +350,7 @@ mod tests {
         known.ban(SocketAddr::new(addr(1).ip(), 2), None);
         assert!(known.is_banned(neighbour));
         known.add(now, addr(1), Nearness::Machine);
-        assert!(known.due(now, 1, &mut Chance::new(1)).is_empty());
+        assert!(known.due(now, 1, nobody()).is_empty());
     }
 
     #[test]
@@ -317,7 +359,7 @@ mod tests {
         let mut known = Addresses::new();
         (1..=3).for_each(|last| known.add(now, addr(last), Nearness::Machine));
         assert_eq!(known.unavailable(), (vec![], 0), "nobody has tried");
-        known.due(now, 3, &mut Chance::new(1));
+        known.due(now, 3, nobody());
         known.on_dial_failed(now, addr(1));
         known.on_connected(addr(2));
         known.ban(addr(3), None);

@@ -3,6 +3,7 @@
 //! Tiers in order; within a tier, in an order drawn once, the one that answered last first. The first
 //! that answers is kept. Each info hash of a hybrid is announced for itself (BEP 52).
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use proto::InfoHash;
@@ -21,6 +22,8 @@ pub struct TrackerAnswer {
     pub seeders: Option<u32>,
     /// Incomplete peers, when the tracker tells.
     pub leechers: Option<u32>,
+    /// Where it sees us (BEP 24).
+    pub our_ip: Option<IpAddr>,
 }
 
 /// One tracker.
@@ -298,7 +301,13 @@ mod tests {
 
     fn answer(seconds: u64) -> TrackerAnswer {
         let interval = Duration::from_secs(seconds);
-        TrackerAnswer { interval, min_interval: None, seeders: Some(1), leechers: Some(2) }
+        TrackerAnswer {
+            interval,
+            min_interval: None,
+            seeders: Some(1),
+            leechers: Some(2),
+            our_ip: None,
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! This file takes each input to the part that owns it. The parts: [`rarity`] and [`open`] choose
 //! blocks, [`window`] how many at once, [`choker`] and [`guests`] who is served, [`slots`] how that looks, [`blame`] who lied, [`addresses`]
-//! whom to dial, [`announce`] which tracker is told, [`seek`] when strangers are asked, [`super_seed`] who is told of which piece, [`exchange`] which peers hear of each other, [`punch`] how they meet through NATs, [`metadata`] and [`hashes`] what a magnet link
+//! whom to dial, [`room`] who stays when there are too many, [`announce`] which tracker is told, [`seek`] when strangers are asked, [`super_seed`] who is told of which piece, [`exchange`] which peers hear of each other, [`punch`] how they meet through NATs, [`metadata`] and [`hashes`] what a magnet link
 //! lacks, [`web_seeds`] when servers are asked, [`wishes`] which files are fetched, [`readers`] what somebody waits for.
 
 mod addresses;
@@ -22,6 +22,7 @@ mod punch;
 mod rarity;
 mod rate;
 mod readers;
+mod room;
 mod seek;
 mod serve;
 mod slots;
@@ -34,7 +35,7 @@ mod window;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -156,6 +157,8 @@ pub struct Swarm {
     last_seen_at: BTreeMap<PeerKey, SocketAddr>,
     copies: Copies,
     addresses: Addresses,
+    /// Where others see us, as far as we were told.
+    our_ip: IpAddr,
     announcer: Announcer,
     seeker: Seeker,
     exchange: Option<Exchange>,
@@ -190,6 +193,7 @@ impl Swarm {
     #[must_use]
     pub fn new(now: Instant, config: Config) -> Self {
         let mut chance = Chance::new(config.seed);
+        let our_ip = room::some_ip(&mut chance);
         let hashes = config.info_hashes.wire();
         let announcer = Announcer::new(now, &config.trackers, hashes, &mut chance);
         // With the info dictionary known, what it says about privacy comes with the open files.
@@ -206,6 +210,7 @@ impl Swarm {
             last_seen_at: BTreeMap::new(),
             copies: Copies::default(),
             addresses: Addresses::new(),
+            our_ip,
             announcer,
             seeker,
             exchange: None,
@@ -310,6 +315,7 @@ impl Swarm {
         match answer {
             Ok((answer, found)) => {
                 self.know(found);
+                self.note_our_ip(answer.our_ip);
                 let lonely = self.wants_peers() && self.is_alone();
                 let (url, hash) = (told.url.as_str(), told.info_hash);
                 self.announcer.on_answer(now, url, hash, told.event, &answer, lonely);
@@ -440,6 +446,7 @@ impl Swarm {
         self.set_duty_of_web_seeds();
         self.super_seed_tick();
         self.tell_places();
+        self.turn_over();
         // The end game waits for time to pass.
         self.refill = true;
     }
@@ -487,8 +494,9 @@ impl Swarm {
             return self.announce_due();
         }
         if self.wants_dialling() {
-            let room = self.config.max_peers.saturating_sub(self.peer_count());
-            for (addr, by) in self.addresses.due(self.now, room, &mut self.chance) {
+            let room = self.config.max_peers.saturating_sub(self.staying());
+            let crowd = room::Crowd::of(self.peers.values());
+            for (addr, by) in self.addresses.due(self.now, room, (crowd, self.our_addr())) {
                 self.actions.push(Action::Dial(addr, by));
             }
         }
@@ -541,7 +549,7 @@ impl Swarm {
     }
 
     fn wants_dialling(&self) -> bool {
-        !self.stopping && self.peer_count() < self.config.max_peers
+        !self.stopping && self.staying() < self.config.max_peers
     }
 }
 

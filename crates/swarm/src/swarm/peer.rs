@@ -18,6 +18,8 @@ pub(crate) struct Peer {
     pub(crate) connected: Connected,
     /// It is a server with the content as plain files, and its address says nothing.
     pub(crate) web_seed: bool,
+    /// Its connection is about to end by our will: it takes up no room.
+    pub(crate) leaving: bool,
     /// The piece that it is asked for next, if that is missing: neighbours make long requests.
     pub(crate) next_piece: Option<PieceIndex>,
     pub(crate) info: PeerInfo,
@@ -58,6 +60,7 @@ impl Peer {
         Self {
             connected,
             web_seed: false,
+            leaving: false,
             next_piece: None,
             info: PeerInfo::default(),
             connected_at: now,

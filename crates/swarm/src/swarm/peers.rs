@@ -29,7 +29,7 @@ impl Swarm {
         let peer = Peer::new(now, connected);
         if let Some(goodbye) = self.refuses(&peer) {
             self.peers.insert(key, peer);
-            self.actions.push(Action::Disconnect(key, goodbye));
+            self.part(key, goodbye);
             return key;
         }
         self.remember(key, connected.addr);
@@ -215,7 +215,7 @@ impl Swarm {
             self.refill = true;
         }
         if self.peers.contains_key(&key) {
-            self.actions.push(Action::Disconnect(key, Goodbye::Banned));
+            self.part(key, Goodbye::Banned);
         }
     }
 
@@ -254,7 +254,7 @@ impl Swarm {
                     self.parted.push(listening);
                 }
             }
-            self.actions.push(Action::Disconnect(key, Goodbye::Useless));
+            self.part(key, Goodbye::Useless);
         }
     }
 
@@ -293,7 +293,7 @@ impl Swarm {
         if let Some(listening) = peer.and_then(Peer::listen_addr) {
             // It comes from another port each time that it dials, and listens at one.
             if self.addresses.is_banned(listening) {
-                return self.actions.push(Action::Disconnect(key, Goodbye::Banned));
+                return self.part(key, Goodbye::Banned);
             }
             self.addresses.hold(self.now, listening);
         }
@@ -382,10 +382,10 @@ impl Swarm {
                 return Some(Goodbye::Duplicate);
             }
             let key = *key;
-            self.actions.push(Action::Disconnect(key, Goodbye::Duplicate));
+            self.part(key, Goodbye::Duplicate);
             return None;
         }
-        (self.peer_count() >= self.config.max_peers).then_some(Goodbye::TooMany)
+        (!self.finds_room(peer)).then_some(Goodbye::TooMany)
     }
 
     fn remember(&mut self, key: PeerKey, addr: SocketAddr) {

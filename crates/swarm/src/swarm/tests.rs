@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod reading;
+mod room;
 mod selection;
 mod slots;
 mod super_seed;

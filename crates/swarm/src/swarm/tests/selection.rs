@@ -126,7 +126,8 @@ fn who_has_all_that_it_wants_tells_peers_and_not_trackers_that_it_completed() {
         });
         let interval = Duration::from_secs(1800);
         let (min_interval, seeders, leechers) = (None, None, None);
-        let answer = super::super::TrackerAnswer { interval, min_interval, seeders, leechers };
+        let answer =
+            super::super::TrackerAnswer { interval, min_interval, seeders, leechers, our_ip: None };
         let found = Found { by: Nearness::Internet, peers: Vec::new() };
         let answer = Ok((answer, found));
         play.swarm.handle_announced(play.now, &told.unwrap(), answer);
