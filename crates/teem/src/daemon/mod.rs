@@ -246,10 +246,10 @@ impl<'a> Daemon<'a> {
     /// Once the files of torrents that were to be removed are out of the folder.
     fn end_removals(&mut self) {
         // One that is still being written may be such a file.
-        let settling = self.folder.as_ref().is_some_and(Folder::is_settling);
-        if settling || std::mem::replace(&mut self.removals_ended, true) {
+        if self.removals_ended || self.folder.as_ref().is_some_and(Folder::is_settling) {
             return;
         }
+        self.removals_ended = true;
         if !self.condemned.is_empty() {
             let removed = self.node.finish_removals(self.stuck.clone());
             let to_self = self.to_self.clone();
