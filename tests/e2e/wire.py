@@ -54,7 +54,9 @@ class Wire(Namespace):
         self.command("addr", "add", f"{self.client}/24", "dev", "lo")
         if transport is not None:
             rules = RULES[transport].format(tracker=self.tracker, client=self.client)
-            self.run("nft", "-f", "-", input=TABLE.format(rules), text=True, check=True)
+            if self.run("nft", "-f", "-", input=TABLE.format(rules), text=True).returncode != 0:
+                self.close()
+                raise AssertionError("nft does not take the rules")
 
     def address(self):
         """An address that nobody has yet."""
