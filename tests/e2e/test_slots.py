@@ -1,6 +1,7 @@
 """Upload slots and the queue for them (docs/protocols/slots.md): what both sides show of them."""
 
 import json
+import signal
 import urllib.request
 
 import pytest
@@ -41,17 +42,31 @@ def test_who_waits_for_a_slot_sees_its_place_until_its_turn_comes(teem, folder, 
     blocked = folder / "blocked"
     blocked.write_text("".join(f"{ip}-{ip}\n" for ip in leechers))
     gets = []
+
+    def stands(number, state, place=None):
+        """Waits until that leecher says that it stands so."""
+        get = gets[number]
+        wait_for(lambda: standing(get, share_ip, "gives")[-1:] == [(state, place)], 60, (state, place), get)
+
+    def hold(number):
+        """Has a leecher keep its slot: places are told once in ten seconds, and it must not be done before."""
+        stands(number, "available")
+        gets[number].signal(signal.SIGSTOP)
+
     for number, ip in enumerate(leechers):
-        # The second one keeps its slot for longer than a round of ten seconds: places are told once in each.
-        extra = ["--block-list", blocked, *(["--max-down", "160K"] if number == 1 else [])]
+        # Slow enough to be held before the end.
+        extra = ["--block-list", blocked, "--max-down", "320K"]
         gets.append(teem.get("file.bin", folder / f"out{number}", tracker, ip=ip, namespace=space, extra=extra))
         # In the order in which they came.
-        expected = ("available", None) if number == 0 else ("connected", number)
-        wait_for(lambda: standing(gets[number], share_ip, "gives")[-1:] == [expected], 20, expected, gets[number])
+        hold(0) if number == 0 else stands(number, "connected", number)
     slots = {"total": 1, "used": 1, "waiting": 2, "guests": 0}
     share.event("slots", where=lambda told: {key: told[key] for key in slots} == slots)
     progress = gets[2].event("progress", where=lambda told: told["sources"]["connected"] == 1)
     assert progress["sources"]["available"] == 0
+    gets[0].signal(signal.SIGCONT)
+    hold(1)
+    stands(2, "connected", 1)
+    gets[1].signal(signal.SIGCONT)
     for number, get in enumerate(gets):
         assert get.wait(120) == EXIT_DONE, get.tail()
         assert_same(folder / f"out{number}" / "file.bin", source)
