@@ -461,7 +461,9 @@ fn can_be_reached(listening: &[SocketAddr]) -> bool {
 }
 
 impl Snapshot {
-    pub(crate) fn empty(info_hashes: InfoHashes) -> Self {
+    /// A torrent of which nothing is known yet.
+    #[must_use]
+    pub fn empty(info_hashes: InfoHashes) -> Self {
         Self {
             state: State::Metadata,
             name: None,

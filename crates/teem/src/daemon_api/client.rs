@@ -143,6 +143,7 @@ fn failure(status: StatusCode, body: &[u8]) -> Failure {
         RefusalCode::BadRequest => Status::Usage,
         RefusalCode::BadMethod
         | RefusalCode::Conflict
+        | RefusalCode::Busy
         | RefusalCode::Internal
         | RefusalCode::Other => Status::Failed,
     };

@@ -14,6 +14,15 @@ pub(crate) struct Transfers {
     pub(crate) transfers: Vec<Transfer>,
 }
 
+/// What differs in the list.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Change {
+    /// Torrents that are new, or differ.
+    pub(crate) changed: Vec<Transfer>,
+    /// The ids of those that are gone.
+    pub(crate) gone: Vec<String>,
+}
+
 /// How one torrent stands.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Transfer {
@@ -161,6 +170,8 @@ pub(crate) enum RefusalCode {
     BadMethod,
     /// 409: it cannot be done as things are.
     Conflict,
+    /// 503: too many ask for the same.
+    Busy,
     /// 507: the disk is full.
     Full,
     /// 500

@@ -8,6 +8,8 @@
 mod client;
 mod door;
 pub(crate) mod dto;
+mod events;
+mod feed;
 mod openapi;
 #[expect(unused_qualifications, reason = "the code that describes the parameters is not ours")]
 mod routes;

@@ -6,7 +6,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use utoipa::OpenApi;
 
-use super::routes;
+use super::{events, routes};
 use crate::openapi;
 
 #[derive(OpenApi)]
@@ -20,7 +20,7 @@ use crate::openapi;
     servers((url = "/", description = "The address that this was read from")),
     tags((name = "transfers", description = "Torrents, what they do and what they should do")),
     paths(
-        show, routes::list, routes::show, routes::peers, routes::remove, routes::hold, routes::resume, routes::recheck,
+        show, events::follow, routes::list, routes::show, routes::peers, routes::remove, routes::hold, routes::resume, routes::recheck,
         routes::relocate, routes::rename, routes::place,
     )
 )]

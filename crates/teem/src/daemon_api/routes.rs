@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 
 use super::dto::{self, RefusalCode};
 use super::table::Shared;
-use crate::daemon::{Answer, Asked, Deed, DeskError, Wish};
+use crate::daemon::{Answer, Asked, Deed, DeskError, Transfer, Wish};
 use crate::slots::Peers;
 
 type Reply<T> = Result<Json<T>, Refused>;
@@ -26,7 +26,16 @@ type Reply<T> = Result<Json<T>, Refused>;
     (status = 200, body = dto::Transfers), (status = "4XX", body = dto::Refusal)
 ))]
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Reply<dto::Transfers> {
-    transfers(ask(&shared, Wish::List).await?)
+    let transfers = list_of(&shared).await?.into_iter().map(Into::into).collect();
+    Ok(Json(dto::Transfers { transfers }))
+}
+
+/// All torrents, as the daemon has them.
+pub(super) async fn list_of(shared: &Shared) -> Result<Vec<Transfer>, Refused> {
+    match ask(shared, Wish::List).await? {
+        Answer::Transfers(transfers) => Ok(transfers),
+        Answer::Done(_) => Ok(Vec::new()),
+    }
 }
 
 /// One torrent and how it stands
@@ -37,8 +46,7 @@ pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
 ) -> Reply<dto::Transfer> {
-    let Json(found) = transfers(ask(&shared, Wish::Show(key(&id)?)).await?)?;
-    found.transfers.into_iter().next().map(Json).ok_or_else(|| DeskError::NotFound.into())
+    Ok(Json(one(&shared, &id).await?.into()))
 }
 
 /// Who takes part in a torrent, who waits for an upload slot, and who gives us something
@@ -49,12 +57,13 @@ pub(super) async fn peers(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
 ) -> Reply<Peers> {
-    match ask(&shared, Wish::Show(key(&id)?)).await? {
-        Answer::Transfers(found) => {
-            let found = found.first().ok_or(DeskError::NotFound)?;
-            let snapshot: &node::Snapshot = &found.snapshot;
-            Ok(Json(snapshot.into()))
-        }
+    let snapshot: &node::Snapshot = &one(&shared, &id).await?.snapshot;
+    Ok(Json(snapshot.into()))
+}
+
+async fn one(shared: &Shared, id: &str) -> Result<Transfer, Refused> {
+    match ask(shared, Wish::Show(key(id)?)).await? {
+        Answer::Transfers(found) => Ok(found.into_iter().next().ok_or(DeskError::NotFound)?),
         Answer::Done(_) => Err(DeskError::NotFound.into()),
     }
 }
@@ -183,14 +192,6 @@ async fn ask(shared: &Shared, wish: Wish) -> Result<Answer, Refused> {
 
 fn key(id: &str) -> Result<InfoHash, Refused> {
     id.parse().map_err(|_| DeskError::NotFound.into())
-}
-
-fn transfers(answer: Answer) -> Reply<dto::Transfers> {
-    let transfers = match answer {
-        Answer::Transfers(transfers) => transfers.into_iter().map(Into::into).collect(),
-        Answer::Done(_) => Vec::new(),
-    };
-    Ok(Json(dto::Transfers { transfers }))
 }
 
 fn done(answer: Answer) -> Reply<dto::Done> {

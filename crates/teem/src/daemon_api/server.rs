@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::events::Followers;
 use super::table::{self, Shared};
 use crate::daemon::Asked;
 use crate::exit::{Failure, Status};
@@ -49,7 +50,8 @@ impl Server {
 
     /// Answers who knows the token, with what the daemon says.
     pub(crate) fn serve(self, token: [u8; 32], daemon: mpsc::Sender<Asked>) -> Serving {
-        let router = table::router(Arc::new(Shared { daemon, token }));
+        let router =
+            table::router(Arc::new(Shared { daemon, token, followers: Followers::default() }));
         let service = TowerToHyperService::new(router);
         let task = tokio::spawn(local_server::serve(self.listener, service, pending()));
         Serving { _task: AbortOnDropHandle::new(task) }

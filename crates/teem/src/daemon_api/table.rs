@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tracker::Secret;
 
 use super::dto::RefusalCode;
+use super::events::{self, Followers};
 use super::openapi;
 use super::routes::{self, Refused};
 use crate::daemon::Asked;
@@ -45,6 +46,7 @@ pub(super) struct Shared {
     pub(super) daemon: mpsc::Sender<Asked>,
     /// The SHA-256 of the token.
     pub(super) token: [u8; 32],
+    pub(super) followers: Followers,
 }
 
 /// All of them.
@@ -60,6 +62,7 @@ pub(super) const ROUTES: &[Route] = {
     }
     &[
         route("GET", "/api/v1/openapi.json", Nothing, || get(openapi::show)),
+        route("GET", "/api/v1/events", Token, || get(events::follow)),
         route("GET", "/api/v1/transfers", Token, || get(routes::list)),
         route("GET", "/api/v1/transfers/{id}", Token, || get(routes::show)),
         route("GET", "/api/v1/transfers/{id}/peers", Token, || get(routes::peers)),

@@ -10,14 +10,20 @@ use tracker::Secret;
 
 use super::table::{Needs, ROUTES};
 use super::*;
-use crate::daemon::{Answer, Asked};
+use crate::daemon::{Answer, Asked, DeskError, Wish};
 
-/// A server whose daemon has nothing and does everything.
+/// A server whose daemon does everything, and ends when it is asked what it has: so that no stream of events is
+/// endless.
 async fn started(secret: &Secret) -> (std::net::SocketAddr, impl Sized) {
     let (daemon, mut asked) = mpsc::channel::<Asked>(1);
     let answering = tokio::spawn(async move {
-        while let Some(Asked { answer, .. }) = asked.recv().await {
-            let _ = answer.send(Ok(Answer::Done(Outcome::default())));
+        while let Some(Asked { wish, answer }) = asked.recv().await {
+            let _ = answer.send(match wish {
+                Wish::List => Err(DeskError::Closed),
+                Wish::Show(_) | Wish::Place(..) | Wish::Do(..) => {
+                    Ok(Answer::Done(Outcome::default()))
+                }
+            });
         }
     });
     let server = Server::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
